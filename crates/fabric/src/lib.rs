@@ -1,8 +1,30 @@
 //! A network in virtual time: packets as IP bytes, links, routers, Linux nodes with NAT, IP stacks with
 //! sockets, load balancers and captures. It knows nothing of Kubernetes.
 
+mod balancer;
+mod device;
+mod fabric;
+mod icmp;
+mod link;
 pub mod nat;
 pub mod net;
+mod node;
+mod packet;
 mod route;
+mod router;
+mod routing;
+mod stack;
+mod switch;
 
+pub use balancer::LoadBalancer;
+pub use device::{Context, Device, DeviceId, Outputs, PortIndex};
+pub use fabric::{Connection, Fabric, FabricWorld, LinkId, install, is_installed, uninstall, with};
+pub use icmp::{IcmpError, Unreachable};
+pub use link::{Delay, LinkConfig};
+pub use node::LinuxNode;
+pub use packet::{Packet, Trace, TraceReport, protocol};
 pub use route::{Action, Hop, Route};
+pub use router::Router;
+pub use routing::{NextHop, RoutingTable};
+pub use stack::Stack;
+pub use switch::Switch;

@@ -1,0 +1,87 @@
+//! Waiting until every task waits.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::time::Instant;
+
+use crate::{Span, Time, context};
+
+thread_local! {
+    static START: Cell<Option<Instant>> = const { Cell::new(None) };
+    static DRIVER: RefCell<Option<Waker>> = const { RefCell::new(None) };
+    static MAY_PARK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The driver's hold on the runtime's parking.
+pub(crate) struct Parking;
+
+impl Parking {
+    /// Installs the hook that wakes the driver instead of letting the thread park.
+    pub(crate) fn install_hook(builder: &mut tokio::runtime::Builder) {
+        builder.on_thread_park(|| {
+            if MAY_PARK.replace(false) {
+                return;
+            }
+            if let Some(driver) = DRIVER.take() {
+                driver.wake();
+            }
+        });
+        // While parked, tokio's clock moves on its own: whoever is polled next must read the new time.
+        builder.on_thread_unpark(|| {
+            if let Some(start) = START.get() {
+                context::catch_up(time_since(start));
+            }
+        });
+    }
+
+    /// Says that the simulation's clock starts now.
+    pub(crate) fn start() -> Instant {
+        let start = Instant::now();
+        START.set(Some(start));
+        start
+    }
+
+    /// Says that the simulation is over.
+    pub(crate) fn stop() {
+        START.set(None);
+        DRIVER.set(None);
+        MAY_PARK.set(false);
+    }
+
+    /// Lets the runtime park once: tokio moves its clock to its next timer (virtual time) or sleeps until a
+    /// timer or a descriptor is ready (wall time).
+    pub(crate) fn allow_once() {
+        MAY_PARK.set(true);
+    }
+
+    /// Waits until every task waits.
+    pub(crate) fn idle() -> Idle {
+        Idle { registered: false }
+    }
+}
+
+/// tokio's clock as simulation time.
+pub(crate) fn time_since(start: Instant) -> Time {
+    Time::ZERO + Span::from(start.elapsed())
+}
+
+/// Completes when every task waits, or at the second poll whatever woke the driver.
+pub(crate) struct Idle {
+    registered: bool,
+}
+
+impl Future for Idle {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.registered {
+            return Poll::Ready(());
+        }
+        self.registered = true;
+        DRIVER.set(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}

@@ -1,0 +1,73 @@
+//! Virtual time: jump from event to event.
+//!
+//! tokio's clock is kept equal to the simulation's. tokio's own jump to its next timer moves in whole
+//! milliseconds from wherever its clock stands, so the clock is brought to a millisecond boundary before the
+//! runtime may park; otherwise it would pass events on its way.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Parking, World, time_since};
+use crate::simulation::{Main, Stalled};
+use crate::{Clock, Span, Time};
+
+const MILLISECOND_NS: u64 = Span::MILLISECOND.as_nanos();
+
+/// Runs `world` and the tasks until `main` is done or nothing can happen any more.
+pub(crate) async fn drive<W: World>(
+    world: &mut W,
+    clock: &Clock,
+    main: &Main,
+    limit: Time,
+) -> Result<(), Stalled> {
+    let start = Parking::start();
+    loop {
+        Parking::idle().await;
+        let now = time_since(start);
+        clock.set(now);
+        if main.is_done() {
+            return Ok(());
+        }
+        if now >= limit {
+            return Err(Stalled { at: now, limit });
+        }
+        world.settle();
+        let boundary = Time::from_nanos((now.as_nanos() / MILLISECOND_NS + 1) * MILLISECOND_NS);
+        let woke = world.run_until(boundary, clock);
+        if woke {
+            let reached = crate::now();
+            if reached > now {
+                advance(now, reached - now, clock).await;
+            }
+            continue;
+        }
+        let next = world.next_at().unwrap_or(limit).min(limit);
+        let on_boundary = now.as_nanos().is_multiple_of(MILLISECOND_NS);
+        if !on_boundary || next < boundary + Span::MILLISECOND {
+            advance(now, boundary - now, clock).await;
+        } else {
+            park_until(start + Duration::from_millis(next.as_nanos() / MILLISECOND_NS)).await;
+        }
+    }
+}
+
+/// Moves both clocks on by `span`; a timer due within it is due at its end.
+async fn advance(now: Time, span: Span, clock: &Clock) {
+    clock.set(now + span);
+    tokio::time::advance(span.into()).await;
+}
+
+/// Lets tokio jump to its next timer, at the latest to `deadline`.
+async fn park_until(deadline: Instant) {
+    let mut sleep = pin!(tokio::time::sleep_until(deadline));
+    let mut idle = Parking::idle();
+    Parking::allow_once();
+    poll_fn(|cx| {
+        let _ = sleep.as_mut().poll(cx);
+        Pin::new(&mut idle).poll(cx)
+    })
+    .await;
+}

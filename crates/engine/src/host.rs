@@ -1,0 +1,156 @@
+//! Hosts: who a task belongs to.
+//!
+//! Every task of a simulation belongs to a host (a pod, a machine); what it spawns, by `tokio::spawn`,
+//! `spawn_local` or [`spawn`], belongs to the same host. A host that is killed never comes back under the same
+//! id: whatever its tasks still hold (sockets above all) belongs to a dead host, whose calls never return and
+//! reach nobody. Tasks spawned by [`spawn`] are dropped at the same instant of virtual time.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use tokio::task::{AbortHandle, JoinHandle};
+
+/// A host of the running simulation. Ids are given in order of creation and never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct HostId(u32);
+
+impl HostId {
+    /// The simulation itself: the main future, and everything outside a simulation.
+    pub const ROOT: HostId = HostId(0);
+
+    /// Its number.
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+}
+
+#[derive(Default)]
+struct Hosts {
+    hosts: Vec<Host>,
+    of_task: FxHashMap<tokio::task::Id, HostId>,
+}
+
+struct Host {
+    name: Arc<str>,
+    alive: bool,
+    tasks: Vec<AbortHandle>,
+}
+
+thread_local! {
+    static CURRENT: Cell<HostId> = const { Cell::new(HostId::ROOT) };
+    static HOSTS: RefCell<Hosts> = RefCell::new(Hosts::default());
+}
+
+/// The host of the task (or of the scope) that is running.
+pub fn current() -> HostId {
+    CURRENT.get()
+}
+
+/// Creates a host called `name`.
+pub fn create(name: &str) -> HostId {
+    HOSTS.with_borrow_mut(|hosts| {
+        let id = u32::try_from(hosts.hosts.len()).expect("fewer than 2^32 hosts");
+        hosts.hosts.push(Host { name: name.into(), alive: true, tasks: Vec::new() });
+        HostId(id)
+    })
+}
+
+/// The name that `host` was created with.
+pub fn name(host: HostId) -> Arc<str> {
+    HOSTS.with_borrow(|hosts| match hosts.hosts.get(host.0 as usize) {
+        Some(host) => host.name.clone(),
+        None => Arc::from("root"),
+    })
+}
+
+/// Whether `host` has not been killed.
+pub fn is_alive(host: HostId) -> bool {
+    HOSTS.with_borrow(|hosts| hosts.hosts.get(host.0 as usize).is_none_or(|host| host.alive))
+}
+
+/// Runs `f` as `host`: what it spawns and opens belongs to that host.
+pub fn within<R>(host: HostId, f: impl FnOnce() -> R) -> R {
+    struct Restore(HostId);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _restore = Restore(CURRENT.replace(host));
+    f()
+}
+
+/// Spawns `future` on `host`; it is dropped when the host is killed.
+pub fn spawn_on<F>(host: HostId, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    within(host, || spawn(future))
+}
+
+/// Spawns `future` on the current host; it is dropped when the host is killed.
+///
+/// Unlike `tokio::spawn` it takes futures that are not `Send`.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let handle = tokio::task::spawn_local(future);
+    HOSTS.with_borrow_mut(|hosts| {
+        if let Some(host) = hosts.hosts.get_mut(CURRENT.get().0 as usize) {
+            if host.tasks.len() >= 64 && host.tasks.len().is_power_of_two() {
+                host.tasks.retain(|task| !task.is_finished());
+            }
+            if host.alive {
+                host.tasks.push(handle.abort_handle());
+            } else {
+                handle.abort();
+            }
+        }
+    });
+    handle
+}
+
+/// Kills `host`: its tasks stop here and now. The caller decides what the network sees of it.
+pub fn kill(host: HostId) {
+    assert_ne!(host, HostId::ROOT, "the simulation itself cannot be killed");
+    let tasks = HOSTS.with_borrow_mut(|hosts| {
+        let host = &mut hosts.hosts[host.0 as usize];
+        host.alive = false;
+        std::mem::take(&mut host.tasks)
+    });
+    for task in tasks {
+        task.abort();
+    }
+}
+
+/// Forgets all hosts and starts over with the root only.
+pub(crate) fn reset() {
+    CURRENT.set(HostId::ROOT);
+    HOSTS.with_borrow_mut(|hosts| {
+        *hosts = Hosts::default();
+        hosts.hosts.push(Host { name: "root".into(), alive: true, tasks: Vec::new() });
+    });
+}
+
+/// Installs the hooks by which every task inherits its spawner's host.
+pub(crate) fn install_hooks(builder: &mut tokio::runtime::Builder) {
+    builder.on_task_spawn(|task| {
+        let host = CURRENT.get();
+        if host != HostId::ROOT {
+            HOSTS.with_borrow_mut(|hosts| hosts.of_task.insert(task.id(), host));
+        }
+    });
+    builder.on_before_task_poll(|task| {
+        let host = HOSTS.with_borrow(|hosts| hosts.of_task.get(&task.id()).copied());
+        CURRENT.set(host.unwrap_or(HostId::ROOT));
+    });
+    builder.on_after_task_poll(|_| CURRENT.set(HostId::ROOT));
+    builder.on_task_terminate(|task| {
+        HOSTS.with_borrow_mut(|hosts| hosts.of_task.remove(&task.id()));
+    });
+}

@@ -1,0 +1,149 @@
+//! One simulation: a seed, a pace, a world, and the main future.
+//!
+//! A simulation owns its thread while it runs: one tokio current-thread runtime, one clock. Sweeps run one
+//! simulation per core; nothing is shared between them.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::rc::Rc;
+
+use tokio::runtime::{LocalOptions, LocalRuntime, RngSeed};
+
+use crate::driver::{Parking, World, drive_virtual, drive_wall};
+use crate::log::Keep;
+use crate::{Span, Time, context, host};
+
+/// How time passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// From event to event, as fast as the machine can.
+    #[default]
+    Virtual,
+    /// With the machine's clock; real sockets and devices may take part.
+    Wall,
+}
+
+/// Describes a simulation and runs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Simulation {
+    seed: u64,
+    pace: Pace,
+    keep: Keep,
+    limit: Time,
+}
+
+/// The main future did not end: nothing is left to happen, or the time limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the simulation did not end within {limit} (stopped at {at}): a task waits for something that never happens"
+)]
+pub struct Stalled {
+    /// When it was given up.
+    pub at: Time,
+    /// The time limit.
+    pub limit: Time,
+}
+
+impl Default for Simulation {
+    fn default() -> Self {
+        let limit = Time::ZERO + Span::from_secs(10 * 365 * 86_400);
+        Simulation { seed: 0, pace: Pace::Virtual, keep: Keep::Notable, limit }
+    }
+}
+
+/// Whether the main future has ended.
+pub(crate) struct Main {
+    done: Rc<Cell<bool>>,
+}
+
+impl Main {
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.get()
+    }
+}
+
+impl Simulation {
+    /// A simulation in virtual time with `seed`.
+    pub fn new(seed: u64) -> Self {
+        Simulation { seed, ..Self::default() }
+    }
+
+    /// Sets how time passes.
+    pub fn pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Sets which records of the event log stay in memory.
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    /// Gives up after `span` of simulated time (default ten years).
+    pub fn limit(mut self, span: Span) -> Self {
+        self.limit = Time::ZERO + span;
+        self
+    }
+
+    /// Runs `main` in `world` to its end.
+    ///
+    /// `main` is called inside the simulation, so it can create hosts and open sockets; its future belongs to
+    /// [`host::HostId::ROOT`].
+    ///
+    /// # Errors
+    /// [`Stalled`] if `main` can never end, or not within the limit.
+    ///
+    /// # Panics
+    /// If a simulation already runs on this thread, or if `main` panics.
+    pub fn run<W, M, F>(&self, mut world: W, main: M) -> Result<F::Output, Stalled>
+    where
+        W: World,
+        M: FnOnce() -> F + 'static,
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let (clock, _guard) = context::begin(self.seed, self.keep);
+        let runtime = self.runtime();
+        let done = Rc::new(Cell::new(false));
+        let state = Main { done: done.clone() };
+        let result = runtime.block_on(async {
+            let task = tokio::task::spawn_local(async move {
+                let _finished = SetOnDrop(done);
+                main().await
+            });
+            match self.pace {
+                Pace::Virtual => drive_virtual(&mut world, &clock, &state, self.limit).await?,
+                Pace::Wall => drive_wall(&mut world, &clock, &state, self.limit).await?,
+            }
+            match task.await {
+                Ok(output) => Ok(output),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        });
+        Parking::stop();
+        // Tasks that are left are dropped with the runtime, while the world and the clock still stand.
+        drop(runtime);
+        result
+    }
+
+    fn runtime(&self) -> LocalRuntime {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        match self.pace {
+            Pace::Virtual => builder.enable_time().start_paused(true),
+            Pace::Wall => builder.enable_all(),
+        };
+        builder.rng_seed(RngSeed::from_bytes(&self.seed.to_le_bytes()));
+        host::install_hooks(&mut builder);
+        Parking::install_hook(&mut builder);
+        builder.build_local(LocalOptions::default()).expect("the machine can start a runtime")
+    }
+}
+
+struct SetOnDrop(Rc<Cell<bool>>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
+}

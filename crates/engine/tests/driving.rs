@@ -1,0 +1,171 @@
+//! The drivers: exact times, order, hosts, and stalls.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hopwise_engine::{Clock, Pace, Queue, Simulation, Span, Time, World, host};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// A world whose events are messages sent to a task at their time.
+struct Bells {
+    queue: Queue<u32>,
+    ring: mpsc::UnboundedSender<(u32, Time)>,
+}
+
+impl World for Bells {
+    fn settle(&mut self) {}
+    fn next_at(&self) -> Option<Time> {
+        self.queue.next_at()
+    }
+    fn run_until(&mut self, limit: Time, clock: &Clock) -> bool {
+        let mut woke_at = None;
+        while let Some(at) = self.queue.next_at() {
+            if woke_at.is_some_and(|woke| at > woke) {
+                break;
+            }
+            let Some((at, bell)) = self.queue.pop_before(limit) else { break };
+            clock.set(at);
+            self.ring.send((bell, at)).expect("the task listens");
+            woke_at = Some(at);
+        }
+        woke_at.is_some()
+    }
+}
+
+fn bells(times_ns: &[u64]) -> (Bells, mpsc::UnboundedReceiver<(u32, Time)>) {
+    let (ring, heard) = mpsc::unbounded_channel();
+    let mut queue = Queue::new();
+    for (number, at_ns) in (0..).zip(times_ns) {
+        queue.push(Time::from_nanos(*at_ns), number);
+    }
+    (Bells { queue, ring }, heard)
+}
+
+#[test]
+fn a_task_reads_the_exact_time_of_the_event_that_woke_it() {
+    let times_ns = [0, 1, 300_000, 999_999, 1_000_000, 1_300_001, 7_654_321, 86_400_000_000_007];
+    let (world, mut heard) = bells(&times_ns);
+    let count = times_ns.len();
+    let read = Simulation::new(1)
+        .run(world, move || async move {
+            let start = Instant::now();
+            let mut read = Vec::new();
+            for _ in 0..count {
+                let (_, at) = heard.recv().await.expect("a bell");
+                let tokio_ns = u64::try_from(start.elapsed().as_nanos()).expect("fits");
+                assert_eq!(hopwise_engine::now(), at);
+                read.push(tokio_ns);
+            }
+            read
+        })
+        .expect("ends");
+    assert_eq!(read, times_ns);
+}
+
+#[test]
+fn timers_and_events_interleave_by_time() {
+    let (world, mut heard) = bells(&[500_000, 2_500_000, 3_000_000, 9_999_999]);
+    let order = Simulation::new(1)
+        .run(world, move || async move {
+            let order = Rc::new(RefCell::new(Vec::new()));
+            let timers = order.clone();
+            tokio::task::spawn_local(async move {
+                for step in 1..=4_u64 {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    assert_eq!(hopwise_engine::now(), Time::ZERO + Span::from_millis(step * 2));
+                    timers.borrow_mut().push(format!("timer {}", step * 2));
+                }
+            });
+            for _ in 0..4 {
+                let (bell, at) = heard.recv().await.expect("a bell");
+                order.borrow_mut().push(format!("bell {bell} {}", at.as_nanos()));
+            }
+            order.take()
+        })
+        .expect("ends");
+    assert_eq!(
+        order,
+        [
+            "bell 0 500000",
+            "timer 2",
+            "bell 1 2500000",
+            "bell 2 3000000",
+            "timer 4",
+            "timer 6",
+            "timer 8",
+            "bell 3 9999999"
+        ]
+    );
+}
+
+#[test]
+fn nested_tasks_inherit_their_host_and_die_with_it() {
+    let seen = Simulation::new(1)
+        .run((), || async {
+            let pod = host::create("pod");
+            let seen = Rc::new(RefCell::new(Vec::new()));
+            let inner = seen.clone();
+            host::spawn_on(pod, async move {
+                let nested = tokio::spawn(async { host::current() });
+                assert_eq!(nested.await.expect("runs"), host::current());
+                loop {
+                    inner.borrow_mut().push(host::name(host::current()).to_string());
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            });
+            tokio::time::sleep(Duration::from_millis(25)).await;
+            host::kill(pod);
+            assert!(!host::is_alive(pod));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(host::current(), host::HostId::ROOT);
+            seen.take()
+        })
+        .expect("ends");
+    assert_eq!(seen, ["pod", "pod", "pod"]);
+}
+
+#[test]
+fn a_simulation_that_cannot_end_says_so() {
+    let stalled = Simulation::new(1)
+        .limit(Span::from_secs(60))
+        .run((), || std::future::pending::<()>())
+        .expect_err("stalls");
+    assert_eq!(stalled.at, Time::ZERO + Span::from_secs(60));
+}
+
+#[test]
+fn wall_time_paces_the_same_events() {
+    let (world, mut heard) = bells(&[0, 1_500_000, 4_000_000]);
+    let read = Simulation::new(1)
+        .pace(Pace::Wall)
+        .run(world, move || async move {
+            let start = Instant::now();
+            let mut read = Vec::new();
+            for _ in 0..3 {
+                let (_, at) = heard.recv().await.expect("a bell");
+                assert!(start.elapsed() + Duration::from_millis(1) >= Duration::from(at - Time::ZERO));
+                read.push(at.as_nanos());
+            }
+            read
+        })
+        .expect("ends");
+    assert_eq!(read, [0, 1_500_000, 4_000_000]);
+}
+
+#[test]
+fn the_log_is_fixed_by_inputs_and_seed() {
+    fn run(seed: u64) -> String {
+        Simulation::new(seed)
+            .run((), || async {
+                use rand::RngExt;
+                let drawn: u64 = hopwise_engine::stream("dice").random();
+                hopwise_engine::notable("dice.thrown", "dice", drawn.to_string());
+                hopwise_engine::trace_hash()
+            })
+            .expect("ends")
+    }
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}

@@ -1,0 +1,281 @@
+//! The fabric: devices joined by links, and the events between them.
+//!
+//! One fabric is installed per thread; sockets find it there. It is the engine's [`World`]: every arrival of a
+//! packet at a device and every timer of a device is one event.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hopwise_engine::log::Kind;
+use hopwise_engine::{Clock, HostId, Queue, Time, World};
+use ipnet::IpNet;
+use rustc_hash::FxHashMap;
+
+use crate::Action;
+use crate::device::{Context, Device, DeviceId, Outputs, PortIndex};
+use crate::link::{Direction, Fate, LinkConfig};
+use crate::packet::Packet;
+use crate::routing::NextHop;
+use crate::stack::Stack;
+
+static HOP: Kind = Kind::new("packet.hop", ["packet", "device"]);
+static LOST: Kind = Kind::new("packet.lost", ["packet", "link"]);
+
+/// A link between two devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(u32);
+
+/// The two ends of a new link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The link.
+    pub link: LinkId,
+    /// The port it has at the first device.
+    pub first: PortIndex,
+    /// The port it has at the second device.
+    pub second: PortIndex,
+}
+
+/// Devices joined by links.
+#[derive(Default)]
+pub struct Fabric {
+    queue: Queue<Event>,
+    devices: Vec<Slot>,
+    links: Vec<Link>,
+    stack_of: FxHashMap<HostId, DeviceId>,
+    dirty: Vec<DeviceId>,
+    outputs: Outputs,
+    last_packet_id: u64,
+}
+
+struct Slot {
+    name: Arc<str>,
+    device: Option<Device>,
+    ports: Vec<Port>,
+    dirty: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Port {
+    link: LinkId,
+    /// Which end of the link this is.
+    second: bool,
+    peer: DeviceId,
+    peer_port: PortIndex,
+}
+
+struct Link {
+    /// From the first device to the second, and back.
+    directions: [Direction; 2],
+}
+
+enum Event {
+    Arrival { device: DeviceId, port: PortIndex, packet: Packet },
+    Timer { device: DeviceId, token: u64 },
+}
+
+thread_local! {
+    static INSTALLED: RefCell<Option<Fabric>> = const { RefCell::new(None) };
+}
+
+impl Fabric {
+    /// A fabric without devices.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a device called `name`.
+    pub fn add(&mut self, name: impl Into<Arc<str>>, device: Device) -> DeviceId {
+        let id = DeviceId(u32::try_from(self.devices.len()).expect("fewer than 2^32 devices"));
+        self.devices.push(Slot { name: name.into(), device: Some(device), ports: Vec::new(), dirty: false });
+        id
+    }
+
+    /// Removes a device at once: its packets, sockets and timers are gone, its links lead nowhere.
+    pub fn remove(&mut self, device: DeviceId) {
+        self.devices[device.0 as usize].device = None;
+        self.stack_of.retain(|_, of| *of != device);
+    }
+
+    /// Joins two devices by a link with the same configuration both ways.
+    pub fn connect(&mut self, first: DeviceId, second: DeviceId, config: LinkConfig) -> Connection {
+        let link = LinkId(u32::try_from(self.links.len()).expect("fewer than 2^32 links"));
+        let (a, b) = (self.name(first), self.name(second));
+        let direction = |from: &str, to: &str| {
+            Direction::new(config.clone(), hopwise_engine::stream(&format!("link/{}/{from}/{to}", link.0)))
+        };
+        self.links.push(Link { directions: [direction(&a, &b), direction(&b, &a)] });
+        let first_port = PortIndex(self.devices[first.0 as usize].ports.len() as u32);
+        let second_port =
+            PortIndex(self.devices[second.0 as usize].ports.len() as u32 + u32::from(first == second));
+        let ports = [
+            (first, Port { link, second: false, peer: second, peer_port: second_port }),
+            (second, Port { link, second: true, peer: first, peer_port: first_port }),
+        ];
+        for (device, port) in ports {
+            self.devices[device.0 as usize].ports.push(port);
+        }
+        Connection { link, first: first_port, second: second_port }
+    }
+
+    /// Adds or replaces a route of `device`.
+    ///
+    /// # Panics
+    /// If the device does not route.
+    pub fn route(&mut self, device: DeviceId, network: IpNet, port: PortIndex, via: Option<IpAddr>) {
+        let routes = self.device_mut(device).and_then(Device::routes_mut).expect("the device routes");
+        routes.insert(network, NextHop { port, via });
+    }
+
+    /// Changes one direction of a link: from its first device (`reverse` false) or from its second.
+    pub fn change_link(&mut self, link: LinkId, reverse: bool, change: impl FnOnce(&mut LinkConfig)) {
+        change(&mut self.links[link.0 as usize].directions[usize::from(reverse)].config);
+    }
+
+    /// Says that the tasks of `host` use the sockets of `device`.
+    pub fn attach(&mut self, host: HostId, device: DeviceId) {
+        self.stack_of.insert(host, device);
+    }
+
+    /// The device whose sockets the tasks of `host` use.
+    pub fn device_of(&self, host: HostId) -> Option<DeviceId> {
+        self.stack_of.get(&host).copied()
+    }
+
+    /// The device, unless it was removed.
+    pub fn device_mut(&mut self, device: DeviceId) -> Option<&mut Device> {
+        self.devices[device.0 as usize].device.as_mut()
+    }
+
+    /// The device's name.
+    pub fn name(&self, device: DeviceId) -> Arc<str> {
+        self.devices[device.0 as usize].name.clone()
+    }
+
+    /// The device's sockets, which the caller is about to use: they are looked after when every task waits.
+    pub(crate) fn stack_mut(&mut self, device: DeviceId) -> Option<&mut Stack> {
+        let slot = &mut self.devices[device.0 as usize];
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.push(device);
+        }
+        slot.device.as_mut()?.stack_mut()
+    }
+
+    fn handle(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Arrival { device, port, mut packet } => {
+                packet.cause = hopwise_engine::record(packet.cause, &HOP, packet.id, u64::from(device.0));
+                self.with_device(now, device, |target, cx| target.receive(port, packet, cx));
+            }
+            Event::Timer { device, token } => {
+                self.with_device(now, device, |target, cx| target.timer(token, cx));
+            }
+        }
+    }
+
+    /// Lets a device act, then does what it wants done.
+    fn with_device(&mut self, now: Time, device: DeviceId, act: impl FnOnce(&mut Device, &mut Context<'_>)) {
+        let slot = &mut self.devices[device.0 as usize];
+        let Some(target) = &mut slot.device else { return };
+        let (outputs, next_packet_id) = (&mut self.outputs, &mut self.last_packet_id);
+        act(target, &mut Context { now, name: &slot.name, outputs, next_packet_id });
+        let mut timers = std::mem::take(&mut self.outputs.timers);
+        for (at, token) in timers.drain(..) {
+            self.queue.push(at.max(now), Event::Timer { device, token });
+        }
+        self.outputs.timers = timers;
+        let mut packets = std::mem::take(&mut self.outputs.packets);
+        for (port, packet) in packets.drain(..) {
+            self.transmit(now, device, port, packet);
+        }
+        self.outputs.packets = packets;
+    }
+
+    fn transmit(&mut self, now: Time, device: DeviceId, port: PortIndex, mut packet: Packet) {
+        let slot = &self.devices[device.0 as usize];
+        let Some(port) = slot.ports.get(port.0 as usize).copied() else {
+            packet.hop(&slot.name, Action::Dropped, now, Some("the device is not connected".into()));
+            return;
+        };
+        let direction = &mut self.links[port.link.0 as usize].directions[usize::from(port.second)];
+        let (device, to) = (port.peer, port.peer_port);
+        let reason = match direction.send(now, packet.bytes.len()) {
+            Fate::Arrives { at, again_at } => {
+                if let Some(again_at) = again_at {
+                    self.last_packet_id += 1;
+                    let mut copy = Packet::new(packet.bytes.clone(), self.last_packet_id);
+                    (copy.next_hop, copy.cause) = (packet.next_hop, packet.cause);
+                    self.queue.push(again_at, Event::Arrival { device, port: to, packet: copy });
+                }
+                self.queue.push(at, Event::Arrival { device, port: to, packet });
+                return;
+            }
+            Fate::Lost(loss) => Arc::from(loss.as_str()),
+            Fate::TooBig { mtu } => {
+                format!("{} bytes are more than the link's MTU of {mtu}", packet.bytes.len()).into()
+            }
+        };
+        hopwise_engine::record(packet.cause, &LOST, packet.id, u64::from(port.link.0));
+        let name = self.devices[device.0 as usize].name.clone();
+        packet.hop(&name, Action::Lost, now, Some(reason));
+    }
+}
+
+/// Installs `fabric` on this thread; what was installed before is returned.
+pub fn install(fabric: Fabric) -> Option<Fabric> {
+    INSTALLED.replace(Some(fabric))
+}
+
+/// Takes the installed fabric away.
+pub fn uninstall() -> Option<Fabric> {
+    INSTALLED.take()
+}
+
+/// Whether a fabric is installed on this thread.
+pub fn is_installed() -> bool {
+    INSTALLED.with_borrow(Option::is_some)
+}
+
+/// Runs `f` on the installed fabric.
+///
+/// # Panics
+/// If none is installed, or from within `f` itself.
+pub fn with<R>(f: impl FnOnce(&mut Fabric) -> R) -> R {
+    INSTALLED.with_borrow_mut(|fabric| f(fabric.as_mut().expect("a fabric is installed on this thread")))
+}
+
+/// The installed fabric as the engine's world.
+pub struct FabricWorld;
+
+impl World for FabricWorld {
+    fn settle(&mut self) {
+        with(|fabric| {
+            let now = hopwise_engine::now();
+            while let Some(device) = fabric.dirty.pop() {
+                fabric.devices[device.0 as usize].dirty = false;
+                fabric.with_device(now, device, Device::settle);
+            }
+        });
+    }
+
+    fn next_at(&self) -> Option<Time> {
+        with(|fabric| fabric.queue.next_at())
+    }
+
+    fn run_until(&mut self, limit: Time, clock: &Clock) -> bool {
+        with(|fabric| {
+            fabric.outputs.woke = false;
+            let mut limit = limit;
+            while let Some((at, event)) = fabric.queue.pop_before(limit) {
+                clock.set(at);
+                fabric.handle(at, event);
+                if fabric.outputs.woke {
+                    limit = at + hopwise_engine::Span::from_nanos(1);
+                }
+            }
+            fabric.outputs.woke
+        })
+    }
+}

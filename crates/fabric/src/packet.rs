@@ -1,0 +1,206 @@
+//! A packet: IP bytes, and what hopwise needs to know of it beside them.
+//!
+//! Inside the fabric checksums are neither computed nor checked; captures and ports to the outside fill them in.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hopwise_engine::Time;
+use hopwise_engine::log::EventId;
+
+use crate::{Action, Hop, Route};
+
+/// IP protocol numbers (IANA, "Assigned Internet Protocol Numbers").
+pub mod protocol {
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
+}
+
+/// Length of the IPv4 header; the fabric's stacks send no options.
+pub const IPV4_HEADER_LENGTH: usize = 20;
+/// Length of the IPv6 header; the fabric's stacks send no extension headers.
+pub const IPV6_HEADER_LENGTH: usize = 40;
+
+/// An IP packet on its way.
+pub struct Packet {
+    /// The bytes, from the IP header on.
+    pub bytes: Vec<u8>,
+    /// Its number within the run.
+    pub id: u64,
+    /// The address of the next device on a shared link (what a link-layer address is resolved from); `None`
+    /// where the destination itself is next.
+    pub next_hop: Option<IpAddr>,
+    /// The event that caused what happens to it next.
+    pub cause: EventId,
+    /// The path so far, if the packet's connection is traced.
+    pub trace: Option<Box<Trace>>,
+}
+
+/// The path of one traced packet, and where it is reported when it ends.
+pub struct Trace {
+    /// The hops so far.
+    pub hops: Vec<Hop>,
+    /// Where the path goes when it ends.
+    pub report: TraceReport,
+}
+
+/// One direction of a connection's route.
+#[derive(Clone)]
+pub struct TraceReport {
+    /// The route of the connection.
+    pub route: Rc<RefCell<Route>>,
+    /// Whether the packet is on its way back.
+    pub reply: bool,
+}
+
+impl TraceReport {
+    /// A report for the packets of a client, and of its peer through [`TraceReport::reply`].
+    pub fn new() -> Self {
+        TraceReport { route: Rc::default(), reply: false }
+    }
+
+    /// The same connection, the other direction.
+    pub fn reply(&self) -> Self {
+        TraceReport { route: self.route.clone(), reply: !self.reply }
+    }
+}
+
+impl Default for TraceReport {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Packet {
+    /// A packet of these bytes, which must hold a whole IPv4 or IPv6 header.
+    pub fn new(bytes: Vec<u8>, id: u64) -> Self {
+        debug_assert!(is_ip(&bytes), "not an IP packet");
+        Packet { bytes, id, next_hop: None, cause: EventId::NONE, trace: None }
+    }
+
+    /// Whether it is IPv6.
+    pub fn is_ipv6(&self) -> bool {
+        self.bytes[0] >> 4 == 6
+    }
+
+    /// Length of its IP header in bytes.
+    pub fn header_length(&self) -> usize {
+        if self.is_ipv6() { IPV6_HEADER_LENGTH } else { usize::from(self.bytes[0] & 0x0f) * 4 }
+    }
+
+    /// Source address.
+    pub fn source_ip(&self) -> IpAddr {
+        if self.is_ipv6() { self.v6_at(8).into() } else { self.v4_at(12).into() }
+    }
+
+    /// Destination address.
+    pub fn destination_ip(&self) -> IpAddr {
+        if self.is_ipv6() { self.v6_at(24).into() } else { self.v4_at(16).into() }
+    }
+
+    /// Transport protocol number.
+    pub fn protocol(&self) -> u8 {
+        if self.is_ipv6() { self.bytes[6] } else { self.bytes[9] }
+    }
+
+    /// Time to live (hop limit).
+    pub fn time_to_live(&self) -> u8 {
+        if self.is_ipv6() { self.bytes[7] } else { self.bytes[8] }
+    }
+
+    /// Sets the time to live (hop limit).
+    pub fn set_time_to_live(&mut self, time_to_live: u8) {
+        let offset = if self.is_ipv6() { 7 } else { 8 };
+        self.bytes[offset] = time_to_live;
+    }
+
+    /// The bytes after the IP header.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[self.header_length().min(self.bytes.len())..]
+    }
+
+    /// Source and destination ports of TCP or UDP; zeros for other protocols and for cut-off headers.
+    pub fn ports(&self) -> (u16, u16) {
+        let payload = self.payload();
+        if !matches!(self.protocol(), protocol::TCP | protocol::UDP) || payload.len() < 4 {
+            return (0, 0);
+        }
+        (u16::from_be_bytes([payload[0], payload[1]]), u16::from_be_bytes([payload[2], payload[3]]))
+    }
+
+    /// Source address and port.
+    pub fn source(&self) -> SocketAddr {
+        SocketAddr::new(self.source_ip(), self.ports().0)
+    }
+
+    /// Destination address and port.
+    pub fn destination(&self) -> SocketAddr {
+        SocketAddr::new(self.destination_ip(), self.ports().1)
+    }
+
+    /// Rewrites the source address and, for TCP and UDP, the port.
+    pub fn set_source(&mut self, source: SocketAddr) {
+        self.set_endpoint(source, 12, 8, 0);
+    }
+
+    /// Rewrites the destination address and, for TCP and UDP, the port.
+    pub fn set_destination(&mut self, destination: SocketAddr) {
+        self.set_endpoint(destination, 16, 24, 2);
+    }
+
+    /// Adds a hop to the path, if the packet is traced. An action that ends the path reports it.
+    pub fn hop(&mut self, device: &Arc<str>, action: Action, at: Time, detail: Option<Arc<str>>) {
+        let Some(mut trace) = self.trace.take() else { return };
+        let (source, destination) = (self.source(), self.destination());
+        trace.hops.push(Hop { device: device.clone(), action, source, destination, at, detail });
+        if !action.ends_path() {
+            self.trace = Some(trace);
+            return;
+        }
+        let mut route = trace.report.route.borrow_mut();
+        let place = if trace.report.reply { &mut route.reply } else { &mut route.forward };
+        *place = std::mem::take(&mut trace.hops);
+    }
+
+    fn set_endpoint(&mut self, endpoint: SocketAddr, v4: usize, v6: usize, port: usize) {
+        match (endpoint.ip(), self.is_ipv6()) {
+            (IpAddr::V4(address), false) => self.bytes[v4..v4 + 4].copy_from_slice(&address.octets()),
+            (IpAddr::V6(address), true) => self.bytes[v6..v6 + 16].copy_from_slice(&address.octets()),
+            _ => panic!("packet {}: {endpoint} is of the other address family", self.id),
+        }
+        let at = self.header_length() + port;
+        if matches!(self.protocol(), protocol::TCP | protocol::UDP) && self.bytes.len() >= at + 2 {
+            self.bytes[at..at + 2].copy_from_slice(&endpoint.port().to_be_bytes());
+        }
+    }
+
+    fn v4_at(&self, offset: usize) -> Ipv4Addr {
+        let octets: [u8; 4] = self.bytes[offset..offset + 4].try_into().expect("four bytes");
+        octets.into()
+    }
+
+    fn v6_at(&self, offset: usize) -> Ipv6Addr {
+        let octets: [u8; 16] = self.bytes[offset..offset + 16].try_into().expect("sixteen bytes");
+        octets.into()
+    }
+}
+
+/// Whether the bytes hold a whole IP header of a known version.
+pub fn is_ip(bytes: &[u8]) -> bool {
+    match bytes.first().map(|byte| byte >> 4) {
+        Some(4) => {
+            let length = usize::from(bytes[0] & 0x0f) * 4;
+            length >= IPV4_HEADER_LENGTH && bytes.len() >= length
+        }
+        Some(6) => bytes.len() >= IPV6_HEADER_LENGTH,
+        _ => false,
+    }
+}

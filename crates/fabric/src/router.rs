@@ -1,0 +1,114 @@
+//! Routers: forward by longest prefix, count down the time to live, answer with ICMP errors.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, LazyLock};
+
+use rustc_hash::FxHashMap;
+
+use crate::Action;
+use crate::device::{Context, PortIndex};
+use crate::icmp::{self, Unreachable};
+use crate::packet::Packet;
+use crate::routing::{NextHop, RoutingTable};
+
+static EXPIRED: LazyLock<Arc<str>> = LazyLock::new(|| "time to live exceeded".into());
+static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "no route to the destination".into());
+
+/// A router.
+///
+/// A port can be *symmetric*: what enters by it is answered by it. The router remembers the flows that came
+/// in there and sends their replies back the same way, whatever the routing table says. That is how a cloud's
+/// network returns the packets of a load balancer that keeps the client's address.
+#[derive(Default)]
+pub struct Router {
+    addresses: Vec<IpAddr>,
+    routes: RoutingTable,
+    symmetric: FxHashMap<PortIndex, Option<IpAddr>>,
+    returns: FxHashMap<Flow, NextHop>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct Flow {
+    source: SocketAddr,
+    destination: SocketAddr,
+    protocol: u8,
+}
+
+impl Router {
+    /// A router whose ICMP errors come from the first of `addresses`.
+    pub fn new(addresses: Vec<IpAddr>) -> Self {
+        Router { addresses, ..Self::default() }
+    }
+
+    /// Its addresses.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// Its routing table.
+    pub fn routes_mut(&mut self) -> &mut RoutingTable {
+        &mut self.routes
+    }
+
+    /// Makes `port` symmetric; replies go to `via`, or straight to the destination.
+    pub fn set_symmetric(&mut self, port: PortIndex, via: Option<IpAddr>) {
+        self.symmetric.insert(port, via);
+    }
+
+    /// Forwards `packet`.
+    pub fn receive(&mut self, port: PortIndex, mut packet: Packet, cx: &mut Context<'_>) {
+        if !self.symmetric.is_empty() {
+            self.remember_return(port, &packet);
+        }
+        let Some(next) = self.next_hop(&packet) else {
+            self.refuse(port, packet, Unreachable::Network, &NO_ROUTE, cx);
+            return;
+        };
+        let time_to_live = packet.time_to_live();
+        if time_to_live <= 1 {
+            self.refuse(port, packet, Unreachable::TimeExceeded, &EXPIRED, cx);
+            return;
+        }
+        packet.set_time_to_live(time_to_live - 1);
+        cx.hop(&mut packet, Action::Forwarded);
+        packet.next_hop = next.via;
+        cx.outputs.packets.push((next.port, packet));
+    }
+
+    fn next_hop(&self, packet: &Packet) -> Option<NextHop> {
+        if !self.returns.is_empty() {
+            let (source, destination, protocol) = (packet.source(), packet.destination(), packet.protocol());
+            if let Some(next) = self.returns.get(&Flow { source, destination, protocol }) {
+                return Some(*next);
+            }
+        }
+        self.routes.find(packet.destination_ip())
+    }
+
+    fn remember_return(&mut self, port: PortIndex, packet: &Packet) {
+        if let Some(via) = self.symmetric.get(&port) {
+            let reply = Flow {
+                source: packet.destination(),
+                destination: packet.source(),
+                protocol: packet.protocol(),
+            };
+            self.returns.insert(reply, NextHop { port, via: *via });
+        }
+    }
+
+    fn refuse(
+        &self,
+        port: PortIndex,
+        packet: Packet,
+        why: Unreachable,
+        reason: &Arc<str>,
+        cx: &mut Context<'_>,
+    ) {
+        let from = self.addresses.iter().find(|address| address.is_ipv6() == packet.is_ipv6());
+        if let Some(answer) = from.and_then(|from| icmp::error(*from, &packet, why, cx)) {
+            let port = self.routes.find(answer.destination_ip()).map_or(port, |next| next.port);
+            cx.outputs.packets.push((port, answer));
+        }
+        cx.drop_packet(packet, reason);
+    }
+}

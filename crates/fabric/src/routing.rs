@@ -1,0 +1,100 @@
+//! Routing tables: longest prefix first, at a cost that does not grow with the number of routes of a length.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use rustc_hash::FxHashMap;
+
+use crate::device::PortIndex;
+
+/// Where packets to a network go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextHop {
+    /// The port they leave by.
+    pub port: PortIndex,
+    /// The next router's address; `None` when the destination itself is on that link.
+    pub via: Option<IpAddr>,
+}
+
+/// A routing table for both address families.
+#[derive(Debug, Default)]
+pub struct RoutingTable {
+    v4: Family,
+    v6: Family,
+}
+
+type Family = BTreeMap<Reverse<u8>, FxHashMap<IpAddr, NextHop>>;
+
+impl RoutingTable {
+    /// Adds or replaces the route to `network`.
+    pub fn insert(&mut self, network: IpNet, next_hop: NextHop) {
+        let network = network.trunc();
+        let length = Reverse(network.prefix_len());
+        self.family_mut(network.addr()).entry(length).or_default().insert(network.network(), next_hop);
+    }
+
+    /// Removes the route to `network`, if there is one.
+    pub fn remove(&mut self, network: IpNet) {
+        let network = network.trunc();
+        let length = Reverse(network.prefix_len());
+        let family = self.family_mut(network.addr());
+        if let Some(routes) = family.get_mut(&length) {
+            routes.remove(&network.network());
+            if routes.is_empty() {
+                family.remove(&length);
+            }
+        }
+    }
+
+    /// The route to `destination` with the longest prefix.
+    pub fn find(&self, destination: IpAddr) -> Option<NextHop> {
+        let family = if destination.is_ipv4() { &self.v4 } else { &self.v6 };
+        family.iter().find_map(|(Reverse(length), routes)| routes.get(&masked(destination, *length)).copied())
+    }
+
+    fn family_mut(&mut self, address: IpAddr) -> &mut Family {
+        if address.is_ipv4() { &mut self.v4 } else { &mut self.v6 }
+    }
+}
+
+fn masked(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+            IpAddr::V4((address.to_bits() & mask).into())
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+            IpAddr::V6((address.to_bits() & mask).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_wins_and_removal_uncovers_the_shorter_one() {
+        let hop = |port| NextHop { port: PortIndex(port), via: None };
+        let mut table = RoutingTable::default();
+        for (network, port) in
+            [("0.0.0.0/0", 0), ("10.0.0.0/8", 1), ("10.1.2.0/24", 2), ("10.1.2.3/32", 3), ("::/0", 4)]
+        {
+            table.insert(network.parse().expect("network"), hop(port));
+        }
+        let port =
+            |table: &RoutingTable, to: &str| table.find(to.parse().expect("address")).map(|next| next.port.0);
+        assert_eq!(port(&table, "10.1.2.3"), Some(3));
+        assert_eq!(port(&table, "10.1.2.4"), Some(2));
+        assert_eq!(port(&table, "10.9.9.9"), Some(1));
+        assert_eq!(port(&table, "192.0.2.1"), Some(0));
+        assert_eq!(port(&table, "2001:db8::1"), Some(4));
+        table.remove("10.1.2.3/32".parse().expect("network"));
+        table.remove("0.0.0.0/0".parse().expect("network"));
+        assert_eq!(port(&table, "10.1.2.3"), Some(2));
+        assert_eq!(port(&table, "192.0.2.1"), None);
+    }
+}
