@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Kubernetes on the fabric.
+
+pub mod dns;
+pub mod shell;
