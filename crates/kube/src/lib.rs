@@ -4,3 +4,7 @@ pub mod admission;
 pub mod cluster_file;
 pub mod manifest;
 pub mod source;
+//! Kubernetes on the fabric.
+
+pub mod dns;
+pub mod shell;
