@@ -1,1 +1,4 @@
 //! Placeholder.
+
+pub mod controllers;
+pub mod store;
