@@ -8,3 +8,7 @@ pub mod source;
 
 pub mod dns;
 pub mod shell;
+//! Placeholder.
+
+pub mod controllers;
+pub mod store;

@@ -1,0 +1,137 @@
+//! The revisions of the set's pod template.
+//!
+//! A revision is a template with a name and a number. Two templates of equal content are one revision, so that going back to
+//! an earlier template is a rollback to its revision. Names are `SET-HASH` with a hash of the content (the real controller
+//! uses another hash; names differ, behaviour does not).
+//! Source: kubernetes.md 1.3 (revision equality, rollback, history limit).
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::identity::set_name;
+use super::{Request, View};
+use crate::controllers::{RequestFailed, controller_of, controller_reference};
+
+/// How many unused revisions are kept when the set does not say (kubernetes.md 8).
+const HISTORY_LIMIT_DEFAULT: usize = 10;
+
+/// The revisions that a pass works with.
+#[derive(Clone, Debug)]
+pub(super) struct Revisions {
+    /// The revision pods had when the last update was complete.
+    pub current: Revision,
+    /// The revision of the set's template.
+    pub update: Revision,
+    /// The set's revisions, oldest first, as `(name, number)`.
+    known: Vec<(String, i64)>,
+}
+
+/// A template with its name.
+#[derive(Clone, Debug)]
+pub(super) struct Revision {
+    pub name: String,
+    pub template: PodTemplateSpec,
+}
+
+/// Finds the revision of the set's template, keeping or renumbering it where needed, and the current revision.
+pub(super) fn resolve(
+    view: &View<'_>,
+    api: &mut dyn FnMut(Request) -> Result<(), RequestFailed>,
+) -> Result<Revisions, RequestFailed> {
+    let mut all: Vec<ControllerRevision> = view
+        .revisions
+        .iter()
+        .filter(|revision| belongs(view.set, revision))
+        .map(|r| r.as_ref().clone())
+        .collect();
+    all.sort_by(|a, b| (a.revision, &a.metadata.name).cmp(&(b.revision, &b.metadata.name)));
+    let template = view.set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+    let data = data_of(&template);
+    let next = all.last().map_or(1, |last| last.revision.saturating_add(1));
+    let deleted = view.set.metadata.deletion_timestamp.is_some();
+    match all.iter().position(|revision| content(revision) == Some(&data)) {
+        Some(last) if last + 1 == all.len() => {}
+        Some(earlier) => {
+            let mut revision = all.remove(earlier);
+            revision.revision = next;
+            if !deleted {
+                api(Request::UpdateRevision(Box::new(revision.clone())))?;
+            }
+            all.push(revision);
+        }
+        None => {
+            let revision = new_revision(view.set, &data, next);
+            if !deleted {
+                api(Request::CreateRevision(Box::new(revision.clone())))?;
+            }
+            all.push(revision);
+        }
+    }
+    let name = |revision: &ControllerRevision| revision.metadata.name.clone().unwrap_or_default();
+    let update = Revision { name: all.last().map(name).unwrap_or_default(), template };
+    let recorded = view.set.status.as_ref().and_then(|status| status.current_revision.clone());
+    let current = all
+        .iter()
+        .find(|revision| revision.metadata.name == recorded)
+        .and_then(|revision| Some(Revision { name: name(revision), template: template_of(revision)? }))
+        .unwrap_or_else(|| update.clone());
+    Ok(Revisions {
+        current,
+        update,
+        known: all.iter().map(|revision| (name(revision), revision.revision)).collect(),
+    })
+}
+
+/// Deletes the oldest revisions that nothing uses, beyond the history limit.
+pub(super) fn forget_unused(
+    view: &View<'_>,
+    revisions: &Revisions,
+    in_use: &BTreeSet<String>,
+    api: &mut dyn FnMut(Request) -> Result<(), RequestFailed>,
+) -> Result<(), RequestFailed> {
+    let limit = view.set.spec.as_ref().and_then(|spec| spec.revision_history_limit);
+    let limit = limit.map_or(HISTORY_LIMIT_DEFAULT, |limit| usize::try_from(limit).unwrap_or(0));
+    let unused: Vec<_> = revisions.known.iter().filter(|(name, _)| !in_use.contains(name)).collect();
+    for (name, _) in unused.iter().take(unused.len().saturating_sub(limit)) {
+        api(Request::DeleteRevision { name: name.clone() })?;
+    }
+    Ok(())
+}
+
+fn belongs(set: &StatefulSet, revision: &ControllerRevision) -> bool {
+    controller_of(&revision.metadata).is_some_and(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
+}
+
+fn new_revision(set: &StatefulSet, data: &Value, number: i64) -> ControllerRevision {
+    let digest = Sha256::digest(data.to_string().as_bytes());
+    let hash: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(format!("{}-{hash}", set_name(set))),
+            namespace: set.metadata.namespace.clone(),
+            labels: set.spec.as_ref().and_then(|spec| spec.selector.match_labels.clone()),
+            owner_references: Some(vec![controller_reference("apps/v1", "StatefulSet", &set.metadata)]),
+            ..Default::default()
+        },
+        data: Some(RawExtension(data.clone())),
+        revision: number,
+    }
+}
+
+fn data_of(template: &PodTemplateSpec) -> Value {
+    json!({ "spec": { "template": serde_json::to_value(template).unwrap_or(Value::Null) } })
+}
+
+fn content(revision: &ControllerRevision) -> Option<&Value> {
+    revision.data.as_ref().map(|data| &data.0)
+}
+
+fn template_of(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
+    serde_json::from_value(content(revision)?.pointer("/spec/template")?.clone()).ok()
+}
