@@ -12,3 +12,7 @@ pub mod shell;
 
 pub mod controllers;
 pub mod store;
+//! Kubernetes as far as the network is concerned: objects, controllers, DNS, kube-proxy, load balancers and nodes
+//! on the fabric.
+
+pub mod profile;
