@@ -1,1 +1,44 @@
-//! Placeholder.
+//! A Kafka client that routes as real ones do and records every request.
+//!
+//! It begins at any bootstrap address, learns the brokers' advertised addresses, opens a connection per broker,
+//! sends each request to the partition's leader, and after a failure refreshes its metadata and tries again until
+//! the delivery timeout. Each attempt gives a [`RequestRecord`]: where it went, by which hops, how long resolving,
+//! connecting and the request took, and whether the broker reached is the one that advertised the address.
+//!
+//! It sees the network as sockets only (`hopwise_fabric::net`), so the same code runs in virtual time and on the
+//! machine's own sockets. [`trial`] tries one listener at a time, for `hopwise check`.
+//!
+//! Left out: TLS and SASL (what a listener that wants them answers is recognised and explained), idempotent and
+//! transactional producing, consumer groups, fetching from the closest replica (KIP-392), leader hints in error
+//! answers (KIP-951), compression.
+
+mod address;
+mod attempt;
+mod backoff;
+mod batch;
+mod call;
+mod client;
+mod cluster;
+mod connection;
+mod dial;
+mod error;
+mod frame;
+mod handshake;
+mod link;
+mod operations;
+mod options;
+mod outcome;
+mod record;
+mod refresh;
+mod suspicion;
+
+pub use address::{AddressError, HostPort};
+pub use batch::{FetchedRecord, Record};
+pub use client::Client;
+pub use cluster::{AdvertisedBroker, Cluster, PartitionView, TopicView};
+pub use error::ClientError;
+pub use handshake::ApiVersions;
+pub use operations::{Acks, Coordinator, FetchOptions, Fetched, OffsetSpec};
+pub use options::{DnsPolicy, Names, Options, Resolve, Whois};
+pub use outcome::{Failure, Outcome};
+pub use record::{Counters, Observer, Operation, RequestRecord};

@@ -1,0 +1,210 @@
+//! One attempt of one request at one broker, and its record.
+
+use hopwise_engine::Span;
+use hopwise_fabric::Route;
+use kafka_protocol::protocol::Request;
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::{Asked, Client};
+use crate::connection::{Answer, Unanswered};
+use crate::dial::since;
+use crate::error::meaning;
+use crate::link::{Opening, Ready};
+use crate::suspicion::Claim;
+use crate::{Failure, Operation, Outcome, RequestRecord};
+
+/// NOT_LEADER_OR_FOLLOWER (Kafka protocol guide, error codes).
+const NOT_LEADER: i16 = 6;
+
+/// What a request is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject {
+    pub operation: Operation,
+    pub topic: Option<String>,
+    pub partition: Option<i32>,
+}
+
+/// How a request is made and judged.
+pub(crate) struct Exchange<'a, R: Request> {
+    /// The request in a version.
+    pub build: &'a (dyn Fn(i16) -> R + Send + Sync),
+    /// The error code of an answer and the broker's words about it.
+    pub judge: &'a (dyn Fn(&R::Response) -> (i16, Option<String>) + Send + Sync),
+    /// The newest version the client understands in full.
+    pub newest: i16,
+    /// Whether the protocol has an answer.
+    pub answered: bool,
+}
+
+/// An answer, good or not.
+pub(crate) struct Judged<T> {
+    /// `None` where the protocol has no answer.
+    pub response: Option<T>,
+    pub code: i16,
+    pub outcome: Outcome,
+    pub explanation: String,
+}
+
+/// No answer.
+pub(crate) struct Missed {
+    pub failure: Failure,
+    /// The broker does not offer the request: asking again does not help.
+    pub unsupported: bool,
+}
+
+impl Client {
+    /// Sends one request to `asked` before `deadline`, and notes its record.
+    pub(crate) async fn attempt<R: Request>(
+        &self,
+        subject: &Subject,
+        number: u32,
+        asked: &Asked,
+        exchange: &Exchange<'_, R>,
+        deadline: Instant,
+    ) -> Result<Judged<R::Response>, Missed>
+    where
+        R: Send + Sync,
+        R::Response: Send,
+    {
+        let started = Instant::now();
+        let (opening, ready) = self.open(asked, deadline).await;
+        let mut unsupported = false;
+        let (ip, result) = match ready {
+            Err(failure) => (opening.ip, Err(Unanswered { failure, route: opening.route.clone(), took: Span::ZERO })),
+            Ok(ready) => {
+                let result = match ready.versions.pick::<R>(exchange.newest) {
+                    Ok(version) => send(&ready, exchange, version, deadline).await,
+                    Err(failure) => {
+                        unsupported = true;
+                        Err(Unanswered { failure, route: None, took: Span::ZERO })
+                    }
+                };
+                (Some(ready.ip), result)
+            }
+        };
+        let (route, took) = match &result {
+            Ok(answer) => (answer.route.clone(), answer.took),
+            Err(unanswered) => (unanswered.route.clone(), unanswered.took),
+        };
+        let reached = self.reached(route.as_ref());
+        let record = RequestRecord {
+            operation: subject.operation,
+            topic: subject.topic.clone(),
+            partition: subject.partition,
+            broker: asked.broker(),
+            address: asked.link.address.clone(),
+            ip,
+            attempt: number,
+            outcome: Outcome::Ok,
+            error_code: None,
+            explanation: String::new(),
+            reached,
+            route,
+            started_at: self.time_of(started),
+            resolve: opening.resolve,
+            connect: opening.connect,
+            handshake: opening.handshake,
+            request: took,
+            total: since(started),
+        };
+        self.conclude(subject, record, exchange, result, unsupported)
+    }
+
+    async fn open(&self, asked: &Asked, deadline: Instant) -> (Opening, Result<Ready, Failure>) {
+        let options = &self.inner.options;
+        let opened = timeout_at(deadline, asked.link.ready(options, |failures| self.reconnect_wait(failures))).await;
+        let (opening, ready) = opened.unwrap_or_else(|_| {
+            let explanation = "the delivery timeout passed before a connection was open";
+            (Opening::default(), Err(Failure::new(Outcome::Timeout, explanation)))
+        });
+        self.state().counters.connections_opened += u64::from(opening.connected);
+        (opening, ready)
+    }
+
+    fn reached(&self, route: Option<&Route>) -> Option<i32> {
+        let whois = self.inner.options.whois.as_ref()?;
+        whois(route?)
+    }
+
+    /// Judges what came of it and notes the record.
+    fn conclude<R: Request>(
+        &self,
+        subject: &Subject,
+        mut record: RequestRecord,
+        exchange: &Exchange<'_, R>,
+        result: Result<Answer<Option<R::Response>>, Unanswered>,
+        unsupported: bool,
+    ) -> Result<Judged<R::Response>, Missed> {
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(unanswered) => {
+                record.outcome = unanswered.failure.outcome;
+                record.explanation = unanswered.failure.explanation.clone();
+                self.note(&record);
+                return Err(Missed { failure: unanswered.failure, unsupported });
+            }
+        };
+        let judged = answer.response.as_ref().map(exchange.judge);
+        let (code, words) = judged.clone().unwrap_or((0, None));
+        record.error_code = judged.map(|(code, _)| code);
+        if exchange.answered && code != 0 {
+            record.explanation = words.unwrap_or_else(|| format!("the broker answered {}", meaning(code)));
+        }
+        record.outcome = Outcome::of_code(code);
+        if let Some(explanation) = self.wrong_broker(subject, &record, code) {
+            (record.outcome, record.explanation) = (Outcome::WrongBroker, explanation);
+        }
+        self.note(&record);
+        let RequestRecord { outcome, explanation, .. } = record;
+        Ok(Judged { response: answer.response, code, outcome, explanation })
+    }
+
+    /// Why the broker behind the address must be another than the one asked, if it must.
+    fn wrong_broker(&self, subject: &Subject, record: &RequestRecord, code: i16) -> Option<String> {
+        let asked = record.broker?;
+        if let Some(reached) = record.reached {
+            return (reached != asked).then(|| {
+                format!("broker {asked} advertises {}, but broker {reached} answers there", record.address)
+            });
+        }
+        let (topic, partition) = (subject.topic.as_deref()?, subject.partition?);
+        let mut state = self.state();
+        if code != NOT_LEADER {
+            state.suspicions.cleared(topic, partition);
+            return None;
+        }
+        let view = state.knowledge.cluster.topics.get(topic)?.partitions.get(&partition)?;
+        let claim = Claim { leader: asked, leader_epoch: view.leader_epoch, generation: state.knowledge.generation };
+        state.suspicions.denied(topic, partition, claim).then(|| {
+            format!(
+                "fresh metadata keeps naming broker {asked} as leader of {topic}/{partition}, but whoever answers at \
+                 {} keeps denying it: the address seems to lead to another broker",
+                record.address
+            )
+        })
+    }
+}
+
+async fn send<R: Request>(
+    ready: &Ready,
+    exchange: &Exchange<'_, R>,
+    version: i16,
+    deadline: Instant,
+) -> Result<Answer<Option<R::Response>>, Unanswered> {
+    let started = Instant::now();
+    let request = (exchange.build)(version);
+    let connection = &ready.connection;
+    let sent = timeout_at(deadline, async {
+        if exchange.answered {
+            let Answer { response, route, took } = connection.request(&request, version).await?;
+            Ok(Answer { response: Some(response), route, took })
+        } else {
+            let Answer { route, took, .. } = connection.send(&request, version).await?;
+            Ok(Answer { response: None, route, took })
+        }
+    });
+    sent.await.unwrap_or_else(|_| {
+        let failure = Failure::new(Outcome::Timeout, "the delivery timeout passed before the broker answered");
+        Err(Unanswered { failure, route: None, took: since(started) })
+    })
+}

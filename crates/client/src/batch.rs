@@ -1,0 +1,128 @@
+//! Records and the batches they travel in (message format v2), by `kafka-protocol`'s encoder.
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::records::{
+    Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, RecordBatchDecoder,
+    RecordBatchEncoder, RecordEncodeOptions, TimestampType,
+};
+
+use crate::ClientError;
+
+/// The message format in use since Kafka 0.11.
+const FORMAT_VERSION: i8 = 2;
+
+/// A record to be produced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The key; records of one key go to one partition.
+    pub key: Option<Bytes>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// Headers in their order; of two with one name the last stays.
+    pub headers: Vec<(String, Option<Bytes>)>,
+    /// Milliseconds on the clock the caller goes by; `None` takes the client's.
+    pub timestamp_ms: Option<i64>,
+}
+
+impl Record {
+    /// A record without headers, stamped when it is sent.
+    pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Record {
+        Record { key: Some(key.into()), value: Some(value.into()), ..Record::default() }
+    }
+}
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedRecord {
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// What was produced, with its timestamp.
+    pub record: Record,
+}
+
+/// The batch of `records`; those without a timestamp get `now_ms`.
+pub(crate) fn encode(records: &[Record], now_ms: i64) -> Result<Bytes, ClientError> {
+    let batch: Vec<_> = (0..).zip(records).map(|(offset, record)| to_wire(record, offset, now_ms)).collect();
+    let options = RecordEncodeOptions { version: FORMAT_VERSION, compression: Compression::None };
+    let mut buffer = BytesMut::new();
+    RecordBatchEncoder::encode(&mut buffer, &batch, &options).map_err(|error| failed("encoded", &error))?;
+    Ok(buffer.freeze())
+}
+
+/// The records of `batches` at `from` and later.
+///
+/// A broker sends whole batches, so earlier records may come along; control records are for brokers only.
+pub(crate) fn decode(mut batches: Bytes, from: i64) -> Result<Vec<FetchedRecord>, ClientError> {
+    let sets = RecordBatchDecoder::decode_all(&mut batches).map_err(|error| failed("decoded", &error))?;
+    let records = sets.into_iter().flat_map(|set| set.records);
+    Ok(records.filter(|record| record.offset >= from && !record.control).map(from_wire).collect())
+}
+
+fn failed(doing: &'static str, error: &dyn std::fmt::Display) -> ClientError {
+    ClientError::Records { doing, problem: error.to_string() }
+}
+
+fn to_wire(record: &Record, offset: i64, now_ms: i64) -> kafka_protocol::records::Record {
+    let header = |(name, value): &(String, Option<Bytes>)| (StrBytes::from_string(name.clone()), value.clone());
+    kafka_protocol::records::Record {
+        transactional: false,
+        control: false,
+        delete_horizon: false,
+        partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
+        producer_id: NO_PRODUCER_ID,
+        producer_epoch: NO_PRODUCER_EPOCH,
+        timestamp_type: TimestampType::Creation,
+        offset,
+        // The encoder makes one batch of records whose sequence runs with the offset; the first one's is written.
+        sequence: NO_SEQUENCE.wrapping_add(offset as i32),
+        timestamp: record.timestamp_ms.unwrap_or(now_ms),
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: record.headers.iter().map(header).collect(),
+    }
+}
+
+fn from_wire(record: kafka_protocol::records::Record) -> FetchedRecord {
+    let headers = record.headers.into_iter().map(|(name, value)| (name.as_str().to_owned(), value)).collect();
+    let timestamp_ms = Some(record.timestamp);
+    FetchedRecord {
+        offset: record.offset,
+        record: Record { key: record.key, value: record.value, headers, timestamp_ms },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_as_they_went_in_one_batch() {
+        let records = vec![
+            Record { headers: vec![("trace".to_owned(), Some(Bytes::from_static(b"1")))], ..Record::new("k", "v") },
+            Record { key: None, value: None, headers: Vec::new(), timestamp_ms: Some(42) },
+        ];
+        let batch = encode(&records, 7).expect("encodes");
+        let infos = RecordBatchDecoder::decode_batch_info(&mut batch.clone()).expect("whole");
+        assert_eq!(infos.len(), 1);
+        assert_eq!((infos[0].record_count, infos[0].base_sequence, infos[0].producer_id), (2, -1, -1));
+        let read = decode(batch, 0).expect("decodes");
+        assert_eq!(read.iter().map(|entry| entry.offset).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(read[0].record, Record { timestamp_ms: Some(7), ..records[0].clone() });
+        assert_eq!(read[1].record, records[1]);
+    }
+
+    #[test]
+    fn records_before_the_offset_asked_for_are_left_out() {
+        let batch = encode(&[Record::new("a", "1"), Record::new("b", "2")], 0).expect("encodes");
+        let read = decode(batch, 1).expect("decodes");
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].record.value.as_deref(), Some(&b"2"[..]));
+    }
+
+    #[test]
+    fn bytes_that_are_no_batch_are_an_error() {
+        assert!(matches!(decode(Bytes::from_static(&[1; 80]), 0), Err(ClientError::Records { doing: "decoded", .. })));
+        assert_eq!(decode(Bytes::new(), 0), Ok(Vec::new()));
+    }
+}

@@ -1,0 +1,91 @@
+//! The first exchange on a connection: ApiVersions (KIP-35, KIP-511), which tells what the broker speaks.
+
+use std::collections::BTreeMap;
+
+use hopwise_engine::Span;
+use hopwise_fabric::Route;
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::{Message, Request, StrBytes, VersionRange};
+
+use crate::connection::{Connection, Unanswered};
+use crate::{Failure, Outcome};
+
+/// UNSUPPORTED_VERSION (Kafka protocol guide, error codes).
+const UNSUPPORTED_VERSION: i16 = 35;
+
+/// The API versions a broker offers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiVersions(BTreeMap<i16, (i16, i16)>);
+
+impl ApiVersions {
+    /// The least and greatest version offered of an API key.
+    pub fn range(&self, api_key: i16) -> Option<(i16, i16)> {
+        self.0.get(&api_key).copied()
+    }
+
+    /// Each API key with its least and greatest version.
+    pub fn iter(&self) -> impl Iterator<Item = (i16, i16, i16)> + '_ {
+        self.0.iter().map(|(&key, &(least, greatest))| (key, least, greatest))
+    }
+
+    /// The newest version of `R` that broker and client share, not above `newest`.
+    pub(crate) fn pick<R: Request>(&self, newest: i16) -> Result<i16, Failure> {
+        let ours = VersionRange { min: R::VERSIONS.min, max: R::VERSIONS.max.min(newest) };
+        let offered = self.range(R::KEY);
+        let shared = offered.map(|(min, max)| ours.intersect(&VersionRange { min, max }));
+        match shared.filter(|range| !range.is_empty()) {
+            Some(range) => Ok(range.max),
+            None => Err(Failure::new(
+                Outcome::ProtocolMismatch,
+                format!(
+                    "the client speaks API key {} in versions {ours}, the broker offers {}",
+                    R::KEY,
+                    offered.map_or("none".to_owned(), |(least, greatest)| format!("{least}..{greatest}"))
+                ),
+            )),
+        }
+    }
+}
+
+/// What the handshake gave.
+pub(crate) struct Handshake {
+    pub versions: ApiVersions,
+    pub route: Option<Route>,
+    pub took: Span,
+}
+
+/// Asks for the versions in the newest form known, and in version 0 if the broker does not know that form.
+pub(crate) async fn shake(connection: &Connection) -> Result<Handshake, Unanswered> {
+    let newest = ApiVersionsRequest::VERSIONS.max;
+    let request = ApiVersionsRequest::default()
+        .with_client_software_name(StrBytes::from_static_str("hopwise"))
+        .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+    let first = connection.exchange(&request, newest, true).await?;
+    // The header of this response has version 0 in every version, so the error code is at a fixed place; an
+    // unsupported version is answered in the form of version 0 (KIP-511).
+    let unsupported = first.response.get(4..6) == Some(&UNSUPPORTED_VERSION.to_be_bytes()[..]);
+    let (response, route, took) = if unsupported {
+        let second = connection.request(&ApiVersionsRequest::default(), 0).await?;
+        (second.response, second.route, first.took + second.took)
+    } else {
+        let (route, took) = (first.route, first.took);
+        match crate::frame::decode::<ApiVersionsRequest>(first.response, newest) {
+            Ok(response) => (response, route, took),
+            Err(failure) => return Err(Unanswered { failure, route, took }),
+        }
+    };
+    if response.error_code != 0 {
+        let code = response.error_code;
+        let outcome = match Outcome::of_code(code) {
+            Outcome::Ok => Outcome::ProtocolMismatch,
+            outcome => outcome,
+        };
+        let failure = Failure::new(outcome, format!("the broker answers ApiVersions with error {code}"));
+        return Err(Unanswered { failure, route, took });
+    }
+    Ok(Handshake { versions: offered(&response), route, took })
+}
+
+fn offered(response: &ApiVersionsResponse) -> ApiVersions {
+    ApiVersions(response.api_keys.iter().map(|key| (key.api_key, (key.min_version, key.max_version))).collect())
+}

@@ -1,0 +1,363 @@
+//! What callers ask of a client.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::{
+    BrokerId, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataResponse, ProduceRequest,
+    ProduceResponse, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use crate::attempt::{Exchange, Subject};
+use crate::batch::{self, FetchedRecord, Record};
+use crate::call::Destination;
+use crate::client::Client;
+use crate::cluster::Cluster;
+use crate::refresh::{METADATA_VERSION_MAX, metadata_request};
+use crate::{ClientError, HostPort, Operation};
+
+/// Produce carries the topic's name up to version 12 and its id from 13 on (KIP-516).
+const PRODUCE_VERSION_MAX: i16 = 12;
+/// Fetch carries the topic's name up to version 12 and its id from 13 on (KIP-516).
+const FETCH_VERSION_MAX: i16 = 12;
+/// CreateTopics up to the newest version there is.
+const CREATE_TOPICS_VERSION_MAX: i16 = 7;
+/// ListOffsets up to version 7; later ones add timestamps for tiered storage only.
+const LIST_OFFSETS_VERSION_MAX: i16 = 7;
+/// FindCoordinator: from 4 on several keys at once (KIP-699).
+const FIND_COORDINATOR_VERSION_MAX: i16 = 4;
+
+/// UNKNOWN_SERVER_ERROR stands for an answer that leaves out what was asked for (Kafka protocol guide).
+const UNKNOWN_SERVER_ERROR: i16 = -1;
+/// TOPIC_ALREADY_EXISTS (Kafka protocol guide, error codes).
+const TOPIC_ALREADY_EXISTS: i16 = 36;
+
+/// Who has to have a record before the broker answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    /// Nobody; there is no answer at all.
+    None,
+    /// The leader.
+    Leader,
+    /// Every replica in sync; with Redpanda a majority (redpanda.md 4.3).
+    All,
+}
+
+/// A place in a partition's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetSpec {
+    /// The first record still there.
+    Earliest,
+    /// After the last record.
+    Latest,
+    /// The first record stamped at this time or later, in milliseconds.
+    AtTime(i64),
+}
+
+/// How much a fetch waits for and brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchOptions {
+    /// Longest wait for `min_bytes` (`fetch.max.wait.ms`, 500 ms).
+    pub max_wait: Duration,
+    /// Least bytes worth an answer (`fetch.min.bytes`, 1).
+    pub min_bytes: i32,
+    /// Most bytes of an answer (`fetch.max.bytes`, 50 MiB).
+    pub max_bytes: i32,
+    /// Most bytes of one partition (`max.partition.fetch.bytes`, 1 MiB).
+    pub partition_max_bytes: i32,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        FetchOptions {
+            max_wait: Duration::from_millis(500),
+            min_bytes: 1,
+            max_bytes: 50 * 1024 * 1024,
+            partition_max_bytes: 1024 * 1024,
+        }
+    }
+}
+
+/// What a fetch brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The records at the offset asked for and later.
+    pub records: Vec<FetchedRecord>,
+    /// The offset after the last record that may be read.
+    pub high_watermark: i64,
+    /// The first offset still there; -1 if the broker does not tell.
+    pub log_start_offset: i64,
+}
+
+/// A group's coordinator, as told to this client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coordinator {
+    /// The broker's id.
+    pub id: i32,
+    /// Where it is to be reached.
+    pub address: HostPort,
+}
+
+impl Client {
+    /// Asks any broker for the brokers and all topics.
+    ///
+    /// # Errors
+    /// [`ClientError::GaveUp`] if nobody answered within the delivery timeout.
+    pub async fn metadata(&self) -> Result<Cluster, ClientError> {
+        let subject = Subject { operation: Operation::Metadata, topic: None, partition: None };
+        let exchange = Exchange {
+            build: &|version| metadata_request(None, version),
+            judge: &|response: &MetadataResponse| (response.error_code, None),
+            newest: METADATA_VERSION_MAX,
+            answered: true,
+        };
+        let (response, _) = self.call(&subject, &Destination::Any, &exchange).await?;
+        let missing = |about: String| ClientError::Incomplete { operation: Operation::Metadata, about };
+        let response = response.ok_or_else(|| missing("the cluster".to_owned()))?;
+        self.take_metadata(&response).map_err(|failure| missing(failure.explanation))
+    }
+
+    /// Makes a topic, and waits until the brokers say so.
+    ///
+    /// # Errors
+    /// [`ClientError::Rejected`] for example if it exists (unless an earlier attempt, whose answer was lost, made
+    /// it) or there are too few brokers, [`ClientError::GaveUp`] if no broker took it in time.
+    pub async fn create_topic(&self, topic: &str, partitions: i32, replicas: i16) -> Result<(), ClientError> {
+        let timeout_ms = millis(self.inner.options.request_timeout);
+        let subject =
+            Subject { operation: Operation::CreateTopic, topic: Some(topic.to_owned()), partition: None };
+        let wanted = CreatableTopic::default()
+            .with_name(topic_name(topic))
+            .with_num_partitions(partitions)
+            .with_replication_factor(replicas);
+        let unsure = std::sync::atomic::AtomicU32::new(0);
+        let exchange = Exchange {
+            build: &|_| {
+                unsure.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                CreateTopicsRequest::default().with_topics(vec![wanted.clone()]).with_timeout_ms(timeout_ms)
+            },
+            judge: &|response: &CreateTopicsResponse| {
+                let result = response.topics.first();
+                let words = result.and_then(|result| result.error_message.as_ref());
+                let code = result.map_or(UNKNOWN_SERVER_ERROR, |result| result.error_code);
+                let again = unsure.load(std::sync::atomic::Ordering::Relaxed) > 1;
+                if code == TOPIC_ALREADY_EXISTS && again {
+                    return (0, None);
+                }
+                (code, words.map(|words| words.as_str().to_owned()))
+            },
+            newest: CREATE_TOPICS_VERSION_MAX,
+            answered: true,
+        };
+        self.call(&subject, &Destination::Controller, &exchange).await?;
+        self.state().knowledge.doubted = true;
+        Ok(())
+    }
+
+    /// Appends records to a partition at its leader, as one batch; gives the first one's offset, or -1 with
+    /// [`Acks::None`].
+    ///
+    /// A retry after a lost answer may append them twice: the producer is not idempotent.
+    ///
+    /// # Errors
+    /// [`ClientError::Records`] if they cannot be encoded, [`ClientError::Rejected`] if the broker turns them down,
+    /// [`ClientError::GaveUp`] if no leader took them in time.
+    pub async fn produce(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: &[Record],
+        acks: Acks,
+    ) -> Result<i64, ClientError> {
+        let now_ms = i64::try_from(self.now().as_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        let records = batch::encode(records, now_ms)?;
+        let timeout_ms = millis(self.inner.options.request_timeout);
+        let exchange = Exchange {
+            build: &|_| produce_request(topic, partition, records.clone(), acks, timeout_ms),
+            judge: &|response: &ProduceResponse| match produced(response, partition) {
+                Some((code, _, words)) => (code, words),
+                None => (UNKNOWN_SERVER_ERROR, None),
+            },
+            newest: PRODUCE_VERSION_MAX,
+            answered: acks != Acks::None,
+        };
+        let (response, _) = self.call_leader(Operation::Produce, topic, partition, &exchange).await?;
+        let offset = response.as_ref().and_then(|response| produced(response, partition)).map(|(_, offset, _)| offset);
+        Ok(offset.unwrap_or(-1))
+    }
+
+    /// Reads records of a partition from its leader, beginning at `offset`.
+    ///
+    /// # Errors
+    /// [`ClientError::Rejected`] with code 1 if the offset is out of range, [`ClientError::Records`] if what came is
+    /// no batch, [`ClientError::GaveUp`] if no leader answered in time.
+    pub async fn fetch(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        options: FetchOptions,
+    ) -> Result<Fetched, ClientError> {
+        let exchange = Exchange {
+            build: &|_| fetch_request(topic, partition, offset, options),
+            judge: &|response: &FetchResponse| {
+                let whole = Some(response.error_code).filter(|&code| code != 0);
+                (whole.or(fetched(response, partition).map(|data| data.error_code)).unwrap_or(UNKNOWN_SERVER_ERROR), None)
+            },
+            newest: FETCH_VERSION_MAX,
+            answered: true,
+        };
+        let (response, _) = self.call_leader(Operation::Fetch, topic, partition, &exchange).await?;
+        let data = response.as_ref().and_then(|response| fetched(response, partition));
+        let data = data.ok_or_else(|| incomplete(Operation::Fetch, topic, partition))?;
+        Ok(Fetched {
+            records: batch::decode(data.records.clone().unwrap_or_else(Bytes::new), offset)?,
+            high_watermark: data.high_watermark,
+            log_start_offset: data.log_start_offset,
+        })
+    }
+
+    /// Asks a partition's leader for an offset; -1 if no record is as late as the time asked for.
+    ///
+    /// # Errors
+    /// [`ClientError::GaveUp`] if no leader answered in time.
+    pub async fn list_offsets(&self, topic: &str, partition: i32, at: OffsetSpec) -> Result<i64, ClientError> {
+        let exchange = Exchange {
+            build: &|_| list_offsets_request(topic, partition, at),
+            judge: &|response: &ListOffsetsResponse| {
+                (listed(response, partition).map_or(UNKNOWN_SERVER_ERROR, |(code, _)| code), None)
+            },
+            newest: LIST_OFFSETS_VERSION_MAX,
+            answered: true,
+        };
+        let (response, _) = self.call_leader(Operation::ListOffsets, topic, partition, &exchange).await?;
+        let answer = response.as_ref().and_then(|response| listed(response, partition));
+        answer.map(|(_, offset)| offset).ok_or_else(|| incomplete(Operation::ListOffsets, topic, partition))
+    }
+
+    /// Asks any broker which broker coordinates a consumer group.
+    ///
+    /// # Errors
+    /// [`ClientError::GaveUp`] if there is none within the delivery timeout (COORDINATOR_NOT_AVAILABLE).
+    pub async fn find_coordinator(&self, group: &str) -> Result<Coordinator, ClientError> {
+        let subject = Subject { operation: Operation::FindCoordinator, topic: None, partition: None };
+        let group = StrBytes::from_string(group.to_owned());
+        let exchange = Exchange {
+            build: &|version| match version {
+                0..4 => FindCoordinatorRequest::default().with_key(group.clone()),
+                _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![group.clone()]),
+            },
+            judge: &|response: &FindCoordinatorResponse| match response.coordinators.first() {
+                Some(one) => (one.error_code, one.error_message.as_ref().map(|words| words.as_str().to_owned())),
+                None => (response.error_code, response.error_message.as_ref().map(|words| words.as_str().to_owned())),
+            },
+            newest: FIND_COORDINATOR_VERSION_MAX,
+            answered: true,
+        };
+        let (response, _) = self.call(&subject, &Destination::Any, &exchange).await?;
+        let missing = || ClientError::Incomplete { operation: Operation::FindCoordinator, about: group.to_string() };
+        let response = response.ok_or_else(missing)?;
+        let (id, host, port) = match response.coordinators.first() {
+            Some(one) => (one.node_id.0, &one.host, one.port),
+            None => (response.node_id.0, &response.host, response.port),
+        };
+        let port = u16::try_from(port).map_err(|_| missing())?;
+        Ok(Coordinator { id, address: HostPort::new(host.as_str(), port) })
+    }
+
+    async fn call_leader<R>(
+        &self,
+        operation: Operation,
+        topic: &str,
+        partition: i32,
+        exchange: &Exchange<'_, R>,
+    ) -> Result<(Option<R::Response>, u32), ClientError>
+    where
+        R: kafka_protocol::protocol::Request + Send + Sync,
+        R::Response: Send,
+    {
+        let subject = Subject { operation, topic: Some(topic.to_owned()), partition: Some(partition) };
+        let destination = Destination::Leader { topic: topic.to_owned(), partition };
+        self.call(&subject, &destination, exchange).await
+    }
+}
+
+fn topic_name(topic: &str) -> TopicName {
+    TopicName(StrBytes::from_string(topic.to_owned()))
+}
+
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
+fn incomplete(operation: Operation, topic: &str, partition: i32) -> ClientError {
+    ClientError::Incomplete { operation, about: format!("{topic}/{partition}") }
+}
+
+fn produce_request(topic: &str, partition: i32, records: Bytes, acks: Acks, timeout_ms: i32) -> ProduceRequest {
+    let acks = match acks {
+        Acks::None => 0,
+        Acks::Leader => 1,
+        Acks::All => -1,
+    };
+    let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
+    let data = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
+    ProduceRequest::default().with_acks(acks).with_timeout_ms(timeout_ms).with_topic_data(vec![data])
+}
+
+fn produced(response: &ProduceResponse, partition: i32) -> Option<(i16, i64, Option<String>)> {
+    let mut partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let answer = partitions.find(|answer| answer.index == partition)?;
+    let words = answer.error_message.as_ref().map(|words| words.as_str().to_owned());
+    Some((answer.error_code, answer.base_offset, words))
+}
+
+fn fetch_request(topic: &str, partition: i32, offset: i64, options: FetchOptions) -> FetchRequest {
+    let wanted = FetchPartition::default()
+        .with_partition(partition)
+        .with_current_leader_epoch(-1)
+        .with_fetch_offset(offset)
+        .with_partition_max_bytes(options.partition_max_bytes);
+    // Session 0 with epoch -1 asks for a whole answer without a session (KIP-227).
+    FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_wait_ms(millis(options.max_wait))
+        .with_min_bytes(options.min_bytes)
+        .with_max_bytes(options.max_bytes)
+        .with_session_epoch(-1)
+        .with_topics(vec![FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![wanted])])
+}
+
+fn fetched(
+    response: &FetchResponse,
+    partition: i32,
+) -> Option<&kafka_protocol::messages::fetch_response::PartitionData> {
+    let mut partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    partitions.find(|data| data.partition_index == partition)
+}
+
+fn list_offsets_request(topic: &str, partition: i32, at: OffsetSpec) -> ListOffsetsRequest {
+    let timestamp = match at {
+        OffsetSpec::Latest => -1,
+        OffsetSpec::Earliest => -2,
+        OffsetSpec::AtTime(milliseconds) => milliseconds,
+    };
+    let wanted = ListOffsetsPartition::default()
+        .with_partition_index(partition)
+        .with_current_leader_epoch(-1)
+        .with_timestamp(timestamp);
+    let topic = ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(vec![wanted]);
+    ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic])
+}
+
+fn listed(response: &ListOffsetsResponse, partition: i32) -> Option<(i16, i64)> {
+    let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+    let answer = partitions.find(|answer| answer.partition_index == partition)?;
+    Some((answer.error_code, answer.offset))
+}
