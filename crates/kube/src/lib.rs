@@ -1,18 +1,13 @@
-//! Kubernetes as far as packets can tell.
+//! Kubernetes as far as the network is concerned: objects, controllers, DNS, kube-proxy, load balancers and nodes
+//! on the fabric. It knows nothing of Kafka.
 
 pub mod admission;
+pub mod cluster;
 pub mod cluster_file;
-pub mod manifest;
-pub mod source;
-//! Kubernetes on the fabric.
-
-pub mod dns;
-pub mod shell;
-//! Placeholder.
-
 pub mod controllers;
-pub mod store;
-//! Kubernetes as far as the network is concerned: objects, controllers, DNS, kube-proxy, load balancers and nodes
-//! on the fabric.
-
+pub mod dns;
+pub mod manifest;
 pub mod profile;
+pub mod shell;
+pub mod source;
+pub mod store;

@@ -1,0 +1,5 @@
+//! A cluster that runs.
+
+pub mod environment;
+pub mod mounts;
+pub mod programs;
