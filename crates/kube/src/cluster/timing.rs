@@ -1,0 +1,29 @@
+//! How long the cluster's own parts take.
+//!
+//! Source: kubernetes.md 4 ("Delay chain, typical, healthy cluster") where it gives a figure; the others are
+//! assumed.
+
+use std::time::Duration;
+
+/// From a change of an object to a controller's look at it (assumed: watch latency of a healthy API server).
+pub const CONTROLLER_LAG: Duration = Duration::from_millis(10);
+/// From a pod's change of state to its EndpointSlice (kubernetes.md 4: 50 to 500 ms).
+pub const ENDPOINT_SLICE_LAG: Duration = Duration::from_millis(100);
+/// Least time between two syncs of one kube-proxy (kubernetes.md 8: minSyncPeriod 1 s).
+pub const PROXY_SYNC_PERIOD: Duration = Duration::from_secs(1);
+/// From a change of a slice to a kube-proxy's rules, when it is not in its sync period (assumed).
+pub const PROXY_LAG: Duration = Duration::from_millis(50);
+/// From a change of a slice to CoreDNS's answers (kubernetes.md 4: immediate after the watch).
+pub const DNS_LAG: Duration = Duration::from_millis(10);
+/// From a pod's binding to its first container (assumed: sandbox, network, image present).
+pub const POD_START: Duration = Duration::from_millis(500);
+/// From SIGTERM to the exit of a program that handles it (assumed).
+pub const PROCESS_STOP: Duration = Duration::from_secs(1);
+/// First wait before a crashed container starts again; doubles up to the longest (kubernetes.md 8).
+pub const RESTART_BACK_OFF: Duration = Duration::from_secs(10);
+/// Longest wait before a crashed container starts again (kubernetes.md 8).
+pub const RESTART_BACK_OFF_MAX: Duration = Duration::from_secs(300);
+/// After this long without a crash the wait starts over (kubernetes.md 8).
+pub const RESTART_BACK_OFF_RESET: Duration = Duration::from_secs(600);
+/// Least time between two attempts to schedule a pod that fits nowhere (kubernetes.md 8: back-off 1 to 10 s).
+pub const SCHEDULER_RETRY: Duration = Duration::from_secs(1);
