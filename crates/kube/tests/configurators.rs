@@ -75,5 +75,8 @@ fn check(name: &str, documents: &[Value], chart: &Value, broker: &Value) {
         assert_eq!(written.pointer(&pointer), Some(expected), "{name} {pod} {key}");
     }
     let base: Value = serde_saphyr::from_str(redpanda).expect("redpanda.yaml is YAML");
-    assert_eq!(written["redpanda"]["kafka_api"], base["redpanda"]["kafka_api"], "{name}: the rest is as it was");
+    assert_eq!(
+        written["redpanda"]["kafka_api"], base["redpanda"]["kafka_api"],
+        "{name}: the rest is as it was"
+    );
 }

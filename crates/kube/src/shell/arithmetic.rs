@@ -1,9 +1,11 @@
 //! Shell arithmetic (Bash manual 6.5): 64-bit, wrapping.
 
 use brush_parser::arithmetic;
-use brush_parser::ast::{ArithmeticExpr, ArithmeticTarget, BinaryOperator, UnaryAssignmentOperator, UnaryOperator};
+use brush_parser::ast::{
+    ArithmeticExpr, ArithmeticTarget, BinaryOperator, UnaryAssignmentOperator, UnaryOperator,
+};
 
-use super::environment::{Flow, Shell};
+use super::environment::{Flow, Shell, Stop};
 use super::error::ShellErrorKind;
 
 /// Length of an expression in bytes; the parser is recursive.
@@ -30,7 +32,7 @@ impl Shell<'_> {
         }
         match arithmetic::parse(text) {
             Ok(expression) => self.evaluate(&expression, chain),
-            Err(_) => Err(self.expansion_failure(&format!("{text}: arithmetic syntax error"))),
+            Err(_) => Err(self.arithmetic_failure(&format!("{text}: arithmetic syntax error"))),
         }
     }
 
@@ -74,8 +76,12 @@ impl Shell<'_> {
             ArithmeticExpr::UnaryAssignment(operator, target) => {
                 let before = self.target(target, chain)?;
                 let (after, result) = match operator {
-                    UnaryAssignmentOperator::PrefixIncrement => (before.wrapping_add(1), before.wrapping_add(1)),
-                    UnaryAssignmentOperator::PrefixDecrement => (before.wrapping_sub(1), before.wrapping_sub(1)),
+                    UnaryAssignmentOperator::PrefixIncrement => {
+                        (before.wrapping_add(1), before.wrapping_add(1))
+                    }
+                    UnaryAssignmentOperator::PrefixDecrement => {
+                        (before.wrapping_sub(1), before.wrapping_sub(1))
+                    }
                     UnaryAssignmentOperator::PostfixIncrement => (before.wrapping_add(1), before),
                     UnaryAssignmentOperator::PostfixDecrement => (before.wrapping_sub(1), before),
                 };
@@ -89,11 +95,11 @@ impl Shell<'_> {
         let shift = (right & 63) as u32;
         Ok(match operator {
             BinaryOperator::Power if right < 0 => {
-                return Err(self.expansion_failure(&format!("{right}: exponent less than 0")));
+                return Err(self.arithmetic_failure(&format!("{right}: exponent less than 0")));
             }
             BinaryOperator::Power => left.wrapping_pow(u32::try_from(right).unwrap_or(u32::MAX)),
             BinaryOperator::Divide | BinaryOperator::Modulo if right == 0 => {
-                return Err(self.expansion_failure(&format!("{left}: division by 0")));
+                return Err(self.arithmetic_failure(&format!("{left}: division by 0")));
             }
             BinaryOperator::Divide => left.wrapping_div(right),
             BinaryOperator::Modulo => left.wrapping_rem(right),
@@ -114,6 +120,14 @@ impl Shell<'_> {
             BinaryOperator::BitwiseOr => left | right,
             BinaryOperator::LogicalAnd | BinaryOperator::LogicalOr => i64::from(right != 0),
         })
+    }
+
+    fn arithmetic_failure(&mut self, message: &str) -> Stop {
+        if let Err(stop) = self.complain(message) {
+            return stop;
+        }
+        self.record_failure(message, 1);
+        Stop::Exit(1)
     }
 
     /// The value of a variable: its text is an expression again.

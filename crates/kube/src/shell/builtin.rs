@@ -31,7 +31,9 @@ impl Shell<'_> {
                 Some((last, args)) if last == "]" => self.test(args),
                 _ => self.complain("[: missing `]'").map(|()| 2),
             },
-            "command" if args.first().is_some_and(|arg| !arg.starts_with('-')) => self.dispatch(&args[0], &args[1..]),
+            "command" if args.first().is_some_and(|arg| !arg.starts_with('-')) => {
+                self.dispatch(&args[0], &args[1..])
+            }
             _ => return None,
         })
     }

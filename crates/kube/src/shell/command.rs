@@ -10,6 +10,9 @@ use brush_parser::ast::{
 use super::environment::{Flow, Shell, Stop, Value, Variable};
 use super::{Invocation, Outcome, filter};
 
+/// Largest index of an array.
+const INDEX_MAX: i64 = 1_000_000;
+
 /// The part of a path after the last slash.
 pub(super) fn basename(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
@@ -259,7 +262,9 @@ impl Shell<'_> {
         let suffix = simple.suffix.iter().flat_map(|suffix| &suffix.0);
         for item in prefix {
             match item {
-                CommandPrefixOrSuffixItem::AssignmentWord(assignment, word) => assignments.push((assignment, word)),
+                CommandPrefixOrSuffixItem::AssignmentWord(assignment, word) => {
+                    assignments.push((assignment, word))
+                }
                 CommandPrefixOrSuffixItem::IoRedirect(redirect) => redirects.push(redirect),
                 _ => return Err(self.not_interpreted("process substitution")),
             }
@@ -359,26 +364,31 @@ impl Shell<'_> {
         self.count_bytes(value.len())?;
         self.check_assignable(name)?;
         let mut elements = self.elements(name);
-        let index = if index < 0 { elements.keys().next_back().map_or(0, |last| last + 1) + index } else { index };
-        if index < 0 {
-            return Err(self.not_interpreted(format!("{name}[{index}], an index below the first element,")));
-        }
+        let index = if index < 0 {
+            elements.keys().next_back().map_or(0, |last| last + 1).saturating_add(index)
+        } else {
+            index
+        };
+        self.check_index(name, index)?;
         let element = elements.entry(index).or_default();
         *element = if append { format!("{element}{value}") } else { value };
         self.set_array(name, elements);
         Ok(())
     }
 
-    fn assign_array(&mut self, name: &str, words: &[(Option<ast::Word>, ast::Word)], append: bool) -> Flow<()> {
+    fn assign_array(
+        &mut self,
+        name: &str,
+        words: &[(Option<ast::Word>, ast::Word)],
+        append: bool,
+    ) -> Flow<()> {
         self.check_assignable(name)?;
         let mut elements = if append { self.elements(name) } else { BTreeMap::new() };
         let mut next = elements.keys().next_back().map_or(0, |last| last + 1);
         for (key, word) in words {
             if let Some(key) = key {
                 next = self.arithmetic(&key.value)?;
-                if next < 0 {
-                    return Err(self.not_interpreted(format!("{name}, an array with a negative index,")));
-                }
+                self.check_index(name, next)?;
                 let value = self.word_text(&word.value)?;
                 elements.insert(next, value);
                 next = next.saturating_add(1);
@@ -392,6 +402,13 @@ impl Shell<'_> {
         }
         self.set_array(name, elements);
         Ok(())
+    }
+
+    fn check_index(&self, name: &str, index: i64) -> Flow<()> {
+        if (0..=INDEX_MAX).contains(&index) {
+            return Ok(());
+        }
+        Err(self.not_interpreted(format!("{name}[{index}], an index outside 0 to {INDEX_MAX},")))
     }
 
     /// The variable as an array: a scalar is its element 0.

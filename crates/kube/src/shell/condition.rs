@@ -58,7 +58,9 @@ impl Shell<'_> {
             "-s" => content.is_some_and(|content| !content.is_empty()),
             "-d" => !operand.is_empty() && is_directory(self.files, &path),
             // The container's files are readable, writable and executable by the one user there is.
-            "-e" | "-r" | "-w" | "-x" => !operand.is_empty() && (content.is_some() || is_directory(self.files, &path)),
+            "-e" | "-r" | "-w" | "-x" => {
+                !operand.is_empty() && (content.is_some() || is_directory(self.files, &path))
+            }
             "-L" | "-h" => false,
             "-v" => self.state.variables.contains_key(operand),
             _ => return Ok(Err(format!("{operator}: unary operator expected"))),
@@ -120,7 +122,9 @@ impl Shell<'_> {
     fn compare(&mut self, predicate: &BinaryPredicate, left: &str, right: &str) -> Flow<bool> {
         use BinaryPredicate as P;
         Ok(match predicate {
-            P::StringExactlyMatchesPattern | P::StringExactlyMatchesString => self.word_pattern(right)?.matches(left),
+            P::StringExactlyMatchesPattern | P::StringExactlyMatchesString => {
+                self.word_pattern(right)?.matches(left)
+            }
             P::StringDoesNotExactlyMatchPattern | P::StringDoesNotExactlyMatchString => {
                 !self.word_pattern(right)?.matches(left)
             }

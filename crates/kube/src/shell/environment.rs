@@ -106,7 +106,16 @@ impl<'a> Shell<'a> {
         commands: &'a mut dyn Commands,
     ) -> Shell<'a> {
         let state = State::process(env, "command", "bash", &[]);
-        Shell { state, streams: Streams::default(), files, commands, failure: None, steps: 0, bytes: 0, depth: 0 }
+        Shell {
+            state,
+            streams: Streams::default(),
+            files,
+            commands,
+            failure: None,
+            steps: 0,
+            bytes: 0,
+            depth: 0,
+        }
     }
 
     pub fn into_exit(self, status: i32) -> Exit {
@@ -117,7 +126,12 @@ impl<'a> Shell<'a> {
     /// An error at the current line.
     pub fn error(&self, construct: impl Into<String>, kind: ShellErrorKind) -> Stop {
         let State { script, line, .. } = &self.state;
-        Stop::Error(Box::new(ShellError { script: script.clone(), line: *line, construct: construct.into(), kind }))
+        Stop::Error(Box::new(ShellError {
+            script: script.clone(),
+            line: *line,
+            construct: construct.into(),
+            kind,
+        }))
     }
 
     pub fn not_interpreted(&self, construct: impl Into<String>) -> Stop {
@@ -143,7 +157,9 @@ impl<'a> Shell<'a> {
     /// Runs `body` one level deeper.
     pub fn deeper<T>(&mut self, body: impl FnOnce(&mut Self) -> Flow<T>) -> Flow<T> {
         if self.depth >= DEPTH_MAX {
-            return Err(self.error("nesting", ShellErrorKind::Limit { limit: DEPTH_MAX, what: "nested shells" }));
+            return Err(
+                self.error("nesting", ShellErrorKind::Limit { limit: DEPTH_MAX, what: "nested shells" })
+            );
         }
         self.depth += 1;
         let result = body(self);

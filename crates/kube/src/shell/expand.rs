@@ -296,8 +296,10 @@ impl Shell<'_> {
         if let Err(stop) = self.complain(message) {
             return stop;
         }
-        self.record_failure(message, 1);
-        Stop::Exit(1)
+        // What bash 5 does: 127 for the text of `-c`, 1 for a file.
+        let status = if self.state.script == "bash -c" { 127 } else { 1 };
+        self.record_failure(message, status);
+        Stop::Exit(status)
     }
 }
 
@@ -309,7 +311,9 @@ impl Expander {
 
 fn is_all_parameters(piece: &WordPiece) -> bool {
     use brush_parser::word::{Parameter, ParameterExpr, SpecialParameter};
-    let WordPiece::ParameterExpansion(ParameterExpr::Parameter { parameter, .. }) = piece else { return false };
+    let WordPiece::ParameterExpansion(ParameterExpr::Parameter { parameter, .. }) = piece else {
+        return false;
+    };
     matches!(
         parameter,
         Parameter::Special(SpecialParameter::AllPositionalParameters { concatenate: false })

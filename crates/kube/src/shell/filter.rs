@@ -18,14 +18,16 @@ pub(super) type Filtered = Result<Outcome, Unsupported>;
 
 /// Programs that exist on a usual image, so that calling one is not "command not found" but beyond this interpreter.
 const LEFT_OUT: [&str; 40] = [
-    "awk", "gawk", "sort", "uniq", "find", "xargs", "date", "ls", "ln", "mv", "tee", "seq", "env", "id", "whoami",
-    "hostname", "uname", "ps", "kill", "jq", "perl", "python", "python3", "md5sum", "sha1sum", "base64", "od", "rev",
-    "paste", "nl", "timeout", "getent", "cd", "pwd", "read", "source", ".", "declare", "local", "mapfile",
+    "awk", "gawk", "sort", "uniq", "find", "xargs", "date", "ls", "ln", "mv", "tee", "seq", "env", "id",
+    "whoami", "hostname", "uname", "ps", "kill", "jq", "perl", "python", "python3", "md5sum", "sha1sum",
+    "base64", "od", "rev", "paste", "nl", "timeout", "getent", "cd", "pwd", "read", "source", ".", "declare",
+    "local", "mapfile",
 ];
 
 /// Whether a command is known to exist and not interpreted.
 pub(super) fn is_left_out(name: &str) -> bool {
-    LEFT_OUT.contains(&name) || matches!(name, "typeset" | "getopts" | "let" | "return" | "type" | "hash" | "alias")
+    LEFT_OUT.contains(&name)
+        || matches!(name, "typeset" | "getopts" | "let" | "return" | "type" | "hash" | "alias")
 }
 
 /// Runs a program; `None` if it is not one of those here.
@@ -54,7 +56,12 @@ pub(super) fn run(name: &str, args: &[String], stdin: &[u8], files: &mut Files) 
 }
 
 /// The concatenation of the named files, or standard input if there are none; `Err` is the failed outcome.
-pub(super) fn input(program: &str, names: &[String], stdin: &[u8], files: &Files) -> Result<Vec<u8>, Outcome> {
+pub(super) fn input(
+    program: &str,
+    names: &[String],
+    stdin: &[u8],
+    files: &Files,
+) -> Result<Vec<u8>, Outcome> {
     if names.is_empty() {
         return Ok(stdin.to_vec());
     }
@@ -74,7 +81,8 @@ pub(super) fn input(program: &str, names: &[String], stdin: &[u8], files: &Files
 
 /// The lines of a text, each without its newline.
 pub(super) fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let content = content.strip_suffix(b"\n").map_or((content, content.is_empty()), |content| (content, false));
+    let content =
+        content.strip_suffix(b"\n").map_or((content, content.is_empty()), |content| (content, false));
     let empty = content.1;
     content.0.split(|&byte| byte == b'\n').filter(move |_| !empty)
 }

@@ -23,11 +23,20 @@ pub(super) struct Excess {
 
 /// Checks a script's nesting.
 pub(super) fn check(script: &str) -> Result<(), Excess> {
-    let limit = |line, construct, limit, what| Err(Excess { line, construct, kind: ShellErrorKind::Limit { limit, what } });
+    let limit = |line, construct, limit, what| {
+        Err(Excess { line, construct, kind: ShellErrorKind::Limit { limit, what } })
+    };
     if script.len() > LENGTH_MAX {
         return limit(1, "the script", LENGTH_MAX, "bytes of script");
     }
-    let mut scan = Scan { characters: script.chars().collect(), at: 0, line: 1, open: Vec::new(), clauses: 0, negations: 0 };
+    let mut scan = Scan {
+        characters: script.chars().collect(),
+        at: 0,
+        line: 1,
+        open: Vec::new(),
+        clauses: 0,
+        negations: 0,
+    };
     while let Some(character) = scan.characters.get(scan.at).copied() {
         scan.advance(character)?;
         if scan.open.len() > OPEN_MAX {
@@ -120,7 +129,9 @@ impl Scan {
 
     fn starts_word(&self) -> bool {
         let before = self.at.checked_sub(1).and_then(|at| self.characters.get(at));
-        before.is_none_or(|c| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '`' | '{' | '}' | '!'))
+        before.is_none_or(|c| {
+            c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '`' | '{' | '}' | '!')
+        })
     }
 
     fn word(&mut self) -> Result<(), Excess> {

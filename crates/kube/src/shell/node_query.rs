@@ -39,7 +39,9 @@ impl Commands for NodeQuery {
                     args.next();
                 }
                 "--fail" => fail = true,
-                letters if letters.starts_with('-') && !letters.starts_with("--") => fail |= letters.contains('f'),
+                letters if letters.starts_with('-') && !letters.starts_with("--") => {
+                    fail |= letters.contains('f')
+                }
                 option if option.starts_with('-') => {}
                 operand => url = Some(operand),
             }

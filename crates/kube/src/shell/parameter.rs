@@ -1,6 +1,8 @@
 //! Parameter expansion (Bash manual 3.5.3).
 
-use brush_parser::word::{self, Parameter, ParameterExpr, ParameterTestType, SpecialParameter, SubstringMatchKind};
+use brush_parser::word::{
+    self, Parameter, ParameterExpr, ParameterTestType, SpecialParameter, SubstringMatchKind,
+};
 
 use super::environment::{Flow, Shell};
 use super::expand::Expansion;
@@ -86,7 +88,9 @@ impl Shell<'_> {
             ParameterExpr::RemoveLargestPrefixPattern { .. } => pattern.without_prefix(text, true),
             ParameterExpr::RemoveSmallestSuffixPattern { .. } => pattern.without_suffix(text, false),
             ParameterExpr::RemoveLargestSuffixPattern { .. } => pattern.without_suffix(text, true),
-            _ => replaced.as_ref().map_or_else(|| text.to_owned(), |(by, kind)| replace(&pattern, text, by, kind)),
+            _ => replaced
+                .as_ref()
+                .map_or_else(|| text.to_owned(), |(by, kind)| replace(&pattern, text, by, kind)),
         };
         Ok(match value {
             Expansion::One(text) => Expansion::One(apply(&text)),

@@ -7,7 +7,10 @@ enum Item {
     /// `?`.
     One,
     Literal(char),
-    Set { negated: bool, ranges: Vec<(char, char)> },
+    Set {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 /// A compiled pattern.

@@ -128,7 +128,11 @@ pub(super) fn run(args: &[String]) -> Filtered {
                         output.push_str(&conversion.pad("0".to_owned()));
                     }
                     if stop {
-                        return Ok(Outcome { status, stdout: output.into_bytes(), stderr: stderr.into_bytes() });
+                        return Ok(Outcome {
+                            status,
+                            stdout: output.into_bytes(),
+                            stderr: stderr.into_bytes(),
+                        });
                     }
                 }
             }

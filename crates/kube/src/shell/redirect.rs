@@ -72,7 +72,9 @@ impl Shell<'_> {
                     Err(message) => return Ok(Err(message)),
                 }
             }
-            IoRedirect::File(descriptor, kind, target) => return self.plan_file(*descriptor, kind, target, plan),
+            IoRedirect::File(descriptor, kind, target) => {
+                return self.plan_file(*descriptor, kind, target, plan);
+            }
             _ => return Err(self.not_interpreted("here-document")),
         }
         Ok(Ok(()))

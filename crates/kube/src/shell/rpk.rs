@@ -91,7 +91,8 @@ fn segments(key: &str) -> Result<Vec<Segment<'_>>, String> {
         }
         segments.push(Segment::Field(field));
         while !indexes.is_empty() {
-            let (digits, rest) = indexes.strip_prefix('[').and_then(|rest| rest.split_once(']')).ok_or_else(wrong)?;
+            let (digits, rest) =
+                indexes.strip_prefix('[').and_then(|rest| rest.split_once(']')).ok_or_else(wrong)?;
             segments.push(Segment::Index(digits.parse().map_err(|_| wrong())?));
             indexes = rest;
         }

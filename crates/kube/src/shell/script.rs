@@ -70,7 +70,8 @@ impl Shell<'_> {
         }
         match rest.split_first() {
             Some((text, after)) if options.text => {
-                let (name, args) = after.split_first().map_or(("bash", after), |(name, args)| (name.as_str(), args));
+                let (name, args) =
+                    after.split_first().map_or(("bash", after), |(name, args)| (name.as_str(), args));
                 self.process("bash -c", name, args, options, |shell| shell.source(text))
             }
             Some((file, args)) => self.script_file(file, args, options),

@@ -91,7 +91,9 @@ impl Substitution {
             match part {
                 Part::Text(text) => result.extend_from_slice(text),
                 Part::Group(number) => {
-                    result.extend_from_slice(captures.get(*number).map_or(b"".as_slice(), |group| group.as_bytes()));
+                    result.extend_from_slice(
+                        captures.get(*number).map_or(b"".as_slice(), |group| group.as_bytes()),
+                    );
                 }
             }
         }

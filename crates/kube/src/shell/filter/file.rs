@@ -26,7 +26,8 @@ pub(super) fn copy(args: &[String], files: &mut Files) -> Filtered {
         let Some(content) = files.get(&absolute(&name)).cloned() else {
             return Ok(Outcome::failure(1, format!("cp: cannot stat '{name}': No such file or directory")));
         };
-        let path = if into_folder { format!("{target}/{}", command::basename(&name)) } else { target.clone() };
+        let path =
+            if into_folder { format!("{target}/{}", command::basename(&name)) } else { target.clone() };
         files.insert(absolute(&path), content);
     }
     Ok(Outcome::default())
@@ -117,7 +118,9 @@ fn amount(program: &str, args: &[String]) -> Result<(bool, usize, Vec<String>), 
 /// `wc` with one of `-l`, `-c`, `-w` over standard input.
 pub(super) fn count(args: &[String], stdin: &[u8], files: &Files) -> Filtered {
     let (found, names) = options("wc", args, "lcw", "")?;
-    let [(letter, _)] = found.as_slice() else { return Err(Unsupported("wc without exactly one option".to_owned())) };
+    let [(letter, _)] = found.as_slice() else {
+        return Err(Unsupported("wc without exactly one option".to_owned()));
+    };
     if names.len() > 1 {
         return Err(Unsupported("wc of several files".to_owned()));
     }

@@ -36,7 +36,8 @@ pub(super) fn echo(args: &[String]) -> Outcome {
 /// `cut -d C -f LIST`, `cut -c LIST`, `cut -b LIST`, with `-s`.
 pub(super) fn cut(args: &[String], stdin: &[u8], files: &Files) -> Filtered {
     let (found, names) = options("cut", args, "s", "dfcb")?;
-    let value = |wanted: char| found.iter().rev().find(|(letter, _)| *letter == wanted).map(|(_, value)| value);
+    let value =
+        |wanted: char| found.iter().rev().find(|(letter, _)| *letter == wanted).map(|(_, value)| value);
     let content = match input("cut", &names, stdin, files) {
         Ok(content) => content,
         Err(failure) => return Ok(failure),
@@ -68,7 +69,8 @@ pub(super) fn cut(args: &[String], stdin: &[u8], files: &Files) -> Filtered {
             continue;
         }
         let parts = line.split(|&byte| byte == delimiter).enumerate();
-        let kept: Vec<&[u8]> = parts.filter(|(index, _)| selected(&ranges, index + 1)).map(|(_, part)| part).collect();
+        let kept: Vec<&[u8]> =
+            parts.filter(|(index, _)| selected(&ranges, index + 1)).map(|(_, part)| part).collect();
         output.extend(kept.join(&delimiter));
         output.push(b'\n');
     }
@@ -124,7 +126,8 @@ pub(super) fn translate(args: &[String], stdin: &[u8]) -> Filtered {
             (Some(place), Some(to)) => to.get(place).or(to.last()).copied().unwrap_or(byte),
             _ => byte,
         };
-        let repeated = output.last() == Some(&mapped) && (squeezed.contains(&mapped) != (complement && to.is_none()));
+        let repeated =
+            output.last() == Some(&mapped) && (squeezed.contains(&mapped) != (complement && to.is_none()));
         if !(squeeze && repeated) {
             output.push(mapped);
         }
@@ -147,7 +150,10 @@ fn byte_set(text: &str) -> Result<Vec<u8>, Unsupported> {
         }
         let (byte, width) = escaped_byte(rest).unwrap_or((first as u8, 1));
         rest = &rest[width..];
-        match rest.strip_prefix('-').and_then(|after| Some((after, escaped_byte(after).or(plain_byte(after))?))) {
+        match rest
+            .strip_prefix('-')
+            .and_then(|after| Some((after, escaped_byte(after).or(plain_byte(after))?)))
+        {
             Some((after, (last, width))) if last >= byte => {
                 bytes.extend(byte..=last);
                 rest = &after[width..];
@@ -226,7 +232,8 @@ pub(super) fn grep(args: &[String], stdin: &[u8], files: &Files) -> Filtered {
         }
         count += 1;
         if has('o') && !has('v') {
-            for found in patterns.iter().flat_map(|pattern| pattern.find_iter(line)).filter(|m| !m.is_empty()) {
+            for found in patterns.iter().flat_map(|pattern| pattern.find_iter(line)).filter(|m| !m.is_empty())
+            {
                 output.extend_from_slice(found.as_bytes());
                 output.push(b'\n');
             }
