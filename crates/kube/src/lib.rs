@@ -1,4 +1,5 @@
 //! Placeholder.
 
 pub mod controllers;
+pub mod proxy;
 pub mod store;
