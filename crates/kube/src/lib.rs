@@ -10,4 +10,5 @@ pub mod manifest;
 pub mod profile;
 pub mod shell;
 pub mod source;
+pub mod proxy;
 pub mod store;

@@ -1,0 +1,288 @@
+//! kube-proxy: Services and EndpointSlices compiled into the NAT rules of one node.
+//!
+//! A [`Proxy`] belongs to one node and keeps what it has compiled. A change of a Service or of its slices recompiles that Service
+//! alone, and the caller is given the rules that went and came, so a change costs the same however many other Services there
+//! are. When it is told of a change (and how late) is the caller's business.
+//! Left out: SCTP (the fabric has no such protocol), the INVALID-drop of iptables mode, nftables' answers for unused ports of a
+//! cluster IP and for unallocated service addresses (rules name exact destinations), ipvs.
+//! Source: kubernetes.md 6.
+
+mod compile;
+mod endpoints;
+mod facts;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hopwise_fabric::nat::rules::{Destination, DestinationRule, Protocol, RuleSet, SourceRule};
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+pub use endpoints::{Candidate, Selection, UsedBy, select};
+pub use facts::{LocalDetector, Mode, NodeFacts, NodePortAddresses};
+
+/// A Service's namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceName {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+/// What one destination of a rule is: at most one rule has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleKey {
+    /// The address.
+    pub destination: Destination,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+}
+
+impl RuleKey {
+    /// The key of a rule.
+    pub fn of(rule: &DestinationRule) -> Self {
+        RuleKey { destination: rule.destination, protocol: rule.protocol, port: rule.port }
+    }
+}
+
+/// A health check port of the node (kubernetes.md 6.5): 200 while `local_endpoints` is above zero, else 503.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The port, open on every address of the node.
+    pub port: u16,
+    /// The Service it speaks for.
+    pub service: ServiceName,
+    /// How many ready endpoints of the Service are on the node; terminating ones do not count.
+    pub local_endpoints: usize,
+}
+
+/// What a change did to the node's rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleChange {
+    /// Destinations that no longer have a rule.
+    pub removed: BTreeSet<RuleKey>,
+    /// New rules and rules that replace the one of the same destination.
+    pub put: Vec<DestinationRule>,
+}
+
+/// The kube-proxy of one node.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    node: NodeFacts,
+    services: BTreeMap<ServiceName, Compiled>,
+    /// The rules for a destination, by Service. Two Services may claim one external IP and port; the first by name has it.
+    claims: BTreeMap<RuleKey, BTreeMap<ServiceName, DestinationRule>>,
+}
+
+/// One Service with its slices and what they were compiled to.
+#[derive(Clone, Debug, Default)]
+struct Compiled {
+    service: Option<Arc<Service>>,
+    slices: BTreeMap<String, Arc<EndpointSlice>>,
+    rules: BTreeSet<RuleKey>,
+    health_check: Option<HealthCheck>,
+}
+
+impl Proxy {
+    /// A kube-proxy that knows no Service yet.
+    pub fn new(node: NodeFacts) -> Self {
+        Proxy { node, services: BTreeMap::new(), claims: BTreeMap::new() }
+    }
+
+    /// The node's facts.
+    pub fn node(&self) -> &NodeFacts {
+        &self.node
+    }
+
+    /// Tells it of changed Services and slices, all at once: each Service they are about is compiled once.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = ProxyInput>) -> RuleChange {
+        let mut touched = BTreeSet::new();
+        for change in changes {
+            if let Some(name) = self.take_in(change) {
+                touched.insert(name);
+            }
+        }
+        let mut keys = BTreeSet::new();
+        let before = |proxy: &Self, key: &RuleKey| proxy.claims.get(key).and_then(effective).cloned();
+        let mut rules_before = BTreeMap::new();
+        for name in touched {
+            let (rules, health_check) = self.compile(&name);
+            let old = self.services.get(&name).map(|compiled| compiled.rules.clone()).unwrap_or_default();
+            let new: BTreeSet<RuleKey> = rules.iter().map(RuleKey::of).collect();
+            for key in old.union(&new) {
+                if keys.insert(*key) {
+                    rules_before.insert(*key, before(self, key));
+                }
+            }
+            self.replace_rules(&name, &old, rules);
+            self.remember(name, new, health_check);
+        }
+        let mut change = RuleChange::default();
+        for (key, before) in rules_before {
+            match self.claims.get(&key).and_then(effective) {
+                None if before.is_some() => {
+                    change.removed.insert(key);
+                }
+                Some(rule) if before.as_ref() != Some(rule) => change.put.push(rule.clone()),
+                _ => {}
+            }
+        }
+        change
+    }
+
+    /// All rules, for a device that is set up anew.
+    pub fn rule_set(&self) -> RuleSet {
+        RuleSet {
+            destinations: self.claims.values().filter_map(effective).cloned().collect(),
+            sources: source_rules(&self.node),
+        }
+    }
+
+    /// The health check ports of the node, by port.
+    pub fn health_checks(&self) -> impl Iterator<Item = &HealthCheck> {
+        self.services.values().filter_map(|compiled| compiled.health_check.as_ref())
+    }
+
+    fn take_in(&mut self, change: ProxyInput) -> Option<ServiceName> {
+        match change {
+            ProxyInput::Service(service) => {
+                let name = ServiceName::of(&service);
+                let compiled = self.services.entry(name.clone()).or_default();
+                if compiled.service.as_ref() == Some(&service) {
+                    return None;
+                }
+                compiled.service = Some(service);
+                Some(name)
+            }
+            ProxyInput::ServiceGone(name) => {
+                self.services.get_mut(&name)?.service.take()?;
+                Some(name)
+            }
+            ProxyInput::Slice(slice) => {
+                let name = ServiceName::of_slice(&slice)?;
+                let slice_name = slice.metadata.name.clone().unwrap_or_default();
+                self.services.entry(name.clone()).or_default().slices.insert(slice_name, slice);
+                Some(name)
+            }
+            ProxyInput::SliceGone { service, slice } => {
+                self.services.get_mut(&service)?.slices.remove(&slice)?;
+                Some(service)
+            }
+        }
+    }
+
+    fn compile(&self, name: &ServiceName) -> (Vec<DestinationRule>, Option<HealthCheck>) {
+        let Some(compiled) = self.services.get(name) else { return Default::default() };
+        let Some(service) = compiled.service.as_ref() else { return Default::default() };
+        let slices: Vec<&EndpointSlice> = compiled.slices.values().map(Arc::as_ref).collect();
+        compile::compile(&self.node, name, service, &slices)
+    }
+
+    fn replace_rules(&mut self, name: &ServiceName, old: &BTreeSet<RuleKey>, rules: Vec<DestinationRule>) {
+        for key in old {
+            if let Some(claims) = self.claims.get_mut(key) {
+                claims.remove(name);
+                if claims.is_empty() {
+                    self.claims.remove(key);
+                }
+            }
+        }
+        for rule in rules {
+            // Within a Service the first port that names a destination has it.
+            self.claims.entry(RuleKey::of(&rule)).or_default().entry(name.clone()).or_insert(rule);
+        }
+    }
+
+    fn remember(&mut self, name: ServiceName, rules: BTreeSet<RuleKey>, health_check: Option<HealthCheck>) {
+        let Some(compiled) = self.services.get_mut(&name) else { return };
+        compiled.rules = rules;
+        compiled.health_check = health_check;
+        if compiled.service.is_none() && compiled.slices.is_empty() {
+            self.services.remove(&name);
+        }
+    }
+}
+
+/// Something kube-proxy is told.
+#[derive(Clone, Debug)]
+pub enum ProxyInput {
+    /// A Service is new or has changed.
+    Service(Arc<Service>),
+    /// A Service is gone.
+    ServiceGone(ServiceName),
+    /// A slice is new or has changed.
+    Slice(Arc<EndpointSlice>),
+    /// A slice is gone.
+    SliceGone {
+        /// The Service it was for.
+        service: ServiceName,
+        /// The slice's name.
+        slice: String,
+    },
+}
+
+impl ServiceName {
+    /// The name of a Service.
+    pub fn of(service: &Service) -> Self {
+        let meta = &service.metadata;
+        let namespace = meta.namespace.clone().unwrap_or_else(|| "default".into());
+        ServiceName { namespace, name: meta.name.clone().unwrap_or_default() }
+    }
+
+    /// The Service a slice is for, by its label.
+    pub fn of_slice(slice: &EndpointSlice) -> Option<Self> {
+        let label = crate::controllers::endpoint_slices::SERVICE_NAME_LABEL;
+        let name = slice.metadata.labels.as_ref()?.get(label)?.clone();
+        let namespace = slice.metadata.namespace.clone().unwrap_or_else(|| "default".into());
+        Some(ServiceName { namespace, name })
+    }
+}
+
+impl std::fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The rule that counts when several Services claim one destination.
+fn effective(claims: &BTreeMap<ServiceName, DestinationRule>) -> Option<&DestinationRule> {
+    claims.values().next()
+}
+
+/// The CNI's masquerade: what pods of this node send to addresses outside the pod network leaves with the node's address
+/// (kubernetes.md 6.3, "most CNIs").
+pub fn source_rules(node: &NodeFacts) -> Vec<SourceRule> {
+    if !node.masquerade_pods {
+        return Vec::new();
+    }
+    let same_family = |network: &IpNet, other: &IpNet| network.addr().is_ipv4() == other.addr().is_ipv4();
+    node.pod_networks
+        .iter()
+        .map(|network| SourceRule {
+            source: *network,
+            except_destinations: node
+                .cluster_pod_networks
+                .iter()
+                .filter(|other| same_family(network, other))
+                .copied()
+                .chain(std::iter::once(multicast_of(network.addr())))
+                .collect(),
+            label: Arc::from(format!("pod network of {}, outwards", node.name)),
+        })
+        .collect()
+}
+
+/// The multicast network of an address's family: never masqueraded.
+fn multicast_of(address: IpAddr) -> IpNet {
+    match address {
+        IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(224, 0, 0, 0), 4)),
+        IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8)),
+    }
+}
