@@ -1,1 +1,8 @@
-//! Placeholder.
+//! The lab: scenarios, what is measured in them, what is found, and how it is reported.
+
+pub mod cost;
+pub mod findings;
+pub mod latency;
+pub mod place;
+pub mod report;
+pub mod scenario;

@@ -1,0 +1,271 @@
+//! The codes of findings. A code keeps its meaning for ever; a code that is no longer used is not given again.
+//!
+//! `docs/findings.md` is this table in prose; a test keeps the two equal.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Severity;
+use super::Severity::{Error, Note, Warning};
+
+/// What the catalogue says about a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The code.
+    pub code: Code,
+    /// How bad it is, unless the finding says otherwise.
+    pub severity: Severity,
+    /// A few words.
+    pub title: &'static str,
+    /// What it means, and what clients see of it.
+    pub meaning: &'static str,
+    /// What to change in general.
+    pub fix: &'static str,
+}
+
+macro_rules! catalogue {
+    ($($name:ident $number:literal $severity:ident $title:literal $meaning:literal $fix:literal)*) => {
+        /// The kind of a finding. Written as `HW` and four digits.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
+        pub enum Code {
+            $(#[doc = $title] $name = $number,)*
+        }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &'static [Code] = &[$(Code::$name),*];
+
+            /// What the catalogue says about the code.
+            pub fn entry(self) -> Entry {
+                match self {
+                    $(Code::$name => Entry {
+                        code: self, severity: $severity, title: $title, meaning: $meaning, fix: $fix,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+catalogue! {
+    BarePodNameAdvertised 1 Error "A bare pod name is advertised"
+        "The listener advertises the pod's own name without any domain, which is what the chart writes if neither external.domain nor external.addresses is set. Clients outside bootstrap, are told the name, and cannot resolve it."
+        "Set external.domain (and DNS records for each broker) or external.addresses, or make the names resolvable where the clients stand."
+    DomainAppendedToAddress 2 Error "A domain is appended to an IP address"
+        "The advertised host is an IP address followed by a domain. The chart appends external.domain to each of external.addresses, IP addresses included. The result is a name that nobody defined."
+        "Remove external.domain, or list host names instead of IP addresses."
+    NameNotResolvable 3 Error "The advertised name cannot be resolved where the client stands"
+        "The client was told a host name that its resolver does not know."
+        "Create a DNS record for the name, advertise a name that exists, or list the name under the cluster file's externalNames if it does exist."
+    EmptyAdvertisedAddress 4 Error "The advertised address is empty"
+        "A broker advertises an address without a host, for instance because a look-up in the start script found nothing. Clients cannot use it."
+        "Give the listener an advertised host; check the look-up that should have filled it in."
+    NodeWithoutEndpoint 5 Error "The node has no endpoint and the traffic policy is Local"
+        "With externalTrafficPolicy Local a node serves only pods of its own. A connection to a node without such a pod is dropped in silence: the client sees a timeout, not a refusal."
+        "Advertise the address of the node that runs the broker, or set externalTrafficPolicy to Cluster and accept the extra hop and the loss of the client's address."
+    ServiceWithoutEndpoints 6 Error "The Service has no endpoints"
+        "No pod behind the Service takes connections, so every node refuses them at once."
+        "Start the pods, or correct the selector; see the Service's endpoints."
+    PortNotOpened 7 Error "No Service opens the advertised port"
+        "The advertised port is neither a node port nor a load balancer's port. The chart's Services open only the first of several advertisedPorts, whatever the broker's ordinal."
+        "Advertise the port that the Service opens, or open the advertised port."
+    NodePortOutOfRange 8 Error "The node port is outside the range"
+        "The API server rejects a Service whose node port is outside its range, so the Service never exists. The chart does not check."
+        "Choose a node port within the range, or start the API server with another --service-node-port-range."
+    LoadBalancerPortMismatch 9 Error "The load balancer does not listen on the advertised port"
+        "The load balancer's Service has another port than the one that brokers advertise. Without advertisedPorts the chart gives the Service the internal listener's number and advertises the external one."
+        "Set advertisedPorts of the listener, or give the Service the advertised port."
+    SharedAdvertisedAddress 10 Error "Several brokers advertise the same address"
+        "Clients cannot tell the brokers apart: a request for one of them reaches any of them, and is refused as sent to the wrong leader."
+        "Give each broker an address or a port of its own; a list of addresses needs one entry per broker."
+    FewerAddressesThanReplicas 11 Error "There are fewer advertised addresses than replicas"
+        "The start script chooses an address by the pod's ordinal from a list that is too short. The last brokers advertise nothing."
+        "List one address per replica."
+    AddressOfAnotherBroker 12 Error "The advertised address leads to another broker"
+        "The address belongs to a node that runs another broker. A list of addresses goes by ordinal; pods go where the scheduler puts them."
+        "Advertise the node by its name or address as the pod learns it at its start (HOST_IP, NODE_NAME), or use one Service per broker."
+    PrefixTemplateUnused 13 Warning "The prefix template has no effect"
+        "PREFIX_TEMPLATE is set, and no address mentions it."
+        "Mention $PREFIX_TEMPLATE in the address, or remove the template."
+    CertificateNameMismatch 14 Warning "The certificate does not name the advertised host"
+        "A client that checks the certificate refuses the connection, because the certificate holds neither the advertised name nor the advertised IP address. The chart's external certificate names only external.domain and one label below it."
+        "Set external.domain so that it covers the advertised names, or bring a certificate that names them."
+    BrokersShareNode 15 Warning "Two brokers can run on one node behind one node port"
+        "A node port with the policy Local leads to any of the Service's pods on the node. With two brokers on one node a client reaches one of them at random."
+        "Require pods to keep off each other's nodes (podAntiAffinity with requiredDuringScheduling...), or use one Service per broker."
+    NoDrainBeforeStop 16 Note "Brokers are stopped without draining"
+        "With two replicas or fewer a broker does not hand over its leaderships before it stops, so that clients wait for an election."
+        "Run three replicas or more."
+    ListenerNotExposed 17 Warning "A listener for outside has no Service"
+        "The brokers advertise an address of the listener, and no NodePort or LoadBalancer Service carries its port. Clients that are told the address cannot reach it."
+        "Enable the external Service, or remove the listener."
+    AdvertisedListenersDiffer 18 Error "The advertised listeners do not match the listeners"
+        "Metadata answers by listener name. Where a name is missing, Redpanda guesses by port or takes the first entry, and FindCoordinator answers with an error: producers work, consumer groups hang."
+        "Advertise every listener of kafka_api under its own name, in the same way on every broker."
+    SeedServerUnknown 19 Error "A seed server's name does not exist"
+        "The name of a seed server is not one that the cluster's DNS can have: its Service does not exist, or the cluster domain is another. Brokers wait for it and never form a cluster."
+        "Use the name POD.SERVICE.NAMESPACE.svc.DOMAIN with the StatefulSet's serviceName and the cluster's own domain."
+    SelectorMatchesNothing 20 Error "A Service selects no pod"
+        "No pod carries all labels of the Service's selector, so connections to it are refused."
+        "Correct the selector or the pods' labels."
+    SelectorMatchesOthers 21 Warning "A Service selects pods that are no brokers"
+        "Other pods carry the labels of the brokers' Service. A part of the connections goes to them."
+        "Add a label to the selector that only brokers carry."
+    NodePortUsedTwice 22 Error "A node port is used twice"
+        "A node port belongs to one Service in the whole cluster. The API server rejects the second Service."
+        "Choose another node port for one of the two."
+    MissingReference 23 Error "A referenced object does not exist"
+        "A pod refers to a ConfigMap, Secret or claim that is not there. It stays in ContainerCreating."
+        "Add the object to the manifests, or mark the reference as optional."
+    FewerNodesThanReplicas 24 Error "There are fewer nodes than replicas"
+        "The brokers refuse to share a node. Those beyond the number of nodes stay Pending."
+        "Add nodes, or lower the replicas."
+    HeadlessHidesNotReady 25 Warning "The headless Service hides brokers that are not ready"
+        "Brokers become ready only when they have met; they meet by names that exist only when they are ready. A restarted broker's name is missing for a while, and resolvers remember that."
+        "Set publishNotReadyAddresses: true on the headless Service."
+    TrailingDotWithTls 26 Note "A name with a trailing dot is advertised with TLS"
+        "Some clients put the name with its dot into the TLS handshake (SNI) or compare it with the certificate as it stands, and fail."
+        "Advertise the name without the trailing dot on listeners with TLS."
+    ListenersShareNumber 27 Error "Two listeners of a broker have the same port"
+        "The second one cannot bind its port, and the broker stops at its start with an address in use."
+        "Give each listener a port of its own."
+    TargetsInternalListener 28 Error "A Service for outside leads to the internal listener"
+        "The Service's target port is the port of a listener that advertises names inside the cluster. Clients outside bootstrap, are told internal names, and cannot resolve them."
+        "Set targetPort to the external listener's port."
+    LoadBalancerPending 29 Error "The load balancer is pending"
+        "Nothing gives the Service a load balancer: the profile is no managed cloud and the cluster file declares no instance. Its port is closed outside."
+        "Declare an instance under loadBalancers in the cluster file, install a load balancer, or use NodePort."
+    DnsRecordMismatch 30 Warning "The DNS record is for another name than the advertised one"
+        "The Service's external-dns annotation creates a record for a name that no broker advertises."
+        "Make the annotation's host name equal to the advertised host."
+    SecurityNotMeasured 31 Note "TLS and authentication are not measured"
+        "The listener is configured with TLS or authentication. Routes are measured without them."
+        "Nothing to change; certificates and credentials have to be checked elsewhere."
+    WrongBroker 32 Error "Another broker answers"
+        "The broker behind the advertised address is not the one that advertises it. Requests for its partitions are refused, and refreshing metadata does not help."
+        "Follow the listed hops: the last translation shows where the connection goes instead."
+    InternalAddressOutside 33 Error "A client outside is told an internal name"
+        "The client entered by a listener that advertises names of the cluster's own DNS, which exist only inside."
+        "Let clients outside enter by a listener with an external advertised address; point the Service at that listener's port."
+    PortFilteredOnTheWay 34 Error "The connection is dropped on the way"
+        "A device on the way drops the packets in silence."
+        "See the listed hop: its detail names the rule or the missing route."
+    AddressLeadsNowhere 35 Error "Nothing in the cluster has the advertised address"
+        "The advertised address belongs to no node and no load balancer, so packets to it leave for nowhere."
+        "Advertise the address of a node or of a load balancer; check the DNS record."
+    BrokerNotRunning 36 Error "The broker does not run"
+        "The pod is not running or its listener is not open yet, so connections to it are refused or lost."
+        "See the pod's reason."
+    IdleFlowsForgotten 37 Note "The load balancer forgets idle connections before clients close them"
+        "A Kafka client keeps an idle connection for 9 minutes (connections.max.idle.ms). The load balancer forgets it earlier; without a reset the next request waits until it times out."
+        "Set the client's connections.max.idle.ms, or its TCP keep-alive, below the load balancer's idle timeout."
+    InClusterByNodePort 38 Warning "A client inside uses a node port"
+        "The policy Local does not hold for traffic that comes from pods: kube-proxy sends it to any of the Service's brokers."
+        "Let clients inside use the internal listener."
+    Hairpin 39 Error "A pod dials its own node through the load balancer"
+        "The load balancer keeps the client's address, so a packet of a node arrives at that same node with its own address as the source, and is dropped."
+        "Let clients inside use the internal listener, or turn off the preservation of client addresses."
+    TlsFailed 40 Error "The TLS handshake fails"
+        "Client and broker do not agree on TLS: the certificate is not trusted, has expired, or does not name the host."
+        "Compare the certificate's names with the advertised host, and the client's trusted certificates with its issuer."
+    AuthenticationFailed 41 Error "The broker does not accept the client"
+        "The listener asks for credentials that the client does not send, or that are wrong. Redpanda closes the connection."
+        "Give the client the listener's SASL mechanism, user and password."
+    ProtocolMismatch 42 Error "The other side speaks another protocol"
+        "A plain client talks to a TLS port, or a client of one API to the port of another."
+        "Compare the port with the listener's; turn TLS on in the client if the listener has it."
+    InternalListenerMissing 43 Warning "No listener advertises a name inside the cluster"
+        "HTTP Proxy, Schema Registry and clients inside use the brokers' first listener. It leads out of the cluster and back in."
+        "Add a listener that advertises POD.SERVICE.NAMESPACE.svc.DOMAIN, as the first of kafka_api."
+    RouteFailed 44 Error "The route fails"
+        "The route fails for a reason that no other finding covers."
+        "See the listed hops."
+}
+
+impl Code {
+    /// The number in the code.
+    pub fn number(self) -> u16 {
+        self as u16
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HW{:04}", self.number())
+    }
+}
+
+impl FromStr for Code {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Code::ALL
+            .iter()
+            .find(|code| code.to_string() == text)
+            .copied()
+            .ok_or_else(|| format!("`{text}` is no code; expected HW0001 to HW{:04}", Code::ALL.len()))
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> String {
+        let mut text = String::from(
+            "# Findings\n\nEvery code that `hopwise` can report, with what it means and what to change. A code keeps its meaning.\n\
+             This page follows `crates/lab/src/findings/catalogue.rs`; a test compares them\n\
+             (`UPDATE_DOCS=1 cargo test -p hopwise-lab` rewrites the page).\n",
+        );
+        for code in Code::ALL {
+            let entry = code.entry();
+            text.push_str(&format!(
+                "\n## {code}: {}\n\nSeverity: {}.\n\n{}\n\n**What to change.** {}\n",
+                entry.title,
+                entry.severity.as_str(),
+                entry.meaning,
+                entry.fix
+            ));
+        }
+        text
+    }
+
+    #[test]
+    fn the_page_says_what_the_catalogue_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/findings.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, document()).expect("docs can be written");
+        }
+        let page = std::fs::read_to_string(path).expect("the page exists");
+        assert!(page == document(), "docs/findings.md differs; rewrite it with UPDATE_DOCS=1");
+    }
+
+    #[test]
+    fn numbers_count_up_without_gaps() {
+        let numbers: Vec<u16> = Code::ALL.iter().map(|code| code.number()).collect();
+        assert_eq!(numbers, (1..=Code::ALL.len() as u16).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn codes_are_read_as_they_are_written() {
+        for code in Code::ALL {
+            assert_eq!(code.to_string().parse(), Ok(*code));
+        }
+        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0044");
+    }
+}

@@ -1,0 +1,117 @@
+//! What `hopwise run` reports, field by field as the command line promises.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::{Hop, Verdict};
+use crate::cost::CostItem;
+use crate::latency::LatencyRow;
+
+/// The whole report. Everything but `wall_ns` depends on the inputs and the seed alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunReport {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// Whether every check holds.
+    pub verdict: Verdict,
+    /// The hash of the event log, in hexadecimal.
+    pub trace_hash: String,
+    /// How long the simulation lasted, in virtual time.
+    pub simulated_ns: u64,
+    /// How long it took on this machine.
+    pub wall_ns: u64,
+    /// What was expected, and whether it came about.
+    pub checks: Vec<Check>,
+    /// Latency per route and operation.
+    pub latency: Vec<LatencyRow>,
+    /// Where requests went.
+    pub routing: Routing,
+    /// What became of records.
+    pub data: Data,
+    /// What happened to the cluster.
+    pub events: Vec<Event>,
+    /// What each route costs per month.
+    pub cost: Vec<CostItem>,
+    /// One way of each route, device by device, for the listing in text. Absent if none was recorded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<Way>,
+}
+
+/// An expectation and whether it came about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// What was expected.
+    pub name: String,
+    /// Whether it came about.
+    pub ok: bool,
+    /// The numbers behind the answer.
+    pub detail: String,
+}
+
+/// Where requests went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Routing {
+    /// Requests that clients meant to be served (a retry is not another request).
+    pub requests: u64,
+    /// Those that ended at the leader of their partition.
+    pub to_leader: u64,
+    /// Attempts that met a broker which was not the leader, or not the one that was dialled.
+    pub misrouted: u64,
+    /// Attempts beyond the first of each request.
+    pub retried: u64,
+    /// Requests that were given up.
+    pub failed: u64,
+    /// Metadata requests after the first of each client.
+    pub metadata_refreshes: u64,
+}
+
+/// What became of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Records that a broker acknowledged.
+    pub acknowledged: u64,
+    /// Acknowledged records that no consumer can read.
+    pub lost: u64,
+    /// Records that can be read more than once.
+    pub duplicated: u64,
+    /// Records read in another order than they were acknowledged in, within a partition.
+    pub reordered: u64,
+}
+
+/// Something that happened to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// When, in nanoseconds since the simulation's start.
+    pub at_ns: u64,
+    /// What kind of thing.
+    pub kind: String,
+    /// What it happened to, `Kind namespace/name`.
+    pub object: String,
+    /// More about it.
+    pub detail: String,
+}
+
+/// One route's way to one broker, device by device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Way {
+    /// The client whose way it is: the `route` of the latency and cost tables.
+    pub route: String,
+    /// Where it leads, e.g. `redpanda-0 by NodePort`.
+    pub to: String,
+    /// Every device on the way there.
+    pub hops: Vec<Hop>,
+}
+
+impl RunReport {
+    /// The verdict that follows from `checks`.
+    pub fn verdict_of(checks: &[Check]) -> Verdict {
+        if checks.iter().all(|check| check.ok) { Verdict::Pass } else { Verdict::Fail }
+    }
+}

@@ -1,0 +1,187 @@
+//! Scenario files: a cluster, clients, a workload, faults and expectations.
+//!
+//! The format is described in `docs/scenario-file.md`. This module holds the schema and the checks that need only the
+//! file itself; reading YAML and pointing at lines is `hopwise_kube::source`'s part: [`Scenario::problems`] names
+//! fields in the way that its documents locate them (`expect.less[0].hops`).
+
+mod expect;
+mod fault;
+mod problems;
+mod quantity;
+
+use serde::{Deserialize, Serialize};
+
+pub use expect::{Comparison, Expect, Kept, Measure, Percentile, PodIdentity, PodReturn, check_pods, check_report};
+pub use fault::{Fault, FaultKind, PodName};
+pub use problems::Problem;
+pub use quantity::{DataSize, Duration, QuantityError};
+
+use crate::place::Place;
+
+/// A scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// What it shows, in a sentence or two.
+    #[serde(default)]
+    pub about: Option<String>,
+    /// The seed unless the command line gives one.
+    #[serde(default)]
+    pub seed: u64,
+    /// The cluster file: its path (relative to the scenario), or its content.
+    pub cluster: serde_json::Value,
+    /// Manifest files and directories, relative to the scenario.
+    pub manifests: Vec<String>,
+    /// The clients. Each is a route of the report.
+    pub clients: Vec<Client>,
+    /// What every client does.
+    pub workload: Workload,
+    /// What goes wrong, and when.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    /// What has to come about.
+    #[serde(default)]
+    pub expect: Expect,
+    /// How the costs are counted.
+    #[serde(default)]
+    pub cost: Cost,
+    /// When a run is given up.
+    #[serde(default)]
+    pub bounds: Bounds,
+}
+
+/// A client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Client {
+    /// Its name, which is also the route's name in the report.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+    /// `host:port` of the brokers that it asks first, in this order.
+    pub bootstrap: Vec<String>,
+    /// The name of the Kafka listener that it is expected to enter by.
+    #[serde(default)]
+    pub listener: Option<String>,
+}
+
+/// What every client does, at the same time: it produces and fetches, spread over the partitions in turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Workload {
+    /// The topics. They are created before the workload starts.
+    pub topics: Vec<Topic>,
+    /// Produce requests.
+    #[serde(default)]
+    pub producers: Option<Producers>,
+    /// Fetch requests.
+    #[serde(default)]
+    pub consumers: Option<Consumers>,
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Its partitions.
+    pub partitions: u32,
+    /// Replicas of each partition.
+    pub replication: u16,
+}
+
+/// Produce requests of one client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Producers {
+    /// How many requests.
+    pub requests: u32,
+    /// Records in a request.
+    #[serde(default = "one")]
+    pub records: u32,
+    /// Bytes of a record's value.
+    pub record_size: u32,
+    /// Whose acknowledgement the producer waits for.
+    #[serde(default)]
+    pub acks: Acks,
+    /// From the start of a request to the start of the next; a slow answer delays the next one.
+    pub interval: Duration,
+}
+
+/// Fetch requests of one client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Consumers {
+    /// How many requests.
+    pub requests: u32,
+    /// From the start of a request to the start of the next; a slow answer delays the next one.
+    pub interval: Duration,
+    /// How long a broker may wait for records (`fetch.max.wait.ms`).
+    #[serde(default)]
+    pub max_wait: Duration,
+}
+
+/// Whose acknowledgement a producer waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Acks {
+    /// Nobody's (0).
+    None,
+    /// The leader's (1).
+    Leader,
+    /// A majority's (-1).
+    #[default]
+    All,
+}
+
+/// How the costs are counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Cost {
+    /// Bytes of records per month and client that the run stands for.
+    pub monthly_volume: DataSize,
+}
+
+/// When a run is given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Bounds {
+    /// Virtual time until every broker is ready and every load balancer serves.
+    pub start: Duration,
+    /// Virtual time from then until the workload is done.
+    pub run: Duration,
+}
+
+impl Default for Cost {
+    fn default() -> Self {
+        Cost { monthly_volume: DataSize(1_000_000_000_000) }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        let minutes = |minutes: u64| Duration(hopwise_engine::Span::from_secs(minutes * 60));
+        Bounds { start: minutes(20), run: minutes(30) }
+    }
+}
+
+impl Acks {
+    /// The number in a Produce request.
+    pub fn code(self) -> i16 {
+        match self {
+            Acks::None => 0,
+            Acks::Leader => 1,
+            Acks::All => -1,
+        }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[cfg(test)]
+mod tests;

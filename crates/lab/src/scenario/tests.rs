@@ -1,0 +1,193 @@
+use hopwise_engine::Span;
+
+use super::*;
+use crate::latency::LatencyRow;
+use crate::report::check::Verdict;
+use crate::report::run::{Data, Routing, RunReport};
+
+const SMALL: &str = r#"
+name: small
+cluster: {profile: aws}
+manifests: [manifests]
+clients:
+  - {name: near, place: in-cluster, bootstrap: ["redpanda-0.redpanda:9092"]}
+  - {name: far, place: external, bootstrap: ["kafka.example.com:31092"]}
+workload:
+  topics: [{name: orders, partitions: 3, replication: 3}]
+  producers: {requests: 10, recordSize: 100, interval: 10ms}
+faults:
+  - {at: 5s, deletePod: redpanda/redpanda-1, gracePeriod: 30s}
+expect:
+  noFailuresAfter: 20s
+  less:
+    - {hops: [near, far]}
+    - {latency: [near, far], operation: fetch, percentile: p99}
+    - {cost: [near, far]}
+  podsReturn:
+    - {pod: redpanda/redpanda-1, keeps: [ordinal, claim, data, id], changes: [ip]}
+"#;
+
+fn scenario(text: &str) -> Result<Scenario, String> {
+    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+}
+
+fn small() -> Scenario {
+    scenario(SMALL).expect("the fixture parses")
+}
+
+fn problems(from: &str, to: &str) -> Vec<String> {
+    assert!(SMALL.contains(from), "{from}");
+    let changed = scenario(&SMALL.replace(from, to)).expect("still a scenario");
+    changed.problems().iter().map(Problem::to_string).collect()
+}
+
+fn refused(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "{from}");
+    scenario(&SMALL.replace(from, to)).expect_err("no scenario")
+}
+
+#[test]
+fn a_sound_scenario_has_no_problems_and_survives_a_round_trip() {
+    let scenario = small();
+    assert_eq!(scenario.problems(), []);
+    assert_eq!(scenario.bounds.start, Duration(Span::from_secs(1200)));
+    assert!(scenario.expect.every_request_at_leader && scenario.expect.nothing_lost);
+    let text = serde_json::to_string(&scenario).expect("plain data");
+    assert_eq!(serde_json::from_str::<Scenario>(&text).expect("the same"), scenario);
+}
+
+#[test]
+fn unknown_fields_are_refused() {
+    for (from, to, field) in [
+        ("seed", "sed", "sed"),
+        ("interval: 10ms", "intervall: 10ms", "intervall"),
+        ("gracePeriod", "grace", "grace"),
+        ("percentile: p99", "quantile: p99", "quantile"),
+        ("noFailuresAfter", "noFailureAfter", "noFailureAfter"),
+    ] {
+        let text = SMALL.replace("name: small", "name: small\nseed: 7").replace(from, to);
+        let error = scenario(&text).expect_err(field);
+        assert!(error.contains("unknown field") && error.contains(field), "{error}");
+    }
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_refused_with_what_is_expected() {
+    let error = refused("10ms", "10");
+    assert!(error.contains("is no duration; expected a number and one of ns, us, ms, s, m, h"), "{error}");
+    let error = refused("place: external", "place: outside");
+    assert!(error.contains("`outside` is no place"), "{error}");
+    let error = refused("{hops: [near, far]}", "{hops: [near, far], cost: [near, far]}");
+    assert!(error.contains("exactly one of `hops`, `latency` and `cost`"), "{error}");
+    let error = refused("deletePod: redpanda/redpanda-1, gracePeriod: 30s", "gracePeriod: 30s");
+    assert!(error.contains("expected `deletePod: NAMESPACE/NAME`"), "{error}");
+    let error = refused("deletePod: redpanda/redpanda-1", "deletePod: redpanda-1");
+    assert!(error.contains("`redpanda-1` names no pod"), "{error}");
+}
+
+#[test]
+fn references_are_checked() {
+    insta::assert_snapshot!(problems("{hops: [near, far]}", "{hops: [near, fra]}").join("\n"), @"expect.less[0].hops[1]: no client is called `fra`; expected one of near, far");
+    insta::assert_snapshot!(problems("pod: redpanda/redpanda-1", "pod: redpanda/redpanda-2").join("\n"), @"expect.podsReturn[0].pod: no fault deletes redpanda/redpanda-2; expected a pod that a fault deletes");
+    insta::assert_snapshot!(problems("name: far", "name: near").join("\n"), @r"
+    clients[1].name: another client is called `near`; expected a name of its own
+    expect.less[0].hops[1]: no client is called `far`; expected one of near, near
+    expect.less[1].latency[1]: no client is called `far`; expected one of near, near
+    expect.less[2].cost[1]: no client is called `far`; expected one of near, near
+    ");
+}
+
+#[test]
+fn ranges_are_checked() {
+    insta::assert_snapshot!(problems("partitions: 3", "partitions: 0").join("\n"), @"workload.topics[0].partitions: there are none; expected at least 1");
+    insta::assert_snapshot!(problems("replication: 3", "replication: 2").join("\n"), @"workload.topics[0].replication: 2 replicas are not possible; expected an odd number, as Redpanda wants it");
+    insta::assert_snapshot!(problems("gracePeriod: 30s", "gracePeriod: 1500ms").join("\n"), @"faults[0].gracePeriod: 1500ms is not whole seconds; expected whole seconds");
+    insta::assert_snapshot!(problems("at: 5s", "at: 2h").join("\n"), @"faults[0].at: 2h is after the end of the run at 30m; expected a time before bounds.run");
+    insta::assert_snapshot!(problems("kafka.example.com:31092", "kafka.example.com").join("\n"), @"clients[1].bootstrap[0]: `kafka.example.com` is no address; expected host:port with a port from 1 to 65535");
+    insta::assert_snapshot!(problems("cluster: {profile: aws}", "cluster: 7").join("\n"), @"cluster: this is no cluster; expected the path of a cluster file, or its content");
+}
+
+fn row(route: &str, operation: &str, hops: u32, p50_ns: u64, p99_ns: u64) -> LatencyRow {
+    LatencyRow {
+        route: route.into(),
+        operation: operation.into(),
+        count: 10,
+        hops,
+        min_ns: p50_ns,
+        p50_ns,
+        p90_ns: p99_ns,
+        p99_ns,
+        p999_ns: p99_ns,
+        max_ns: p99_ns,
+    }
+}
+
+fn report() -> RunReport {
+    RunReport {
+        scenario: "small".into(),
+        seed: 0,
+        verdict: Verdict::Pass,
+        trace_hash: "00".into(),
+        simulated_ns: 0,
+        wall_ns: 0,
+        checks: vec![],
+        latency: vec![
+            row("near", "produce", 2, 1_000_000, 2_000_000),
+            row("far", "produce", 3, 20_000_000, 21_000_000),
+            row("near", "fetch", 2, 1_000_000, 30_000_000),
+            row("far", "fetch", 3, 20_000_000, 21_000_000),
+        ],
+        routing: Routing { requests: 20, to_leader: 20, ..Routing::default() },
+        data: Data { acknowledged: 10, ..Data::default() },
+        events: vec![],
+        cost: vec![],
+        ways: vec![],
+    }
+}
+
+fn shown(checks: &[crate::report::run::Check]) -> String {
+    let line = |check: &crate::report::run::Check| {
+        format!("{} {}: {}", if check.ok { "ok" } else { "NO" }, check.name, check.detail)
+    };
+    checks.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn expectations_are_compared_with_a_report() {
+    let failures = [Span::from_secs(6), Span::from_secs(25)];
+    insta::assert_snapshot!(shown(&check_report(&small().expect, &report(), &failures)), @r"
+    ok every request reached the leader of its partition: 20 of 20 requests, 0 failed
+    ok every acknowledged record can be read once and in order: 10 acknowledged, 0 lost, 0 duplicated, 0 reordered
+    NO no attempt fails after 20s: 1 failed after it, the last at 25s; 2 in all
+    ok hops: near is less than far: near 2, far 3
+    NO p99 fetch: near is less than far: near 30.000 ms, far 21.000 ms
+    NO cost per month: near is less than far: near $0.00, far $0.00
+    ");
+}
+
+#[test]
+fn a_run_without_requests_or_rows_is_no_success() {
+    let empty = RunReport { latency: vec![], routing: Routing::default(), ..report() };
+    let checks = check_report(&small().expect, &empty, &[]);
+    assert!(!checks[0].ok);
+    assert_eq!(checks[3].detail, "nothing was measured for near");
+}
+
+#[test]
+fn pods_are_compared_with_what_they_were() {
+    let before = PodIdentity {
+        pod: "redpanda/redpanda-1".into(),
+        ordinal: Some(1),
+        claims: vec!["datadir-redpanda-1".into()],
+        data: Some("5f3a".into()),
+        broker: Some(1),
+        ip: Some("10.244.1.2".into()),
+        uid: "u1".into(),
+    };
+    let after = PodIdentity { ip: Some("10.244.1.3".into()), uid: "u2".into(), ..before.clone() };
+    let expect = small().expect;
+    insta::assert_snapshot!(shown(&check_pods(&expect, &[before.clone()], &[after])), @"ok redpanda/redpanda-1 comes back and keeps ordinal, claim, data, id, with a new ip: ordinal 1; claim datadir-redpanda-1; data 5f3a; id 1; ip 10.244.1.2 -> 10.244.1.3");
+    let lost = PodIdentity { data: None, broker: Some(3), ..before.clone() };
+    insta::assert_snapshot!(shown(&check_pods(&expect, &[before.clone()], &[lost])), @"NO redpanda/redpanda-1 comes back and keeps ordinal, claim, data, id, with a new ip: ordinal 1; claim datadir-redpanda-1; data 5f3a -> none; id 1 -> 3; ip 10.244.1.2");
+    assert!(!check_pods(&expect, &[before], &[])[0].ok);
+}
