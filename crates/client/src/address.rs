@@ -15,7 +15,9 @@ pub struct HostPort {
 
 /// Text that is not `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an address: {problem}; write host:port, for example redpanda-0.example.com:9093 or [2001:db8::1]:9093")]
+#[error(
+    "`{text}` is not an address: {problem}; write host:port, for example redpanda-0.example.com:9093 or [2001:db8::1]:9093"
+)]
 pub struct AddressError {
     /// What was given.
     pub text: String,
@@ -70,7 +72,9 @@ mod tests {
 
     #[test]
     fn names_and_both_families_survive_the_round_trip() {
-        for text in ["redpanda-0.redpanda.redpanda.svc.cluster.local.:10092", "10.0.0.1:9093", "[2001:db8::1]:9093"] {
+        for text in
+            ["redpanda-0.redpanda.redpanda.svc.cluster.local.:10092", "10.0.0.1:9093", "[2001:db8::1]:9093"]
+        {
             let address: HostPort = text.parse().expect("a valid address");
             assert_eq!(address.to_string(), text);
         }

@@ -70,7 +70,9 @@ impl Client {
         let (opening, ready) = self.open(asked, deadline).await;
         let mut unsupported = false;
         let (ip, result) = match ready {
-            Err(failure) => (opening.ip, Err(Unanswered { failure, route: opening.route.clone(), took: Span::ZERO })),
+            Err(failure) => {
+                (opening.ip, Err(Unanswered { failure, route: opening.route.clone(), took: Span::ZERO }))
+            }
             Ok(ready) => {
                 let result = match ready.versions.pick::<R>(exchange.newest) {
                     Ok(version) => send(&ready, exchange, version, deadline).await,
@@ -112,7 +114,8 @@ impl Client {
 
     async fn open(&self, asked: &Asked, deadline: Instant) -> (Opening, Result<Ready, Failure>) {
         let options = &self.inner.options;
-        let opened = timeout_at(deadline, asked.link.ready(options, |failures| self.reconnect_wait(failures))).await;
+        let opened =
+            timeout_at(deadline, asked.link.ready(options, |failures| self.reconnect_wait(failures))).await;
         let (opening, ready) = opened.unwrap_or_else(|_| {
             let explanation = "the delivery timeout passed before a connection was open";
             (Opening::default(), Err(Failure::new(Outcome::Timeout, explanation)))
@@ -174,7 +177,8 @@ impl Client {
             return None;
         }
         let view = state.knowledge.cluster.topics.get(topic)?.partitions.get(&partition)?;
-        let claim = Claim { leader: asked, leader_epoch: view.leader_epoch, generation: state.knowledge.generation };
+        let claim =
+            Claim { leader: asked, leader_epoch: view.leader_epoch, generation: state.knowledge.generation };
         state.suspicions.denied(topic, partition, claim).then(|| {
             format!(
                 "fresh metadata keeps naming broker {asked} as leader of {topic}/{partition}, but whoever answers at \
@@ -204,7 +208,8 @@ async fn send<R: Request>(
         }
     });
     sent.await.unwrap_or_else(|_| {
-        let failure = Failure::new(Outcome::Timeout, "the delivery timeout passed before the broker answered");
+        let failure =
+            Failure::new(Outcome::Timeout, "the delivery timeout passed before the broker answered");
         Err(Unanswered { failure, route: None, took: since(started) })
     })
 }

@@ -42,7 +42,9 @@ mod tests {
     fn one_seed_gives_one_sequence() {
         let draw = |seed| {
             let mut random = ChaCha8Rng::seed_from_u64(seed);
-            (1..9).map(|n| wait(Duration::from_millis(100), Duration::from_secs(1), n, &mut random)).collect::<Vec<_>>()
+            (1..9)
+                .map(|n| wait(Duration::from_millis(100), Duration::from_secs(1), n, &mut random))
+                .collect::<Vec<_>>()
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));

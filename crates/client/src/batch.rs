@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{
-    Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE, RecordBatchDecoder,
-    RecordBatchEncoder, RecordEncodeOptions, TimestampType,
+    Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE,
+    RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
 use crate::ClientError;
@@ -43,6 +43,9 @@ pub struct FetchedRecord {
 
 /// The batch of `records`; those without a timestamp get `now_ms`.
 pub(crate) fn encode(records: &[Record], now_ms: i64) -> Result<Bytes, ClientError> {
+    if records.is_empty() {
+        return Err(failed("encoded", &"a batch needs at least one record"));
+    }
     let batch: Vec<_> = (0..).zip(records).map(|(offset, record)| to_wire(record, offset, now_ms)).collect();
     let options = RecordEncodeOptions { version: FORMAT_VERSION, compression: Compression::None };
     let mut buffer = BytesMut::new();
@@ -64,7 +67,8 @@ fn failed(doing: &'static str, error: &dyn std::fmt::Display) -> ClientError {
 }
 
 fn to_wire(record: &Record, offset: i64, now_ms: i64) -> kafka_protocol::records::Record {
-    let header = |(name, value): &(String, Option<Bytes>)| (StrBytes::from_string(name.clone()), value.clone());
+    let header =
+        |(name, value): &(String, Option<Bytes>)| (StrBytes::from_string(name.clone()), value.clone());
     kafka_protocol::records::Record {
         transactional: false,
         control: false,
@@ -99,7 +103,10 @@ mod tests {
     #[test]
     fn records_come_back_as_they_went_in_one_batch() {
         let records = vec![
-            Record { headers: vec![("trace".to_owned(), Some(Bytes::from_static(b"1")))], ..Record::new("k", "v") },
+            Record {
+                headers: vec![("trace".to_owned(), Some(Bytes::from_static(b"1")))],
+                ..Record::new("k", "v")
+            },
             Record { key: None, value: None, headers: Vec::new(), timestamp_ms: Some(42) },
         ];
         let batch = encode(&records, 7).expect("encodes");
@@ -122,7 +129,10 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_batch_are_an_error() {
-        assert!(matches!(decode(Bytes::from_static(&[1; 80]), 0), Err(ClientError::Records { doing: "decoded", .. })));
+        assert!(matches!(
+            decode(Bytes::from_static(&[1; 80]), 0),
+            Err(ClientError::Records { doing: "decoded", .. })
+        ));
         assert_eq!(decode(Bytes::new(), 0), Ok(Vec::new()));
     }
 }

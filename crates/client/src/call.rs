@@ -78,7 +78,12 @@ impl Client {
     }
 
     /// Finds whom to ask, with fresh metadata where the answer depends on it.
-    async fn locate(&self, destination: &Destination, tries: u32, deadline: Instant) -> Result<Asked, Setback> {
+    async fn locate(
+        &self,
+        destination: &Destination,
+        tries: u32,
+        deadline: Instant,
+    ) -> Result<Asked, Setback> {
         match destination {
             Destination::Leader { topic, partition } => {
                 self.learn_about(topic, deadline).await.map_err(Setback::of_refresh)?;
@@ -130,7 +135,8 @@ impl Client {
             return Err(unknown(code, format!("{topic}/{partition} has no leader: {}", meaning(code))));
         };
         state.broker_link(leader).ok_or_else(|| {
-            let explanation = format!("metadata names broker {leader} as leader of {topic}/{partition} without an address");
+            let explanation =
+                format!("metadata names broker {leader} as leader of {topic}/{partition} without an address");
             unknown(LEADER_NOT_AVAILABLE, explanation)
         })
     }

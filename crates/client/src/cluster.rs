@@ -58,12 +58,13 @@ pub struct Cluster {
 impl Cluster {
     /// The picture that an answer draws.
     pub fn of(response: &MetadataResponse) -> Cluster {
-        let broker = |broker: &kafka_protocol::messages::metadata_response::MetadataResponseBroker| AdvertisedBroker {
-            id: broker.node_id.0,
-            // A port outside 0..65535 cannot be dialled; 0 cannot either and fails as refused or unreachable.
-            address: HostPort::new(broker.host.as_str(), u16::try_from(broker.port).unwrap_or(0)),
-            rack: broker.rack.as_ref().map(|rack| rack.as_str().to_owned()),
-        };
+        let broker =
+            |broker: &kafka_protocol::messages::metadata_response::MetadataResponseBroker| AdvertisedBroker {
+                id: broker.node_id.0,
+                // A port outside 0..65535 cannot be dialled; 0 cannot either and fails as refused or unreachable.
+                address: HostPort::new(broker.host.as_str(), u16::try_from(broker.port).unwrap_or(0)),
+                rack: broker.rack.as_ref().map(|rack| rack.as_str().to_owned()),
+            };
         Cluster {
             id: response.cluster_id.as_ref().map(|id| id.as_str().to_owned()),
             controller: Some(response.controller_id.0).filter(|&id| id >= 0),
@@ -100,12 +101,13 @@ impl Cluster {
 }
 
 fn topic_view(topic: &kafka_protocol::messages::metadata_response::MetadataResponseTopic) -> TopicView {
-    let view = |partition: &kafka_protocol::messages::metadata_response::MetadataResponsePartition| PartitionView {
-        leader: Some(partition.leader_id.0).filter(|&id| id >= 0),
-        leader_epoch: partition.leader_epoch,
-        replicas: partition.replica_nodes.iter().map(|id| id.0).collect(),
-        error_code: partition.error_code,
-    };
+    let view =
+        |partition: &kafka_protocol::messages::metadata_response::MetadataResponsePartition| PartitionView {
+            leader: Some(partition.leader_id.0).filter(|&id| id >= 0),
+            leader_epoch: partition.leader_epoch,
+            replicas: partition.replica_nodes.iter().map(|id| id.0).collect(),
+            error_code: partition.error_code,
+        };
     TopicView {
         id: *topic.topic_id.as_bytes(),
         error_code: topic.error_code,
@@ -140,7 +142,8 @@ mod tests {
     use super::*;
 
     fn with_leader(leader: i32, leader_epoch: i32, id: u8) -> Cluster {
-        let partition = PartitionView { leader: Some(leader), leader_epoch, replicas: vec![0, 1], error_code: 0 };
+        let partition =
+            PartitionView { leader: Some(leader), leader_epoch, replicas: vec![0, 1], error_code: 0 };
         let topic = TopicView { id: [id; 16], error_code: 0, partitions: [(0, partition)].into() };
         Cluster { topics: [("t".to_owned(), topic)].into(), ..Cluster::default() }
     }

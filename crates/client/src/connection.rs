@@ -107,7 +107,11 @@ impl Connection {
     }
 
     /// Sends `request` and waits for its answer; without an answer in time the connection is given up.
-    pub async fn request<R: Request>(&self, request: &R, version: i16) -> Result<Answer<R::Response>, Unanswered> {
+    pub async fn request<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+    ) -> Result<Answer<R::Response>, Unanswered> {
         let answer = self.exchange(request, version, true).await?;
         match frame::decode::<R>(answer.response, version) {
             Ok(response) => Ok(Answer { response, route: answer.route, took: answer.took }),
@@ -135,7 +139,10 @@ impl Connection {
         let unanswered = |failure| Unanswered { failure, route: None, took: crate::dial::since(started) };
         // The correlation id is set by the task, which knows the order on the wire.
         let frame = frame::encode(request, version, 0, &self.options.client_id).map_err(|problem| {
-            unanswered(Failure::new(Outcome::ProtocolMismatch, format!("the request cannot be encoded: {problem}")))
+            unanswered(Failure::new(
+                Outcome::ProtocolMismatch,
+                format!("the request cannot be encoded: {problem}"),
+            ))
         })?;
         let within = timeout(self.options.request_timeout, async {
             let _permit = self.permits.acquire().await;
@@ -149,7 +156,10 @@ impl Connection {
         within.await.unwrap_or_else(|_| {
             let failure = Failure::new(
                 Outcome::Timeout,
-                format!("the broker took the connection and did not answer within {:?}", self.options.request_timeout),
+                format!(
+                    "the broker took the connection and did not answer within {:?}",
+                    self.options.request_timeout
+                ),
             );
             self.give_up(failure.clone());
             Err(unanswered(failure))
@@ -281,7 +291,8 @@ impl Driver {
             if request.bytes > 0 {
                 return;
             }
-            if let Some((started, reply)) = self.unwritten.pop_front().and_then(|request| request.unanswered) {
+            if let Some((started, reply)) = self.unwritten.pop_front().and_then(|request| request.unanswered)
+            {
                 let (route, took) = (self.stream.route(), crate::dial::since(started));
                 let _ = reply.send(Ok(Answer { response: Bytes::new(), route, took }));
             }
@@ -307,7 +318,8 @@ impl Driver {
         let received = frame::correlation_id(&frame);
         let expected = self.in_flight.front().map(|pending| pending.correlation_id);
         let Some(pending) = self.in_flight.pop_front_if(|pending| pending.correlation_id == received) else {
-            let expected = expected.map_or("no request is in flight".to_owned(), |id| format!("{id} was expected"));
+            let expected =
+                expected.map_or("no request is in flight".to_owned(), |id| format!("{id} was expected"));
             return Err(Failure::new(
                 Outcome::ProtocolMismatch,
                 format!("the answer is not Kafka: it has correlation id {received}, {expected}"),
@@ -328,7 +340,10 @@ impl Driver {
     fn ended(&self) -> Failure {
         let rest = match self.input.len() {
             0 => String::new(),
-            bytes => format!(", after {bytes} bytes that are no whole answer; {}", frame::read_as_text(&self.input)),
+            bytes => format!(
+                ", after {bytes} bytes that are no whole answer; {}",
+                frame::read_as_text(&self.input)
+            ),
         };
         let explanation =
             format!("the peer closed the connection with {} requests in flight{rest}", self.in_flight.len());

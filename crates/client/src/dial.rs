@@ -35,10 +35,17 @@ pub(crate) fn since(start: Instant) -> Span {
 /// The addresses of a host: itself if it is one, then the names given, then DNS.
 ///
 /// DNS is given `longest`; resolvers have time-outs of their own, which are usually shorter.
-pub(crate) async fn resolve(host: &HostPort, names: Option<&Names>, longest: Duration) -> Result<Vec<IpAddr>, Failure> {
+pub(crate) async fn resolve(
+    host: &HostPort,
+    names: Option<&Names>,
+    longest: Duration,
+) -> Result<Vec<IpAddr>, Failure> {
     if host.host.is_empty() {
         // bitnami/charts#5975: an advertised address without a host (redpanda.md 5, row 3).
-        return Err(Failure::new(Outcome::NameNotFound, format!("the advertised address `{host}` has an empty host")));
+        return Err(Failure::new(
+            Outcome::NameNotFound,
+            format!("the advertised address `{host}` has an empty host"),
+        ));
     }
     if let Some(ip) = host.ip() {
         return Ok(vec![ip]);
@@ -62,7 +69,11 @@ pub(crate) async fn resolve(host: &HostPort, names: Option<&Names>, longest: Dur
 }
 
 /// Connects to the first of `addresses` that answers, giving each `longest`; the last failure counts.
-pub(crate) async fn connect(addresses: &[IpAddr], port: u16, longest: Duration) -> Result<Dialed, DialFailure> {
+pub(crate) async fn connect(
+    addresses: &[IpAddr],
+    port: u16,
+    longest: Duration,
+) -> Result<Dialed, DialFailure> {
     let mut last = DialFailure {
         failure: Failure::new(Outcome::NameNotFound, "there is no address to connect to"),
         ip: None,

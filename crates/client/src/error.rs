@@ -77,7 +77,9 @@ impl ClientError {
 pub(crate) fn meaning(code: i16) -> String {
     match ResponseError::try_from_code(code) {
         None => "no error".to_owned(),
-        Some(ResponseError::Unknown(code)) => format!("error {code}, which is not in the Kafka protocol guide"),
+        Some(ResponseError::Unknown(code)) => {
+            format!("error {code}, which is not in the Kafka protocol guide")
+        }
         Some(error) => format!("error {code} ({error:?})"),
     }
 }

@@ -6,7 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{
-    Decodable, Encodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
+    Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
 };
 
 use crate::{Failure, Outcome};
@@ -34,7 +34,8 @@ pub(crate) fn encode<R: Request>(
     let mut frame = BytesMut::zeroed(LENGTH_BYTES);
     encode_request_header_into_buffer(&mut frame, &header).map_err(|error| error.to_string())?;
     request.encode(&mut frame, version).map_err(|error| error.to_string())?;
-    let length = i32::try_from(frame.len() - LENGTH_BYTES).map_err(|_| "the request exceeds 2 GiB".to_owned())?;
+    let length =
+        i32::try_from(frame.len() - LENGTH_BYTES).map_err(|_| "the request exceeds 2 GiB".to_owned())?;
     frame[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
     Ok(frame.freeze())
 }
@@ -108,6 +109,7 @@ pub(crate) fn read_as_text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+    use kafka_protocol::protocol::Encodable;
 
     use super::*;
 
@@ -137,13 +139,17 @@ mod tests {
     #[test]
     fn requests_and_responses_keep_their_fields() {
         let frame = encode(&ApiVersionsRequest::default(), 0, 5, "c").expect("encodes");
-        assert_eq!(frame.len(), LENGTH_BYTES + u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize);
+        assert_eq!(
+            frame.len(),
+            LENGTH_BYTES + u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize
+        );
         let mut answer = BytesMut::new();
         ResponseHeader::default().with_correlation_id(5).encode(&mut answer, 0).expect("encodes");
         ApiVersionsResponse::default().with_error_code(35).encode(&mut answer, 0).expect("encodes");
         let response = decode::<ApiVersionsRequest>(answer.freeze(), 0).expect("decodes");
         assert_eq!(response.error_code, 35);
-        let broken = decode::<ApiVersionsRequest>(Bytes::from_static(&[0, 0, 0, 5, 0]), 0).expect_err("too short");
+        let broken =
+            decode::<ApiVersionsRequest>(Bytes::from_static(&[0, 0, 0, 5, 0]), 0).expect_err("too short");
         assert_eq!(broken.outcome, Outcome::ProtocolMismatch);
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use hopwise_engine::Span;
-use hopwise_fabric::Route;
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use kafka_protocol::protocol::{Message, Request, StrBytes, VersionRange};
 
 use crate::connection::{Connection, Unanswered};
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, frame};
 
 /// UNSUPPORTED_VERSION (Kafka protocol guide, error codes).
 const UNSUPPORTED_VERSION: i16 = 35;
@@ -50,7 +49,6 @@ impl ApiVersions {
 /// What the handshake gave.
 pub(crate) struct Handshake {
     pub versions: ApiVersions,
-    pub route: Option<Route>,
     pub took: Span,
 }
 
@@ -69,7 +67,7 @@ pub(crate) async fn shake(connection: &Connection) -> Result<Handshake, Unanswer
         (second.response, second.route, first.took + second.took)
     } else {
         let (route, took) = (first.route, first.took);
-        match crate::frame::decode::<ApiVersionsRequest>(first.response, newest) {
+        match frame::decode::<ApiVersionsRequest>(first.response, newest) {
             Ok(response) => (response, route, took),
             Err(failure) => return Err(Unanswered { failure, route, took }),
         }
@@ -83,9 +81,11 @@ pub(crate) async fn shake(connection: &Connection) -> Result<Handshake, Unanswer
         let failure = Failure::new(outcome, format!("the broker answers ApiVersions with error {code}"));
         return Err(Unanswered { failure, route, took });
     }
-    Ok(Handshake { versions: offered(&response), route, took })
+    Ok(Handshake { versions: offered(&response), took })
 }
 
 fn offered(response: &ApiVersionsResponse) -> ApiVersions {
-    ApiVersions(response.api_keys.iter().map(|key| (key.api_key, (key.min_version, key.max_version))).collect())
+    ApiVersions(
+        response.api_keys.iter().map(|key| (key.api_key, (key.min_version, key.max_version))).collect(),
+    )
 }

@@ -122,7 +122,8 @@ impl Link {
             }
         };
         opening.resolve = dial::since(start);
-        let tried = if options.dns.all_addresses { &addresses[..] } else { &addresses[..addresses.len().min(1)] };
+        let tried =
+            if options.dns.all_addresses { &addresses[..] } else { &addresses[..addresses.len().min(1)] };
         let dialed = match dial::connect(tried, self.address.port, options.connect_timeout).await {
             Ok(dialed) => dialed,
             Err(DialFailure { failure, ip, connect, route }) => {

@@ -1,5 +1,6 @@
 //! What callers ask of a client.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -126,7 +127,7 @@ impl Client {
     /// Makes a topic, and waits until the brokers say so.
     ///
     /// # Errors
-    /// [`ClientError::Rejected`] for example if it exists (unless an earlier attempt, whose answer was lost, made
+    /// [`ClientError::Rejected`] for example if it exists (but not if an earlier attempt of this call may have made
     /// it) or there are too few brokers, [`ClientError::GaveUp`] if no broker took it in time.
     pub async fn create_topic(&self, topic: &str, partitions: i32, replicas: i16) -> Result<(), ClientError> {
         let timeout_ms = millis(self.inner.options.request_timeout);
@@ -136,17 +137,17 @@ impl Client {
             .with_name(topic_name(topic))
             .with_num_partitions(partitions)
             .with_replication_factor(replicas);
-        let unsure = std::sync::atomic::AtomicU32::new(0);
+        let sent = AtomicU32::new(0);
         let exchange = Exchange {
             build: &|_| {
-                unsure.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                sent.fetch_add(1, Ordering::Relaxed);
                 CreateTopicsRequest::default().with_topics(vec![wanted.clone()]).with_timeout_ms(timeout_ms)
             },
             judge: &|response: &CreateTopicsResponse| {
                 let result = response.topics.first();
                 let words = result.and_then(|result| result.error_message.as_ref());
                 let code = result.map_or(UNKNOWN_SERVER_ERROR, |result| result.error_code);
-                let again = unsure.load(std::sync::atomic::Ordering::Relaxed) > 1;
+                let again = sent.load(Ordering::Relaxed) > 1;
                 if code == TOPIC_ALREADY_EXISTS && again {
                     return (0, None);
                 }
@@ -188,7 +189,8 @@ impl Client {
             answered: acks != Acks::None,
         };
         let (response, _) = self.call_leader(Operation::Produce, topic, partition, &exchange).await?;
-        let offset = response.as_ref().and_then(|response| produced(response, partition)).map(|(_, offset, _)| offset);
+        let offset =
+            response.as_ref().and_then(|response| produced(response, partition)).map(|(_, offset, _)| offset);
         Ok(offset.unwrap_or(-1))
     }
 
@@ -208,7 +210,12 @@ impl Client {
             build: &|_| fetch_request(topic, partition, offset, options),
             judge: &|response: &FetchResponse| {
                 let whole = Some(response.error_code).filter(|&code| code != 0);
-                (whole.or(fetched(response, partition).map(|data| data.error_code)).unwrap_or(UNKNOWN_SERVER_ERROR), None)
+                (
+                    whole
+                        .or(fetched(response, partition).map(|data| data.error_code))
+                        .unwrap_or(UNKNOWN_SERVER_ERROR),
+                    None,
+                )
             },
             newest: FETCH_VERSION_MAX,
             answered: true,
@@ -227,7 +234,12 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::GaveUp`] if no leader answered in time.
-    pub async fn list_offsets(&self, topic: &str, partition: i32, at: OffsetSpec) -> Result<i64, ClientError> {
+    pub async fn list_offsets(
+        &self,
+        topic: &str,
+        partition: i32,
+        at: OffsetSpec,
+    ) -> Result<i64, ClientError> {
         let exchange = Exchange {
             build: &|_| list_offsets_request(topic, partition, at),
             judge: &|response: &ListOffsetsResponse| {
@@ -254,14 +266,20 @@ impl Client {
                 _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![group.clone()]),
             },
             judge: &|response: &FindCoordinatorResponse| match response.coordinators.first() {
-                Some(one) => (one.error_code, one.error_message.as_ref().map(|words| words.as_str().to_owned())),
-                None => (response.error_code, response.error_message.as_ref().map(|words| words.as_str().to_owned())),
+                Some(one) => {
+                    (one.error_code, one.error_message.as_ref().map(|words| words.as_str().to_owned()))
+                }
+                None => (
+                    response.error_code,
+                    response.error_message.as_ref().map(|words| words.as_str().to_owned()),
+                ),
             },
             newest: FIND_COORDINATOR_VERSION_MAX,
             answered: true,
         };
         let (response, _) = self.call(&subject, &Destination::Any, &exchange).await?;
-        let missing = || ClientError::Incomplete { operation: Operation::FindCoordinator, about: group.to_string() };
+        let missing =
+            || ClientError::Incomplete { operation: Operation::FindCoordinator, about: group.to_string() };
         let response = response.ok_or_else(missing)?;
         let (id, host, port) = match response.coordinators.first() {
             Some(one) => (one.node_id.0, &one.host, one.port),
@@ -300,7 +318,13 @@ fn incomplete(operation: Operation, topic: &str, partition: i32) -> ClientError 
     ClientError::Incomplete { operation, about: format!("{topic}/{partition}") }
 }
 
-fn produce_request(topic: &str, partition: i32, records: Bytes, acks: Acks, timeout_ms: i32) -> ProduceRequest {
+fn produce_request(
+    topic: &str,
+    partition: i32,
+    records: Bytes,
+    acks: Acks,
+    timeout_ms: i32,
+) -> ProduceRequest {
     let acks = match acks {
         Acks::None => 0,
         Acks::Leader => 1,

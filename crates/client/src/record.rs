@@ -95,7 +95,9 @@ impl RequestRecord {
     /// Whether it is about a partition and that partition's leader took it (only the leader knows that an offset
     /// is out of range, so that answer counts).
     pub fn reached_leader(&self) -> bool {
-        self.partition.is_some() && self.outcome == Outcome::Ok && matches!(self.error_code, Some(0 | OFFSET_OUT_OF_RANGE))
+        self.partition.is_some()
+            && self.outcome == Outcome::Ok
+            && matches!(self.error_code, Some(0 | OFFSET_OUT_OF_RANGE))
     }
 }
 

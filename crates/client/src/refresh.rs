@@ -33,7 +33,8 @@ impl Client {
         if self.is_fresh() {
             return Ok(());
         }
-        let late = || Failure::new(Outcome::Timeout, "the delivery timeout passed while waiting for metadata");
+        let late =
+            || Failure::new(Outcome::Timeout, "the delivery timeout passed while waiting for metadata");
         let _turn = timeout_at(deadline, self.inner.refreshing.lock()).await.map_err(|_| late())?;
         if self.is_fresh() {
             return Ok(());
@@ -65,8 +66,10 @@ impl Client {
             newest: METADATA_VERSION_MAX,
             answered: true,
         };
-        let judged =
-            self.attempt(&subject, number, asked, &exchange, deadline).await.map_err(|missed| missed.failure)?;
+        let judged = self
+            .attempt(&subject, number, asked, &exchange, deadline)
+            .await
+            .map_err(|missed| missed.failure)?;
         match judged.response {
             Some(response) if judged.code == 0 => self.take_metadata(&response).map(|_| ()),
             _ => Err(Failure::new(judged.outcome, meaning(judged.code))),
