@@ -13,7 +13,8 @@ use std::cell::RefCell;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess, SeqAccess,
+    Visitor,
 };
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Map, Value};
@@ -95,7 +96,11 @@ struct Typed<'de, 't> {
 }
 
 impl<'de> Typed<'de, '_> {
-    fn visit_fields<V: Visitor<'de>>(&self, fields: &'de Map<String, Value>, visitor: V) -> Result<V::Value, Error> {
+    fn visit_fields<V: Visitor<'de>>(
+        &self,
+        fields: &'de Map<String, Value>,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         visitor.visit_map(Fields {
             rest: fields.iter(),
             current: None,

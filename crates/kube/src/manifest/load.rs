@@ -65,7 +65,8 @@ impl Loader {
             self.errors.push(origin.error("", what, "write apiVersion, kind, metadata and spec as keys"));
             return;
         }
-        let api_version = self.type_field(origin, node, "apiVersion", item_type.map(|item| &item.api_version));
+        let api_version =
+            self.type_field(origin, node, "apiVersion", item_type.map(|item| &item.api_version));
         let kind = self.type_field(origin, node, "kind", item_type.map(|item| &item.kind));
         let (Some(api_version), Some(kind)) = (api_version, kind) else { return };
         match (kind.strip_suffix("List"), node.get("items").map(|items| &items.data)) {
@@ -235,7 +236,11 @@ impl Loader {
 /// The error for input that holds documents of no object at all.
 fn no_objects(first: &Source) -> SourceError {
     let what = "expected at least one object, got none in all of the input";
-    SourceError::at_start(first, what, "give the manifests of the cluster; empty documents and comments do not count")
+    SourceError::at_start(
+        first,
+        what,
+        "give the manifests of the cluster; empty documents and comments do not count",
+    )
 }
 
 /// The error for a value that does not decode.

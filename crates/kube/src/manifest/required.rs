@@ -11,7 +11,9 @@ pub fn required_fields(name: &str) -> &'static [&'static str] {
         "Service" | "Pod" | "ConfigMap" | "Secret" => &["metadata"],
         "StatefulSet" | "Deployment" => &["metadata", "spec"],
         "PodSpec" => &["containers"],
-        "Container" | "EphemeralContainer" | "EnvVar" | "Volume" | "PodResourceClaim" | "ResourceClaim" => &["name"],
+        "Container" | "EphemeralContainer" | "EnvVar" | "Volume" | "PodResourceClaim" | "ResourceClaim" => {
+            &["name"]
+        }
         "ContainerPort" => &["containerPort"],
         "ContainerResizePolicy" => &["resourceName", "restartPolicy"],
         "HTTPHeader" => &["name", "value"],

@@ -72,7 +72,11 @@ impl Document {
         if let Some(key) = &explanation.key {
             let at_key = matches!(path.segments().last(), Some(Segment::Key(last)) if last == key);
             if !at_key {
-                place = self.root.at(&full).and_then(|node| node.entry(key)).map_or(place, |entry| entry.key_span);
+                place = self
+                    .root
+                    .at(&full)
+                    .and_then(|node| node.entry(key))
+                    .map_or(place, |entry| entry.key_span);
                 field = path.key(key.as_str());
             }
         }
@@ -81,7 +85,9 @@ impl Document {
 
     /// Where the last key of `path` is written, or the nearest parent that exists.
     pub(crate) fn locate_key(&self, path: &FieldPath) -> Location {
-        let Some((Segment::Key(key), parent)) = path.segments().split_last() else { return self.locate(path) };
+        let Some((Segment::Key(key), parent)) = path.segments().split_last() else {
+            return self.locate(path);
+        };
         let parent: FieldPath = parent.iter().cloned().collect();
         match self.root.at(&parent).and_then(|node| node.entry(key)) {
             Some(entry) => Location::new(&self.source, entry.key_span),

@@ -75,7 +75,9 @@ fn wrong_type(said: &str, node: Option<&Node>) -> Option<Explanation> {
         Some(Data::Text(text)) if expected.contains("number") && text.trim().parse::<f64>().is_ok() => {
             format!("remove the quotes: {}", text.trim())
         }
-        Some(Data::Text(text)) if expected == "true or false" && matches!(text.as_str(), "true" | "false") => {
+        Some(Data::Text(text))
+            if expected == "true or false" && matches!(text.as_str(), "true" | "false") =>
+        {
             format!("remove the quotes: {text}")
         }
         Some(Data::Map(_)) if expected == "a list" => "start each element with `- `".to_owned(),
@@ -99,7 +101,9 @@ fn type_in_words(name: &str) -> String {
         "a nonzero u16" => "a whole number from 1 to 65535",
         _ if name.starts_with("struct ") => "a mapping",
         // k8s-openapi names its structs bare.
-        _ if name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_alphanumeric()) => {
+        _ if name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.chars().all(|c| c.is_ascii_alphanumeric()) =>
+        {
             return format!("a mapping ({name})");
         }
         _ => name,

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn displayed_paths_read_back() {
-        for text in ["", "spec.ports[0].nodePort", "metadata.labels[\"app.kubernetes.io/name\"]", "[2][3].a"] {
+        for text in ["", "spec.ports[0].nodePort", "metadata.labels[\"app.kubernetes.io/name\"]", "[2][3].a"]
+        {
             assert_eq!(FieldPath::from(text).to_string(), text);
         }
         let path = FieldPath::root().key("data").key("redpanda.yaml");

@@ -49,7 +49,8 @@ pub fn read(source: &Source) -> (Vec<Document>, Vec<SourceError>) {
             }
         }
     }
-    let documents = reader.roots.into_iter().map(|root| Document::new(source.clone(), Arc::new(root))).collect();
+    let documents =
+        reader.roots.into_iter().map(|root| Document::new(source.clone(), Arc::new(root))).collect();
     (documents, reader.errors)
 }
 
@@ -125,9 +126,10 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let is_key = self.open.last().is_some_and(|open| {
-                    matches!(open.node.data, Data::Map(_)) && open.key.is_none()
-                });
+                let is_key = self
+                    .open
+                    .last()
+                    .is_some_and(|open| matches!(open.node.data, Data::Map(_)) && open.key.is_none());
                 if is_key {
                     return self.key(text, span);
                 }
@@ -198,7 +200,13 @@ impl<'a> Reader<'a> {
         self.value(node, 0)
     }
 
-    fn open(&mut self, node: Node, anchor: usize, tag: Option<Cow<'_, Tag>>, own: &str) -> Result<(), Stopped> {
+    fn open(
+        &mut self,
+        node: Node,
+        anchor: usize,
+        tag: Option<Cow<'_, Tag>>,
+        own: &str,
+    ) -> Result<(), Stopped> {
         if let Some(tag) = tag.filter(|tag| !(tag.is_yaml_core_schema() && tag.suffix == own)) {
             let what = format!("the tag {tag} is not known");
             self.errors.push(SourceError::new(self.source, node.span, what, KNOWN_TAGS));
@@ -313,7 +321,6 @@ fn depth(node: &Node) -> usize {
         _ => 0,
     }
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -162,8 +162,22 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_number_but_is_text() {
-        for text in ["10.0.0.10", "1:30", "500m", "1Gi", "0x", "0xZZ", "-", "+", ".", ".inf", ".nan", "1e", "_1", "1.2.3"]
-        {
+        for text in [
+            "10.0.0.10",
+            "1:30",
+            "500m",
+            "1Gi",
+            "0x",
+            "0xZZ",
+            "-",
+            "+",
+            ".",
+            ".inf",
+            ".nan",
+            "1e",
+            "_1",
+            "1.2.3",
+        ] {
             assert_eq!(shown(text), format!("{text:?}"));
         }
     }
