@@ -2,4 +2,6 @@
 
 pub mod controllers;
 pub mod proxy;
+pub mod scheduler;
 pub mod store;
+pub mod volumes;
