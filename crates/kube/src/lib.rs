@@ -11,4 +11,6 @@ pub mod profile;
 pub mod shell;
 pub mod source;
 pub mod proxy;
+pub mod scheduler;
 pub mod store;
+pub mod volumes;

@@ -43,7 +43,9 @@ fn node_facts(evaluated_on: &Value, overrides: &Value, mode: Mode) -> NodeFacts 
     facts.node_port_addresses = match &overrides["node_port_addresses"] {
         Value::Null => NodePortAddresses::ModeDefault,
         Value::String(_) => NodePortAddresses::Primary,
-        networks => NodePortAddresses::In(strings(networks).iter().map(|network| network.parse().unwrap()).collect()),
+        networks => {
+            NodePortAddresses::In(strings(networks).iter().map(|network| network.parse().unwrap()).collect())
+        }
     };
     facts
 }
@@ -177,7 +179,10 @@ fn packets_meet_the_verdict_of_kubernetes_own_tables() {
             }
             judged += 1;
             if !["action", "targets", "masquerade"].iter().all(|key| found.get(key) == expected.get(key)) {
-                failed.push(format!("{id} ({mode:?}) {}\n  expected {expected}\n  found    {found}", case["title"]));
+                failed.push(format!(
+                    "{id} ({mode:?}) {}\n  expected {expected}\n  found    {found}",
+                    case["title"]
+                ));
             }
         }
     }

@@ -66,7 +66,10 @@ struct Addresses {
 impl Addresses {
     fn of(service: &Service, spec: &ServiceSpec, ipv4: bool) -> Self {
         let parsed = |texts: &mut dyn Iterator<Item = &String>| -> Vec<IpAddr> {
-            texts.filter_map(|text| text.trim().parse::<IpAddr>().ok()).filter(|ip| ip.is_ipv4() == ipv4).collect()
+            texts
+                .filter_map(|text| text.trim().parse::<IpAddr>().ok())
+                .filter(|ip| ip.is_ipv4() == ipv4)
+                .collect()
         };
         let mut cluster = parsed(&mut spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip));
         cluster.dedup();
@@ -113,7 +116,8 @@ impl<'a> CompiledPort<'a> {
         // Node ports exist in the families the Service has a cluster IP of.
         let node_port = port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
         let node_port = node_port.filter(|_| !addresses.cluster.is_empty());
-        let external = node_port.is_some() || !addresses.external.is_empty() || !addresses.balancer.is_empty();
+        let external =
+            node_port.is_some() || !addresses.external.is_empty() || !addresses.balancer.is_empty();
         let candidates = candidates(slices, port_name, protocol_text, &node.name, addresses.ipv4);
         let used_by = UsedBy {
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
@@ -172,7 +176,9 @@ impl<'a> CompiledPort<'a> {
         let targets = targets.as_deref().unwrap_or(&[]);
         let any = |masquerade| Branch {
             source: SourceMatch::Any,
-            verdict: self.translated(targets, masquerade).unwrap_or_else(|| self.dropped("internalTrafficPolicy")),
+            verdict: self
+                .translated(targets, masquerade)
+                .unwrap_or_else(|| self.dropped("internalTrafficPolicy")),
         };
         // Without a detector everything counts as a pod.
         if self.node.masquerade_all || !detects || targets.is_empty() {
@@ -243,8 +249,10 @@ impl<'a> CompiledPort<'a> {
             return None;
         }
         let choice = if self.spec.session_affinity.as_deref() == Some("ClientIP") {
-            let config = self.spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
-            let seconds = config.and_then(|config| config.timeout_seconds).unwrap_or(AFFINITY_TIMEOUT_SECONDS_DEFAULT);
+            let config =
+                self.spec.session_affinity_config.as_ref().and_then(|config| config.client_ip.as_ref());
+            let seconds =
+                config.and_then(|config| config.timeout_seconds).unwrap_or(AFFINITY_TIMEOUT_SECONDS_DEFAULT);
             Choice::SourceAffinity(Span::from_secs(u64::try_from(seconds).unwrap_or(0)))
         } else {
             Choice::Random

@@ -50,7 +50,12 @@ pub struct Selection {
 
 /// Sorts endpoints into the cluster set and the local set of a node in `zone`. `node` is the node's name if hints for nodes are
 /// honoured.
-pub fn select(candidates: &[Candidate], used_by: UsedBy, node: Option<&str>, zone: Option<&str>) -> Selection {
+pub fn select(
+    candidates: &[Candidate],
+    used_by: UsedBy,
+    node: Option<&str>,
+    zone: Option<&str>,
+) -> Selection {
     let has_any = candidates.iter().any(|one| one.ready || (one.serving && one.terminating));
     let cluster = (!used_by.internal_local || used_by.external).then(|| {
         let all: Vec<&Candidate> = candidates.iter().collect();
@@ -110,12 +115,15 @@ pub(super) fn candidates(
     let family = if ipv4 { "IPv4" } else { "IPv6" };
     for slice in slices.iter().filter(|slice| slice.address_type == family) {
         let matching = slice.ports.iter().flatten().find(|port| {
-            port.name.as_deref().unwrap_or("") == port_name && port.protocol.as_deref().unwrap_or("TCP") == protocol
+            port.name.as_deref().unwrap_or("") == port_name
+                && port.protocol.as_deref().unwrap_or("TCP") == protocol
         });
         let number = matching.and_then(|port| port.port).and_then(|port| u16::try_from(port).ok());
         let Some(number) = number.filter(|number| *number != 0) else { continue };
         for endpoint in slice.endpoints.iter().flatten() {
-            let Some(ip) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else { continue };
+            let Some(ip) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
+                continue;
+            };
             let conditions = endpoint.conditions.clone().unwrap_or_default();
             let address = SocketAddr::new(ip, number);
             // An unset condition counts as ready, serving, and not terminating.

@@ -283,6 +283,8 @@ pub fn source_rules(node: &NodeFacts) -> Vec<SourceRule> {
 fn multicast_of(address: IpAddr) -> IpNet {
     match address {
         IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(224, 0, 0, 0), 4)),
-        IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8)),
+        IpAddr::V6(_) => {
+            IpNet::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8))
+        }
     }
 }

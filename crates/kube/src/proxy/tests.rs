@@ -79,7 +79,9 @@ fn a_change_touches_the_rules_of_its_service_only() {
     assert_eq!(all.destinations.len(), 100);
     let change = proxy.apply([slice("s7", &[("10.244.1.9", "node-1")])]);
     assert!(change.removed.is_empty());
-    assert!(change.put.len() == 2 && change.put.iter().all(|rule| &*rule.label == "Service ns/s7 port kafka"));
+    assert!(
+        change.put.len() == 2 && change.put.iter().all(|rule| &*rule.label == "Service ns/s7 port kafka")
+    );
     assert_eq!(proxy.apply([slice("s7", &[("10.244.1.9", "node-1")])]), RuleChange::default());
     let change = proxy.apply([ProxyInput::ServiceGone(name("s7"))]);
     assert_eq!((change.removed.len(), change.put.len()), (2, 0));
@@ -120,7 +122,11 @@ fn two_services_with_one_external_address_do_not_clash() {
     let change = proxy.apply([shared("a", "10.96.0.1")]);
     let address = Destination::Address("203.0.113.9".parse().unwrap());
     let shared_rule = |rules: &[DestinationRule]| {
-        rules.iter().filter(|rule| rule.destination == address).map(|rule| rule.label.to_string()).collect::<Vec<_>>()
+        rules
+            .iter()
+            .filter(|rule| rule.destination == address)
+            .map(|rule| rule.label.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(shared_rule(&change.put), ["Service ns/a port kafka"]);
     assert_eq!(shared_rule(&proxy.rule_set().destinations), ["Service ns/a port kafka"]);
