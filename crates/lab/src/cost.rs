@@ -78,10 +78,20 @@ pub fn monthly(route: &str, profile: &Profile, usage: &Usage) -> Vec<CostItem> {
         load_balancers(&mut bill, profile, usage);
     }
     if let Some(price) = &prices.cross_zone_usd_per_gigabyte {
-        bill.add("traffic between zones", "GB", usage.gigabytes_per_month(usage.measured.cross_zone_bytes), price);
+        bill.add(
+            "traffic between zones",
+            "GB",
+            usage.gigabytes_per_month(usage.measured.cross_zone_bytes),
+            price,
+        );
     }
     if let Some(price) = &prices.egress_usd_per_gigabyte {
-        bill.add("traffic to the internet", "GB", usage.gigabytes_per_month(usage.measured.egress_bytes), price);
+        bill.add(
+            "traffic to the internet",
+            "GB",
+            usage.gigabytes_per_month(usage.measured.egress_bytes),
+            price,
+        );
     }
     if let Some(price) = &prices.public_address_usd_per_hour {
         let hours = f64::from(usage.public_addresses) * HOURS_PER_MONTH;
@@ -92,7 +102,7 @@ pub fn monthly(route: &str, profile: &Profile, usage: &Usage) -> Vec<CostItem> {
 
 /// The sum of the lines of `route`.
 pub fn total(items: &[CostItem], route: &str) -> f64 {
-    items.iter().filter(|item| item.route == route).map(|item| item.usd_per_month).sum()
+    items.iter().filter(|item| item.route == route).fold(0.0, |sum, item| sum + item.usd_per_month)
 }
 
 /// A bill as it is written.
@@ -182,7 +192,9 @@ mod tests {
         let items = monthly("way", &profile, usage);
         items
             .iter()
-            .map(|item| format!("{} {:.2} {} = ${:.4}\n", item.item, item.quantity, item.unit, item.usd_per_month))
+            .map(|item| {
+                format!("{} {:.2} {} = ${:.4}\n", item.item, item.quantity, item.unit, item.usd_per_month)
+            })
             .collect()
     }
 

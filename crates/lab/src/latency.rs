@@ -62,7 +62,10 @@ impl Latencies {
 
     /// The table, by route and then operation.
     pub fn rows(&self) -> Vec<LatencyRow> {
-        self.samples.iter().filter_map(|((route, operation), samples)| row(route, operation, samples)).collect()
+        self.samples
+            .iter()
+            .filter_map(|((route, operation), samples)| row(route, operation, samples))
+            .collect()
     }
 }
 

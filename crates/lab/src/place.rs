@@ -99,14 +99,18 @@ mod tests {
 
     #[test]
     fn every_form_is_read_and_written_alike() {
-        for text in ["external", "external=203.0.113.7", "pod/redpanda/redpanda-0", "node/node-1", "in-cluster"] {
+        for text in
+            ["external", "external=203.0.113.7", "pod/redpanda/redpanda-0", "node/node-1", "in-cluster"]
+        {
             assert_eq!(text.parse::<Place>().expect(text).to_string(), text);
         }
     }
 
     #[test]
     fn anything_else_is_refused_with_the_forms_there_are() {
-        for text in ["", "outside", "external=node-1", "pod/redpanda-0", "pod//redpanda-0", "node/", "pod/a/b/c"] {
+        for text in
+            ["", "outside", "external=node-1", "pod/redpanda-0", "pod//redpanda-0", "node/", "pod/a/b/c"]
+        {
             let error = text.parse::<Place>().expect_err(text);
             assert!(error.to_string().contains("`pod/NAMESPACE/NAME`"));
         }

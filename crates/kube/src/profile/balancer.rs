@@ -118,7 +118,10 @@ impl LoadBalancer {
             ("idleReset", origin(&self.idle_reset)),
             ("registrationDelayS", origin(&self.registration_delay_s)),
             ("healthCheck.intervalS", origin(&check.interval_s).or(positive(&check.interval_s))),
-            ("healthCheck.healthyThreshold", origin(&check.healthy_threshold).or(positive(&check.healthy_threshold))),
+            (
+                "healthCheck.healthyThreshold",
+                origin(&check.healthy_threshold).or(positive(&check.healthy_threshold)),
+            ),
             (
                 "healthCheck.unhealthyThreshold",
                 origin(&check.unhealthy_threshold).or(positive(&check.unhealthy_threshold)),

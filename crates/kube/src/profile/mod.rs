@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use balancer::{Delivery, HealthCheck, HealthPort, Ingress, IpMode, LoadBalancer, LoadBalancerKind};
 pub use overrides::OverrideError;
-pub use price::{CapacityUnit, LoadBalancerPrices, Prices, RulePrices, HOURS_PER_MONTH};
+pub use price::{CapacityUnit, HOURS_PER_MONTH, LoadBalancerPrices, Prices, RulePrices};
 pub use sourced::{Delay, Distribution, Sourced, Unit};
 
 /// The names that [`Profile::named`] knows, in the order they are shown.

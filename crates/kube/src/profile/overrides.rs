@@ -51,7 +51,8 @@ impl Profile {
     }
 
     fn with_override(&self, path: &str, value: &Value) -> Result<Profile, OverrideError> {
-        let fault = |fault: String| OverrideError::Value { path: path.to_owned(), value: value.clone(), fault };
+        let fault =
+            |fault: String| OverrideError::Value { path: path.to_owned(), value: value.clone(), fault };
         let mut tree = serde_json::to_value(self).map_err(|error| fault(error.to_string()))?;
         replace(&mut tree, path, value)?;
         let profile: Profile =
@@ -94,7 +95,9 @@ fn replace(tree: &mut Value, path: &str, value: &Value) -> Result<(), OverrideEr
         parent.push_str(step);
     }
     match entry {
-        Value::Object(fields) if fields.contains_key("value") && !value.is_object() => set_value(fields, value),
+        Value::Object(fields) if fields.contains_key("value") && !value.is_object() => {
+            set_value(fields, value)
+        }
         Value::Null if !value.is_object() => *entry = json!({"value": value, "source": SOURCE}),
         _ => *entry = value.clone(),
     }

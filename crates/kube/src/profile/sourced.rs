@@ -159,7 +159,9 @@ impl fmt::Display for Unit {
 pub(super) fn origin_fault(source: Option<&str>, assumed: bool, note: Option<&str>) -> Option<String> {
     match (source, assumed) {
         (Some(_), true) => Some("either `source` or `assumed: true` is expected, found both".to_owned()),
-        (None, false) => Some("`source`, or `assumed: true` with a `note`, is expected, found neither".to_owned()),
+        (None, false) => {
+            Some("`source`, or `assumed: true` with a `note`, is expected, found neither".to_owned())
+        }
         (None, true) if note.is_none() => Some("a `note` is expected beside `assumed: true`".to_owned()),
         _ => None,
     }

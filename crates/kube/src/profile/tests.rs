@@ -88,7 +88,8 @@ fn a_value_of_the_wrong_type_or_range_is_refused() {
 
 #[test]
 fn a_number_without_an_origin_is_refused() {
-    let text = include_str!("../../profiles/aws.yaml").replace("source: rikkisnah.github.io", "date: \"2024\"");
+    let text =
+        include_str!("../../profiles/aws.yaml").replace("source: rikkisnah.github.io", "date: \"2024\"");
     let error = Profile::parse(&text).expect_err("no origin");
     insta::assert_snapshot!(
         error.to_string(),
@@ -99,6 +100,8 @@ fn a_number_without_an_origin_is_refused() {
 #[test]
 fn an_unknown_field_is_refused_with_its_line() {
     let text = include_str!("../../profiles/aws.yaml").replace("podToNode:", "podToHost:");
-    let Err(ProfileError::Syntax { message }) = Profile::parse(&text) else { panic!("an unknown field parsed") };
+    let Err(ProfileError::Syntax { message }) = Profile::parse(&text) else {
+        panic!("an unknown field parsed")
+    };
     assert!(message.contains("podToHost") && message.contains("line 7"), "{message}");
 }

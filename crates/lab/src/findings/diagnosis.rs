@@ -28,18 +28,24 @@ pub fn explain(cluster: &Cluster, routes: &[Route], mut findings: Vec<Finding>) 
 
 /// The finding that explains one route that did not end well.
 pub fn diagnose(cluster: &Cluster, route: &Route) -> Finding {
-    let case = Case { cluster, route, broker: cluster.brokers.iter().find(|broker| broker.id == route.broker) };
+    let case =
+        Case { cluster, route, broker: cluster.brokers.iter().find(|broker| broker.id == route.broker) };
     match route.outcome {
         Outcome::NameNotFound => case.name_not_found(),
         Outcome::Timeout | Outcome::Unreachable | Outcome::Refused => case.stopped(),
         Outcome::WrongBroker => case.wrong_broker(),
         Outcome::NotExposed => case.not_exposed(),
         Outcome::TlsFailed => case.handshake(Code::TlsFailed, "the TLS handshake fails"),
-        Outcome::AuthenticationFailed => {
-            case.handshake(Code::AuthenticationFailed, "the broker closes the connection for want of credentials")
+        Outcome::AuthenticationFailed => case.handshake(
+            Code::AuthenticationFailed,
+            "the broker closes the connection for want of credentials",
+        ),
+        Outcome::ProtocolMismatch => {
+            case.handshake(Code::ProtocolMismatch, "the answer is in another protocol")
         }
-        Outcome::ProtocolMismatch => case.handshake(Code::ProtocolMismatch, "the answer is in another protocol"),
-        Outcome::Ok => case.listener(Code::RouteFailed, "The route works.".to_owned()).severity(Severity::Note),
+        Outcome::Ok => {
+            case.listener(Code::RouteFailed, "The route works.".to_owned()).severity(Severity::Note)
+        }
     }
 }
 
@@ -114,9 +120,11 @@ impl<'a> Case<'a> {
         if let Some(broker) = self.broker.filter(|broker| !broker.running) {
             let reason = broker.reason.as_deref().unwrap_or("it has not started");
             let explanation = format!("{} fails: {} does not run ({reason}).", self.client(), broker.pod);
-            return Finding::new(Code::BrokerNotRunning, broker.object(), explanation).at(broker.position.as_ref());
+            return Finding::new(Code::BrokerNotRunning, broker.object(), explanation)
+                .at(broker.position.as_ref());
         }
-        if let Some(finding) = self.empty_service().or_else(|| self.closed_port()).or_else(|| self.nowhere()) {
+        if let Some(finding) = self.empty_service().or_else(|| self.closed_port()).or_else(|| self.nowhere())
+        {
             return finding;
         }
         match self.last_stop() {
@@ -145,7 +153,11 @@ impl<'a> Case<'a> {
             ),
             None => self.listener(
                 Code::RouteFailed,
-                format!("{} ends with {} before a packet is sent.", self.client(), self.route.outcome.as_str()),
+                format!(
+                    "{} ends with {} before a packet is sent.",
+                    self.client(),
+                    self.route.outcome.as_str()
+                ),
             ),
         }
     }
@@ -175,9 +187,10 @@ impl<'a> Case<'a> {
         let hop = self.last_stop().filter(|hop| hop.action == "dropped")?;
         let node = self.cluster.node(&hop.device)?;
         let (_, port) = host_and_port(&hop.dst);
-        let service = self.cluster.services.iter().find(|service| {
-            service.local_policy && !service.endpoints.is_empty() && opens(service, port)
-        })?;
+        let service =
+            self.cluster.services.iter().find(|service| {
+                service.local_policy && !service.endpoints.is_empty() && opens(service, port)
+            })?;
         let on_node = |pod: &String| {
             self.cluster
                 .brokers
@@ -206,11 +219,9 @@ impl<'a> Case<'a> {
     /// kubernetes.md 6.2 rule 3: no endpoint anywhere.
     fn empty_service(&self) -> Option<Finding> {
         let (_, port) = host_and_port(&self.route.address);
-        let service = self
-            .cluster
-            .services
-            .iter()
-            .find(|service| service.endpoints.is_empty() && !service.selector.is_empty() && opens(service, port))?;
+        let service = self.cluster.services.iter().find(|service| {
+            service.endpoints.is_empty() && !service.selector.is_empty() && opens(service, port)
+        })?;
         let explanation = format!(
             "{} is refused: {} has no endpoints{}.",
             self.client(),
@@ -224,12 +235,11 @@ impl<'a> Case<'a> {
     fn closed_port(&self) -> Option<Finding> {
         let (host, port) = host_and_port(&self.route.address);
         let addresses = self.cluster.external_addresses(host);
-        let node = addresses.iter().find_map(|own| self.cluster.node(own)).or_else(|| self.cluster.node(host));
-        let balancer = self
-            .cluster
-            .services
-            .iter()
-            .find(|service| service.is_reached_at(host) || addresses.iter().any(|own| service.is_reached_at(own)));
+        let node =
+            addresses.iter().find_map(|own| self.cluster.node(own)).or_else(|| self.cluster.node(host));
+        let balancer = self.cluster.services.iter().find(|service| {
+            service.is_reached_at(host) || addresses.iter().any(|own| service.is_reached_at(own))
+        });
         let (place, code, open) = match (node, balancer) {
             (Some(node), _) => {
                 let open = self.cluster.services.iter().any(|service| {
@@ -263,7 +273,8 @@ impl<'a> Case<'a> {
         }
         let addresses = self.cluster.external_addresses(host);
         let known = addresses.iter().any(|own| {
-            self.cluster.node(own).is_some() || self.cluster.services.iter().any(|service| service.is_reached_at(own))
+            self.cluster.node(own).is_some()
+                || self.cluster.services.iter().any(|service| service.is_reached_at(own))
         }) || self.cluster.services.iter().any(|service| service.is_reached_at(host));
         if known {
             return None;
@@ -308,7 +319,10 @@ impl<'a> Case<'a> {
             (Code::BrokersShareNode, format!("both run on {node}, behind one node port"))
         } else if let Some(node) = node_of(reached) {
             let own = own_node.unwrap_or_else(|| "no node".to_owned());
-            (Code::AddressOfAnotherBroker, format!("the address leads to {node}; {} runs on {own}", self.pod()))
+            (
+                Code::AddressOfAnotherBroker,
+                format!("the address leads to {node}; {} runs on {own}", self.pod()),
+            )
         } else {
             (Code::WrongBroker, "see the listed hops".to_owned())
         };
@@ -350,7 +364,10 @@ impl<'a> Case<'a> {
     /// The Services that select the broker.
     fn services(&self) -> impl Iterator<Item = &'a Service> {
         let pod = self.broker.map(Broker::pod_key);
-        self.cluster.services.iter().filter(move |service| pod.as_ref().is_some_and(|pod| service.selected.contains(pod)))
+        self.cluster
+            .services
+            .iter()
+            .filter(move |service| pod.as_ref().is_some_and(|pod| service.selected.contains(pod)))
     }
 
     fn last_stop(&self) -> Option<&'a Hop> {
@@ -366,9 +383,10 @@ fn stop(hop: &Hop) -> String {
 
 fn opens(service: &Service, port: Option<u16>) -> bool {
     let Some(port) = port else { return false };
-    service.ports.iter().any(|own| {
-        own.node_port == Some(port) || (service.kind != ServiceKind::NodePort && own.port == port)
-    })
+    service
+        .ports
+        .iter()
+        .any(|own| own.node_port == Some(port) || (service.kind != ServiceKind::NodePort && own.port == port))
 }
 
 /// Splits `host:port`, `[v6]:port` and a lone host.

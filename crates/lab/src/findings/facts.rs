@@ -256,9 +256,9 @@ pub struct MissingReference {
 impl Cluster {
     /// The node called `name` or having that address.
     pub fn node(&self, name_or_address: &str) -> Option<&Node> {
-        self.nodes
-            .iter()
-            .find(|node| node.name == name_or_address || node.addresses.iter().any(|own| own == name_or_address))
+        self.nodes.iter().find(|node| {
+            node.name == name_or_address || node.addresses.iter().any(|own| own == name_or_address)
+        })
     }
 
     /// The addresses of `host`: itself if it is an address, what outside clients resolve otherwise.
@@ -343,7 +343,9 @@ mod tests {
     fn an_address_followed_by_labels_is_recognised() {
         assert_eq!(address_with_domain("127.0.0.1.my-domain"), Some(("127.0.0.1", "my-domain")));
         assert_eq!(address_with_domain("10.0.0.1.example.com."), Some(("10.0.0.1", "example.com.")));
-        for host in ["10.0.0.1", "10.0.0.1.", "redpanda-0.redpanda.redpanda.svc.cluster.local.", "", "300.0.0.1.x"] {
+        for host in
+            ["10.0.0.1", "10.0.0.1.", "redpanda-0.redpanda.redpanda.svc.cluster.local.", "", "300.0.0.1.x"]
+        {
             assert_eq!(address_with_domain(host), None, "{host}");
         }
     }

@@ -111,7 +111,13 @@ impl Severity {
 /// Sorts findings for a report: the worst first, then by code and object; equal ones become one with all routes.
 pub fn arrange(mut findings: Vec<Finding>) -> Vec<Finding> {
     let key = |finding: &Finding| {
-        (finding.severity, finding.code, finding.object.clone(), finding.field.clone(), finding.explanation.clone())
+        (
+            finding.severity,
+            finding.code,
+            finding.object.clone(),
+            finding.field.clone(),
+            finding.explanation.clone(),
+        )
     };
     findings.sort_by_cached_key(key);
     findings.dedup_by(|later, kept| {

@@ -1,4 +1,12 @@
 //! Reports: plain data that serializes to what the command line promises, and renderings of it for people.
 
 pub mod check;
+mod check_text;
+mod paper;
 pub mod run;
+mod run_text;
+mod units;
+
+pub use check_text::check_text;
+pub use paper::Paper;
+pub use run_text::{Comparison, compare, run_text};

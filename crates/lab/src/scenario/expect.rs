@@ -202,7 +202,9 @@ impl TryFrom<ComparisonFields> for Comparison {
             (Some(pair), None, None) => (pair, Measure::Hops),
             (None, Some(pair), None) => (pair, Measure::Latency(percentile.unwrap_or_default())),
             (None, None, Some(pair)) => (pair, Measure::Cost),
-            _ => return Err("expected exactly one of `hops`, `latency` and `cost` with two clients".to_owned()),
+            _ => {
+                return Err("expected exactly one of `hops`, `latency` and `cost` with two clients".to_owned());
+            }
         };
         if percentile.is_some() && !matches!(measure, Measure::Latency(_)) {
             return Err("`percentile` goes with `latency` only".to_owned());
@@ -284,7 +286,10 @@ pub fn check_report(expect: &Expect, report: &RunReport, failures: &[Span]) -> V
         checks.push(Check {
             name: "every request reached the leader of its partition".to_owned(),
             ok: routing.requests > 0 && routing.to_leader == routing.requests,
-            detail: format!("{} of {} requests, {} failed", routing.to_leader, routing.requests, routing.failed),
+            detail: format!(
+                "{} of {} requests, {} failed",
+                routing.to_leader, routing.requests, routing.failed
+            ),
         });
     }
     if expect.nothing_lost {
@@ -300,7 +305,8 @@ pub fn check_report(expect: &Expect, report: &RunReport, failures: &[Span]) -> V
     }
     if let Some(after) = expect.no_failures_after {
         let late: Vec<&Span> = failures.iter().filter(|at| **at > after.span()).collect();
-        let last = late.iter().max().map(|at| format!(", the last at {}", Duration(***at))).unwrap_or_default();
+        let last =
+            late.iter().max().map(|at| format!(", the last at {}", Duration(**at))).unwrap_or_default();
         checks.push(Check {
             name: format!("no attempt fails after {after}"),
             ok: late.is_empty(),
@@ -328,7 +334,11 @@ fn check_pod(expected: &PodReturn, before: &[PodIdentity], after: &[PodIdentity]
     };
     let mut ok = true;
     let mut details = Vec::new();
-    let all = expected.keeps.iter().map(|kept| (kept, true)).chain(expected.changes.iter().map(|kept| (kept, false)));
+    let all = expected
+        .keeps
+        .iter()
+        .map(|kept| (kept, true))
+        .chain(expected.changes.iter().map(|kept| (kept, false)));
     for (kept, same) in all {
         let (was, is) = (kept.of(&old), kept.of(&new));
         ok &= was.is_some() && is.is_some() && (was == is) == same;

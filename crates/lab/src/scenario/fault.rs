@@ -63,7 +63,9 @@ impl TryFrom<FaultFields> for Fault {
         let FaultFields { at, delete_pod, grace_period, force } = fields;
         match delete_pod {
             Some(pod) => Ok(Fault { at, kind: FaultKind::DeletePod { pod, grace_period, force } }),
-            None => Err("a fault needs what happens beside `at`; expected `deletePod: NAMESPACE/NAME`".to_owned()),
+            None => {
+                Err("a fault needs what happens beside `at`; expected `deletePod: NAMESPACE/NAME`".to_owned())
+            }
         }
     }
 }
@@ -83,7 +85,9 @@ impl TryFrom<String> for PodName {
             Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
                 Ok(PodName { namespace: namespace.to_owned(), name: name.to_owned() })
             }
-            _ => Err(format!("`{text}` names no pod; expected NAMESPACE/NAME, such as `redpanda/redpanda-1`")),
+            _ => {
+                Err(format!("`{text}` names no pod; expected NAMESPACE/NAME, such as `redpanda/redpanda-1`"))
+            }
         }
     }
 }

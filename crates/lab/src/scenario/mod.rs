@@ -11,7 +11,9 @@ mod quantity;
 
 use serde::{Deserialize, Serialize};
 
-pub use expect::{Comparison, Expect, Kept, Measure, Percentile, PodIdentity, PodReturn, check_pods, check_report};
+pub use expect::{
+    Comparison, Expect, Kept, Measure, Percentile, PodIdentity, PodReturn, check_pods, check_report,
+};
 pub use fault::{Fault, FaultKind, PodName};
 pub use problems::Problem;
 pub use quantity::{DataSize, Duration, QuantityError};

@@ -45,18 +45,33 @@ impl Scenario {
             let what = format!("another client is called `{}`", client.name);
             problems.unless(names.insert(&client.name), &field("name"), &what, "a name of its own");
             let what = "there is no address to start from";
-            problems.unless(!client.bootstrap.is_empty(), &field("bootstrap"), what, "at least one host:port");
+            problems.unless(
+                !client.bootstrap.is_empty(),
+                &field("bootstrap"),
+                what,
+                "at least one host:port",
+            );
             for (position, address) in client.bootstrap.iter().enumerate() {
                 let what = format!("`{address}` is no address");
                 let field = format!("clients[{index}].bootstrap[{position}]");
-                problems.unless(is_host_port(address), &field, &what, "host:port with a port from 1 to 65535");
+                problems.unless(
+                    is_host_port(address),
+                    &field,
+                    &what,
+                    "host:port with a port from 1 to 65535",
+                );
             }
         }
     }
 
     fn check_workload(&self, problems: &mut Problems) {
         let workload = &self.workload;
-        problems.unless(!workload.topics.is_empty(), "workload.topics", "there are no topics", "at least one topic");
+        problems.unless(
+            !workload.topics.is_empty(),
+            "workload.topics",
+            "there are no topics",
+            "at least one topic",
+        );
         let mut names = BTreeSet::new();
         for (index, topic) in workload.topics.iter().enumerate() {
             let field = |name: &str| format!("workload.topics[{index}].{name}");
@@ -92,7 +107,12 @@ impl Scenario {
             let FaultKind::DeletePod { grace_period, .. } = &fault.kind;
             let run = self.bounds.run;
             let what = format!("{} is after the end of the run at {run}", fault.at);
-            problems.unless(fault.at < run, &format!("faults[{index}].at"), &what, "a time before bounds.run");
+            problems.unless(
+                fault.at < run,
+                &format!("faults[{index}].at"),
+                &what,
+                "a time before bounds.run",
+            );
             if let Some(grace) = grace_period {
                 // The API counts the grace period in whole seconds.
                 let whole = grace.span().as_nanos().is_multiple_of(1_000_000_000);
@@ -113,7 +133,12 @@ impl Scenario {
                 *deleted == pod.pod
             });
             let what = format!("no fault deletes {}", pod.pod);
-            problems.unless(deleted, &format!("expect.podsReturn[{index}].pod"), &what, "a pod that a fault deletes");
+            problems.unless(
+                deleted,
+                &format!("expect.podsReturn[{index}].pod"),
+                &what,
+                "a pod that a fault deletes",
+            );
         }
     }
 
@@ -123,7 +148,12 @@ impl Scenario {
         for (side, name) in pair.iter().enumerate() {
             let what = format!("no client is called `{name}`");
             let field = format!("{field}.{}[{side}]", comparison.measure().as_str());
-            problems.unless(names.contains(&name.as_str()), &field, &what, &format!("one of {}", names.join(", ")));
+            problems.unless(
+                names.contains(&name.as_str()),
+                &field,
+                &what,
+                &format!("one of {}", names.join(", ")),
+            );
         }
         let what = "a client is compared with itself";
         problems.unless(pair[0] != pair[1], field, what, "the names of two different clients");

@@ -55,7 +55,8 @@ impl DataSize {
 impl FromStr for Duration {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        let nanoseconds = parse(text, &TIME_UNITS).ok_or_else(|| error(text, "duration", &TIME_UNITS, "250ms"))?;
+        let nanoseconds =
+            parse(text, &TIME_UNITS).ok_or_else(|| error(text, "duration", &TIME_UNITS, "250ms"))?;
         Ok(Duration(Span::from_nanos(nanoseconds)))
     }
 }
@@ -63,7 +64,9 @@ impl FromStr for Duration {
 impl FromStr for DataSize {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        parse(text, &DATA_UNITS).map(DataSize).ok_or_else(|| error(text, "amount of data", &DATA_UNITS, "1 TB"))
+        parse(text, &DATA_UNITS)
+            .map(DataSize)
+            .ok_or_else(|| error(text, "amount of data", &DATA_UNITS, "1 TB"))
     }
 }
 
@@ -144,9 +147,13 @@ mod tests {
 
     #[test]
     fn durations_are_exact() {
-        for (text, nanoseconds) in
-            [("250ms", 250_000_000), ("1.5s", 1_500_000_000), ("10us", 10_000), ("2m", 120_000_000_000), ("0s", 0)]
-        {
+        for (text, nanoseconds) in [
+            ("250ms", 250_000_000),
+            ("1.5s", 1_500_000_000),
+            ("10us", 10_000),
+            ("2m", 120_000_000_000),
+            ("0s", 0),
+        ] {
             assert_eq!(text.parse::<Duration>().expect(text).span(), Span::from_nanos(nanoseconds));
         }
         assert_eq!("2 TB".parse::<DataSize>().expect("a size").bytes(), 2_000_000_000_000);
@@ -154,7 +161,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "5", "s", "-1s", "1.2.3s", "1.5ns", "5 parsecs", "99999999999999999999s", "9999999999h"] {
+        for text in
+            ["", "5", "s", "-1s", "1.2.3s", "1.5ns", "5 parsecs", "99999999999999999999s", "9999999999h"]
+        {
             assert!(text.parse::<Duration>().is_err(), "{text}");
         }
         insta::assert_snapshot!("5 parsecs".parse::<Duration>().unwrap_err(), @"`5 parsecs` is no duration; expected a number and one of ns, us, ms, s, m, h, such as `250ms`");

@@ -36,9 +36,8 @@ fn route(outcome: Outcome, broker: i32, address: &str, hops: Vec<Hop>) -> Route 
 fn a_bare_pod_name_joins_the_linters_finding() {
     let mut cluster = sound();
     advertise(&mut cluster, |broker, _| (broker.pod.clone(), 31092));
-    let routes: Vec<Route> = (0..3)
-        .map(|id| route(Outcome::NameNotFound, id, &format!("redpanda-{id}:31092"), vec![]))
-        .collect();
+    let routes: Vec<Route> =
+        (0..3).map(|id| route(Outcome::NameNotFound, id, &format!("redpanda-{id}:31092"), vec![])).collect();
     let findings = explain(&cluster, &routes, lint(&cluster));
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].code, Code::BarePodNameAdvertised);
@@ -74,7 +73,9 @@ fn an_internal_name_outside_and_an_empty_one_are_told_apart() {
 #[test]
 fn the_local_policy_is_named_where_it_drops() {
     let mut cluster = sound();
-    cluster.nodes.push(super::super::facts::Node { name: "node-3".into(), addresses: vec!["10.0.0.13".into()] });
+    cluster
+        .nodes
+        .push(super::super::facts::Node { name: "node-3".into(), addresses: vec!["10.0.0.13".into()] });
     let detail = "no endpoint on this node for Service redpanda/redpanda-external port kafka-default";
     let hops = vec![
         hop("client", "sent", "10.0.0.13:31092", None),
@@ -94,14 +95,23 @@ fn a_service_without_endpoints_refuses() {
     let hops = vec![hop("node-0", "rejected", "10.0.0.10:31092", Some("no endpoints"))];
     let finding = diagnose(&cluster, &route(Outcome::Refused, 0, "10.0.0.10:31092", hops));
     assert_eq!(finding.code, Code::ServiceWithoutEndpoints);
-    assert!(finding.explanation.contains("has no endpoints; the way ends at node-0"), "{}", finding.explanation);
+    assert!(
+        finding.explanation.contains("has no endpoints; the way ends at node-0"),
+        "{}",
+        finding.explanation
+    );
 }
 
 #[test]
 fn a_port_that_no_service_opens_joins_the_linters_finding() {
     let mut cluster = sound();
     advertise(&mut cluster, |_, index| (format!("10.0.0.1{index}"), 31092 + index as u16));
-    let refused = route(Outcome::Refused, 1, "10.0.0.11:31093", vec![hop("node-1", "rejected", "10.0.0.11:31093", None)]);
+    let refused = route(
+        Outcome::Refused,
+        1,
+        "10.0.0.11:31093",
+        vec![hop("node-1", "rejected", "10.0.0.11:31093", None)],
+    );
     let findings = explain(&cluster, &[refused], lint(&cluster));
     assert_eq!(findings.len(), 1);
     assert_eq!((findings[0].code, findings[0].routes.as_slice()), (Code::PortNotOpened, [0].as_slice()));
@@ -160,7 +170,8 @@ fn wrong_brokers_are_explained_by_address_node_or_place() {
     };
     let mut cluster = sound();
     advertise(&mut cluster, |_, _| ("kafka.example.com".into(), 31092));
-    let shared = reach(route(Outcome::WrongBroker, 0, "kafka.example.com:31092", vec![]), "redpanda/redpanda-1");
+    let shared =
+        reach(route(Outcome::WrongBroker, 0, "kafka.example.com:31092", vec![]), "redpanda/redpanda-1");
     assert_eq!(diagnose(&cluster, &shared).code, Code::SharedAdvertisedAddress);
 
     let cluster = sound();

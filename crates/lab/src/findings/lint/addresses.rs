@@ -124,7 +124,8 @@ fn other_brokers(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
         if node.name == *own {
             continue;
         }
-        let others = group.members.iter().find(|(other, _)| other.node.as_deref() == Some(node.name.as_str()));
+        let others =
+            group.members.iter().find(|(other, _)| other.node.as_deref() == Some(node.name.as_str()));
         let Some((other, _)) = others else { continue };
         let explanation = format!(
             "{} of {} advertises {address}, which is node {}. That node runs {}; {} itself runs on {own}. With the \
@@ -178,7 +179,9 @@ mod tests {
     #[test]
     fn an_empty_host_is_found() {
         let mut cluster = sound();
-        advertise(&mut cluster, |_, index| (if index == 2 { String::new() } else { format!("10.0.0.1{index}") }, 31092));
+        advertise(&mut cluster, |_, index| {
+            (if index == 2 { String::new() } else { format!("10.0.0.1{index}") }, 31092)
+        });
         let finding = only(&cluster, Code::EmptyAdvertisedAddress);
         assert!(finding.explanation.contains("of redpanda-2 advertises an empty host with port 31092"));
     }
@@ -188,7 +191,11 @@ mod tests {
         let mut cluster = sound();
         advertise(&mut cluster, |_, _| ("kafka.example.com".to_owned(), 31092));
         let finding = only(&cluster, Code::SharedAdvertisedAddress);
-        assert!(finding.explanation.contains("redpanda-0, redpanda-1 and redpanda-2"), "{}", finding.explanation);
+        assert!(
+            finding.explanation.contains("redpanda-0, redpanda-1 and redpanda-2"),
+            "{}",
+            finding.explanation
+        );
     }
 
     #[test]

@@ -79,7 +79,9 @@ fn broker(id: i32) -> Broker {
             listener("default", 9094, &format!("10.0.0.1{id}"), 31092),
         ],
         advertised_names: vec![(Api::Kafka, vec!["internal".into(), "default".into()])],
-        seed_hosts: (0..3).map(|seed| format!("redpanda-{seed}.redpanda.redpanda.svc.cluster.local.")).collect(),
+        seed_hosts: (0..3)
+            .map(|seed| format!("redpanda-{seed}.redpanda.redpanda.svc.cluster.local."))
+            .collect(),
         ..Broker::default()
     }
 }

@@ -34,7 +34,8 @@ fn certificate(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
         let covered = host.is_empty() || names.iter().any(|name| covers(name, host));
         (!covered).then_some((host, names))
     })?;
-    let reason = if is_address(host) { "an IP address, and the certificate holds no IP addresses" } else { "a name" };
+    let reason =
+        if is_address(host) { "an IP address, and the certificate holds no IP addresses" } else { "a name" };
     let explanation = format!(
         "{} advertises \"{host}\", {reason}; its certificate names {}. A client that checks the certificate ends the \
          handshake.",
@@ -112,7 +113,8 @@ fn advertised_names(cluster: &Cluster) -> Vec<Finding> {
     let mut findings: BTreeMap<(String, String), Finding> = BTreeMap::new();
     for broker in &cluster.brokers {
         for (api, advertised) in &broker.advertised_names {
-            let own: Vec<&str> = broker.listeners.iter().filter(|l| l.api == *api).map(|l| l.name.as_str()).collect();
+            let own: Vec<&str> =
+                broker.listeners.iter().filter(|l| l.api == *api).map(|l| l.name.as_str()).collect();
             let missing = own.iter().find(|name| !advertised.iter().any(|other| other == *name));
             let surplus = advertised.iter().find(|name| !own.contains(&name.as_str()));
             let (name, severity, what) = match (missing, surplus) {
@@ -177,8 +179,9 @@ fn seed_servers(cluster: &Cluster) -> Vec<Finding> {
         for host in &broker.seed_hosts {
             let Some(why) = seed_fault(cluster, host) else { continue };
             findings.entry(host.clone()).or_insert_with(|| {
-                let explanation =
-                    format!("Brokers ask the seed server \"{host}\" to form a cluster; {why}. They wait for ever.");
+                let explanation = format!(
+                    "Brokers ask the seed server \"{host}\" to form a cluster; {why}. They wait for ever."
+                );
                 Finding::new(Code::SeedServerUnknown, owner(cluster, broker), explanation)
                     .field("redpanda.seed_servers")
                     .at(broker.position.as_ref())
@@ -200,7 +203,9 @@ fn seed_fault(cluster: &Cluster, host: &str) -> Option<String> {
     let found = cluster.services.iter().find(|own| own.namespace == namespace && own.name == service);
     match found {
         None => Some(format!("there is no Service {namespace}/{service}")),
-        Some(own) if !own.headless => Some(format!("{} is not headless, so pods have no names in it", own.object())),
+        Some(own) if !own.headless => {
+            Some(format!("{} is not headless, so pods have no names in it", own.object()))
+        }
         Some(_) => None,
     }
 }
@@ -243,7 +248,8 @@ mod tests {
     fn certificates_are_compared_with_advertised_hosts() {
         let mut cluster = sound();
         for broker in &mut cluster.brokers {
-            broker.listeners[1].tls = Some(Tls { names: Some(vec!["example.com".into(), "*.example.com".into()]) });
+            broker.listeners[1].tls =
+                Some(Tls { names: Some(vec!["example.com".into(), "*.example.com".into()]) });
         }
         assert_eq!(codes(&cluster), [Code::CertificateNameMismatch, Code::SecurityNotMeasured]);
         for (id, broker) in cluster.brokers.iter_mut().enumerate() {
@@ -307,17 +313,28 @@ mod tests {
             broker.listeners[0].port = 9094;
         }
         let finding = only(&cluster, Code::ListenersShareNumber);
-        assert!(finding.explanation.contains("Kafka \"internal\" and Kafka \"default\" both listen on port 9094"));
+        assert!(
+            finding.explanation.contains("Kafka \"internal\" and Kafka \"default\" both listen on port 9094")
+        );
     }
 
     #[test]
     fn seed_servers_that_cannot_exist_are_found() {
         let mut cluster = sound();
         cluster.brokers[0].seed_hosts = vec!["redpanda-0.brokers.redpanda.svc.cluster.local.".into()];
-        assert!(only(&cluster, Code::SeedServerUnknown).explanation.contains("there is no Service redpanda/brokers"));
+        assert!(
+            only(&cluster, Code::SeedServerUnknown)
+                .explanation
+                .contains("there is no Service redpanda/brokers")
+        );
         cluster.brokers[0].seed_hosts = vec!["redpanda-0.redpanda.redpanda.svc.example.org".into()];
-        assert!(only(&cluster, Code::SeedServerUnknown).explanation.contains("the cluster's is \"cluster.local\""));
-        cluster.brokers[0].seed_hosts = vec!["redpanda-0.redpanda-external.redpanda.svc.cluster.local".into()];
+        assert!(
+            only(&cluster, Code::SeedServerUnknown)
+                .explanation
+                .contains("the cluster's is \"cluster.local\"")
+        );
+        cluster.brokers[0].seed_hosts =
+            vec!["redpanda-0.redpanda-external.redpanda.svc.cluster.local".into()];
         assert!(only(&cluster, Code::SeedServerUnknown).explanation.contains("is not headless"));
         cluster.brokers[0].seed_hosts = vec!["10.1.2.3".into(), "seed.example.com".into()];
         assert_eq!(codes(&cluster), []);

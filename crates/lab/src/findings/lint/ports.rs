@@ -67,7 +67,9 @@ fn node_ports(cluster: &Cluster) -> impl Iterator<Item = (&Service, &ServicePort
         .services
         .iter()
         .filter(|service| matches!(service.kind, ServiceKind::NodePort | ServiceKind::LoadBalancer))
-        .flat_map(|service| service.ports.iter().filter_map(move |port| Some((service, port, port.node_port?))))
+        .flat_map(|service| {
+            service.ports.iter().filter_map(move |port| Some((service, port, port.node_port?)))
+        })
 }
 
 fn field(port: &ServicePort, field: &str) -> String {
@@ -115,12 +117,17 @@ fn not_opened(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
 
 fn opens(cluster: &Cluster, broker: &Broker, listener: &Listener, advertised: u16) -> bool {
     leading_to(cluster, broker, listener).iter().any(|(service, port)| {
-        port.node_port == Some(advertised) || (service.kind == ServiceKind::LoadBalancer && port.port == advertised)
+        port.node_port == Some(advertised)
+            || (service.kind == ServiceKind::LoadBalancer && port.port == advertised)
     })
 }
 
 /// The ports of NodePort and LoadBalancer Services that lead to `listener` of `broker`.
-fn leading_to<'a>(cluster: &'a Cluster, broker: &Broker, listener: &Listener) -> Vec<(&'a Service, &'a ServicePort)> {
+fn leading_to<'a>(
+    cluster: &'a Cluster,
+    broker: &Broker,
+    listener: &Listener,
+) -> Vec<(&'a Service, &'a ServicePort)> {
     let pod = broker.pod_key();
     cluster
         .services

@@ -20,7 +20,8 @@ fn not_measured(group: &Group<'_>) -> Option<Finding> {
         (false, true) => "authentication",
         (false, false) => return None,
     };
-    let explanation = format!("{} has {what} configured. Its routes are measured without {what}.", group.title());
+    let explanation =
+        format!("{} has {what} configured. Its routes are measured without {what}.", group.title());
     Some(group.finding(Code::SecurityNotMeasured, explanation))
 }
 
@@ -44,7 +45,10 @@ fn idle(cluster: &Cluster) -> Option<Finding> {
          {CLIENT_IDLE_S} s. In between {then}.",
         cluster.profile,
     );
-    let fix = format!("Set connections.max.idle.ms of the clients below {}, or a TCP keep-alive below it.", idle_s * 1000);
+    let fix = format!(
+        "Set connections.max.idle.ms of the clients below {}, or a TCP keep-alive below it.",
+        idle_s * 1000
+    );
     let finding = Finding::new(Code::IdleFlowsForgotten, service.object(), explanation).fix(fix);
     Some(finding.at(service.position.as_ref()))
 }
@@ -64,7 +68,10 @@ mod tests {
             broker.listeners[1].authentication = true;
         }
         let finding = only(&cluster, Code::SecurityNotMeasured);
-        assert_eq!(finding.explanation, "Kafka listener \"default\" has TLS and authentication configured. Its routes are measured without TLS and authentication.");
+        assert_eq!(
+            finding.explanation,
+            "Kafka listener \"default\" has TLS and authentication configured. Its routes are measured without TLS and authentication."
+        );
     }
 
     #[test]

@@ -17,7 +17,10 @@ pub(super) fn rules(cluster: &Cluster) -> Vec<Finding> {
 }
 
 fn selects_nothing(service: &Service) -> Option<Finding> {
-    if service.selector.is_empty() || !service.selected.is_empty() || service.kind == ServiceKind::ExternalName {
+    if service.selector.is_empty()
+        || !service.selected.is_empty()
+        || service.kind == ServiceKind::ExternalName
+    {
         return None;
     }
     let explanation = format!(
@@ -76,7 +79,10 @@ fn hides_not_ready(cluster: &Cluster, service: &Service) -> Option<Finding> {
 }
 
 fn pending(cluster: &Cluster, service: &Service) -> Option<Finding> {
-    if service.kind != ServiceKind::LoadBalancer || cluster.managed_load_balancers || !service.ingress.is_empty() {
+    if service.kind != ServiceKind::LoadBalancer
+        || cluster.managed_load_balancers
+        || !service.ingress.is_empty()
+    {
         return None;
     }
     let for_brokers = cluster.brokers.iter().any(|broker| service.selected.contains(&broker.pod_key()));
@@ -135,8 +141,16 @@ mod tests {
         let mut cluster = sound();
         let pod = "redpanda/redpanda-configuration-x7k2p".to_owned();
         cluster.services[1].selected.push(pod.clone());
-        cluster.other_pods.push(OtherPod { pod, owner: "Job redpanda/redpanda-configuration".into(), ports: vec![] });
-        assert!(only(&cluster, Code::SelectorMatchesOthers).explanation.contains("Job redpanda/redpanda-configuration"));
+        cluster.other_pods.push(OtherPod {
+            pod,
+            owner: "Job redpanda/redpanda-configuration".into(),
+            ports: vec![],
+        });
+        assert!(
+            only(&cluster, Code::SelectorMatchesOthers)
+                .explanation
+                .contains("Job redpanda/redpanda-configuration")
+        );
     }
 
     #[test]

@@ -1,0 +1,273 @@
+//! `hopwise run` for people: the verdict, the checks, latency and cost per route, and how the routes compare.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use comfy_table::Cell;
+
+use super::check::Verdict;
+use super::check_text::write_hops;
+use super::paper::{Paper, Tone, cell};
+use super::run::{RunReport, Way};
+use super::units::{count, dollars, quantity, time};
+use crate::cost::total;
+use crate::latency::LatencyRow;
+
+/// The operation that routes are compared by.
+const COMPARED: &str = "produce";
+
+/// Two routes side by side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The route with the lower median.
+    pub lower: String,
+    /// The other.
+    pub higher: String,
+    /// One sentence per thing that differs, with numbers and the reason.
+    pub reasons: Vec<String>,
+}
+
+/// The report as text.
+pub fn run_text(report: &RunReport, paper: Paper) -> String {
+    let mut out = String::new();
+    verdict(&mut out, report, paper);
+    checks(&mut out, report, paper);
+    latency(&mut out, report, paper);
+    ways(&mut out, report, paper);
+    bill(&mut out, report, paper);
+    comparisons(&mut out, report, paper);
+    events(&mut out, report, paper);
+    out
+}
+
+/// Every pair of neighbours in the order of their medians, so that the chain from the lowest to the highest is told.
+pub fn compare(report: &RunReport) -> Vec<Comparison> {
+    let mut rows: Vec<&LatencyRow> = report.latency.iter().filter(|row| row.operation == COMPARED).collect();
+    rows.sort_by(|a, b| (a.p50_ns, a.hops, &a.route).cmp(&(b.p50_ns, b.hops, &b.route)));
+    rows.windows(2).map(|pair| compare_pair(report, pair[0], pair[1])).collect()
+}
+
+fn verdict(out: &mut String, report: &RunReport, paper: Paper) {
+    let (word, tone) = match report.verdict {
+        Verdict::Pass => ("PASS", Tone::Good),
+        Verdict::Fail => ("FAIL", Tone::Bad),
+    };
+    let failed = report.checks.iter().filter(|check| !check.ok).count();
+    let _ = writeln!(
+        out,
+        "{}  {} (seed {}): {} of {} hold",
+        paper.paint(word, tone),
+        report.scenario,
+        report.seed,
+        report.checks.len() - failed,
+        count(report.checks.len(), "check"),
+    );
+    let routing = &report.routing;
+    let text = format!(
+        "{}: {} to the leader, {} misrouted, {} retried, {} failed; metadata refreshed {} times. \
+         {} simulated in {}; trace {}.",
+        count(usize::try_from(routing.requests).unwrap_or(usize::MAX), "request"),
+        routing.to_leader,
+        routing.misrouted,
+        routing.retried,
+        routing.failed,
+        routing.metadata_refreshes,
+        time(report.simulated_ns),
+        time(report.wall_ns),
+        report.trace_hash,
+    );
+    paper.paragraph(out, "      ", &text);
+}
+
+fn checks(out: &mut String, report: &RunReport, paper: Paper) {
+    if report.checks.is_empty() {
+        return;
+    }
+    paper.heading(out, "Checks");
+    // What failed comes first.
+    for ok in [false, true] {
+        for check in report.checks.iter().filter(|check| check.ok == ok) {
+            let (mark, tone) = if ok { ("  ok   ", Tone::Good) } else { ("  FAIL ", Tone::Bad) };
+            let mut text = String::new();
+            paper.paragraph(&mut text, mark, &format!("{} ({})", check.name, check.detail));
+            out.push_str(&text.replacen(mark, &paper.paint(mark, tone), 1));
+        }
+    }
+}
+
+fn latency(out: &mut String, report: &RunReport, paper: Paper) {
+    if report.latency.is_empty() {
+        return;
+    }
+    paper.heading(out, "Latency");
+    let row = |row: &LatencyRow| {
+        let times =
+            [row.p50_ns, row.p90_ns, row.p99_ns, row.max_ns].map(|nanoseconds| Cell::new(time(nanoseconds)));
+        let mut cells =
+            vec![Cell::new(&row.route), Cell::new(&row.operation), Cell::new(row.count), Cell::new(row.hops)];
+        cells.extend(times);
+        cells
+    };
+    let rows = report.latency.iter().map(row).collect();
+    let header = ["route", "operation", "count", "hops", "p50", "p90", "p99", "max"];
+    paper.table(out, &header, &[2, 3, 4, 5, 6, 7], rows);
+}
+
+fn ways(out: &mut String, report: &RunReport, paper: Paper) {
+    if report.ways.is_empty() {
+        return;
+    }
+    paper.heading(out, "Hops (one way of each route)");
+    for way in &report.ways {
+        paper.paragraph(out, "  ", &format!("{} -> {}", way.route, way.to));
+        write_hops(out, &way.hops, paper);
+    }
+}
+
+fn bill(out: &mut String, report: &RunReport, paper: Paper) {
+    if report.cost.is_empty() {
+        return;
+    }
+    paper.heading(out, "Cost per month");
+    let mut rows = Vec::new();
+    let mut sources = BTreeSet::new();
+    for route in routes_of(report) {
+        for item in report.cost.iter().filter(|item| item.route == route) {
+            sources.insert(format!("{}: {}", item.item, item.source));
+            rows.push(vec![
+                Cell::new(route),
+                Cell::new(&item.item),
+                Cell::new(format!("{} {}", quantity(item.quantity), item.unit)),
+                Cell::new(dollars(item.usd_per_month)),
+            ]);
+        }
+        let sum = dollars(total(&report.cost, route));
+        rows.push(vec![Cell::new(route), cell("total", Tone::Strong), Cell::new(""), Cell::new(sum)]);
+    }
+    paper.table(out, &["route", "item", "quantity", "per month"], &[2, 3], rows);
+    for source in sources {
+        paper.paragraph(out, "  price of ", &source);
+    }
+}
+
+fn comparisons(out: &mut String, report: &RunReport, paper: Paper) {
+    let comparisons = compare(report);
+    if comparisons.is_empty() {
+        return;
+    }
+    paper.heading(out, "Comparison");
+    for comparison in comparisons {
+        let _ = writeln!(out, "  {} is faster than {}:", comparison.lower, comparison.higher);
+        for reason in &comparison.reasons {
+            paper.paragraph(out, "    - ", reason);
+        }
+    }
+}
+
+fn events(out: &mut String, report: &RunReport, paper: Paper) {
+    if report.events.is_empty() {
+        return;
+    }
+    paper.heading(out, "Events");
+    for event in &report.events {
+        let text = format!("{} {} {}", event.kind, event.object, event.detail);
+        paper.paragraph(out, &format!("  {:>10}  ", time(event.at_ns)), &text);
+    }
+}
+
+/// The routes of the report in a steady order.
+fn routes_of(report: &RunReport) -> Vec<&str> {
+    let mut routes: Vec<&str> = Vec::new();
+    let all = report.latency.iter().map(|row| &row.route).chain(report.cost.iter().map(|item| &item.route));
+    for route in all {
+        if !routes.contains(&route.as_str()) {
+            routes.push(route);
+        }
+    }
+    routes
+}
+
+fn compare_pair(report: &RunReport, lower: &LatencyRow, higher: &LatencyRow) -> Comparison {
+    let mut reasons = vec![format!(
+        "{COMPARED} takes {} against {} in the median ({} less), p99 {} against {}",
+        time(lower.p50_ns),
+        time(higher.p50_ns),
+        time(higher.p50_ns - lower.p50_ns),
+        time(lower.p99_ns),
+        time(higher.p99_ns),
+    )];
+    reasons.push(hops_reason(report, lower, higher));
+    let (less, more) = (total(&report.cost, &lower.route), total(&report.cost, &higher.route));
+    if less != 0.0 || more != 0.0 {
+        let verb = if less < more { "costs less" } else { "does not cost less" };
+        let only = items_beyond(report, &higher.route, &lower.route);
+        let because = if less < more && !only.is_empty() {
+            format!("; {} also pays for {}", higher.route, only.join(", "))
+        } else {
+            String::new()
+        };
+        reasons.push(format!(
+            "{} {verb}: {} against {} per month{because}",
+            lower.route,
+            dollars(less),
+            dollars(more)
+        ));
+    }
+    Comparison { lower: lower.route.clone(), higher: higher.route.clone(), reasons }
+}
+
+/// Hops of the two routes, and the devices that only the second passes on the way to the same broker.
+fn hops_reason(report: &RunReport, lower: &LatencyRow, higher: &LatencyRow) -> String {
+    let mut text = format!("{} hops against {}", lower.hops, higher.hops);
+    let ways_of = |route: &str| report.ways.iter().filter(move |way| way.route == route).collect::<Vec<_>>();
+    let (lowers, highers) = (ways_of(&lower.route), ways_of(&higher.route));
+    let pair = lowers
+        .iter()
+        .find_map(|low| highers.iter().find(|high| reached(high) == reached(low)).map(|high| (*low, *high)))
+        .or_else(|| Some((*lowers.first()?, *highers.first()?)));
+    let Some((low, high)) = pair else { return text };
+    let passed = devices(low);
+    let mut beyond: Vec<&str> = Vec::new();
+    for device in devices(high) {
+        if !passed.contains(&device) && !beyond.contains(&device) {
+            beyond.push(device);
+        }
+    }
+    if !beyond.is_empty() {
+        let _ = write!(text, "; only {} passes {}", higher.route, beyond.join(", "));
+    }
+    text
+}
+
+/// The device that takes the packets of a way.
+fn reached(way: &Way) -> Option<&str> {
+    way.hops.last().filter(|hop| hop.action == "delivered").map(|hop| hop.device.as_str())
+}
+
+/// The devices between the ends of a way.
+fn devices(way: &Way) -> Vec<&str> {
+    way.hops.iter().filter(|hop| hop.is_between()).map(|hop| hop.device.as_str()).collect()
+}
+
+/// What `route` pays for beyond `other`, with the difference.
+fn items_beyond(report: &RunReport, route: &str, other: &str) -> Vec<String> {
+    let amount = |route: &str, item: &str| -> f64 {
+        report
+            .cost
+            .iter()
+            .filter(|own| own.route == route && own.item == item)
+            .map(|own| own.usd_per_month)
+            .sum()
+    };
+    let mut items: Vec<String> = Vec::new();
+    for item in report.cost.iter().filter(|item| item.route == route) {
+        let difference = amount(route, &item.item) - amount(other, &item.item);
+        if difference >= 0.005 {
+            items.push(format!("{} ({})", item.item, dollars(difference)));
+        }
+    }
+    items
+}
+
+#[cfg(test)]
+mod tests;
