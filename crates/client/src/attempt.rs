@@ -213,3 +213,70 @@ async fn send<R: Request>(
         Err(Unanswered { failure, route: None, took: since(started) })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hopwise_engine::Time;
+    use hopwise_fabric::{Action, Hop};
+
+    use super::*;
+    use crate::{HostPort, Options};
+
+    fn route_to(device: &str) -> Route {
+        let (source, destination) = (([10, 0, 0, 9], 40_000).into(), ([10, 0, 0, 1], 9093).into());
+        let hop = Hop {
+            device: device.into(),
+            action: Action::Delivered,
+            source,
+            destination,
+            at: Time::ZERO,
+            detail: None,
+        };
+        Route { forward: vec![hop], reply: Vec::new() }
+    }
+
+    /// A client that is told who stands behind a route by the ordinal at the end of the device's name.
+    fn client() -> Client {
+        let ordinal = |route: &Route| route.reached()?.rsplit('-').next()?.parse().ok();
+        let options = Options::new(vec![HostPort::new("seed", 9093)]);
+        Client::new(Options { whois: Some(Arc::new(ordinal)), ..options }).expect("has a bootstrap address")
+    }
+
+    fn record(client: &Client, broker: Option<i32>, device: &str) -> RequestRecord {
+        let route = route_to(device);
+        RequestRecord {
+            operation: Operation::Produce,
+            topic: Some("t".to_owned()),
+            partition: Some(0),
+            broker,
+            address: HostPort::new("redpanda-0", 9093),
+            ip: None,
+            attempt: 1,
+            outcome: Outcome::Ok,
+            error_code: Some(0),
+            explanation: String::new(),
+            reached: client.reached(Some(&route)),
+            route: Some(route),
+            started_at: Time::ZERO,
+            resolve: Span::ZERO,
+            connect: None,
+            handshake: None,
+            request: Span::ZERO,
+            total: Span::ZERO,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_simulation_tells_a_wrong_broker_at_once() {
+        let client = client();
+        let subject =
+            Subject { operation: Operation::Produce, topic: Some("t".to_owned()), partition: Some(0) };
+        let verdict = |broker, device| client.wrong_broker(&subject, &record(&client, broker, device), 0);
+        assert_eq!(verdict(Some(0), "redpanda/redpanda-0"), None);
+        let wrong = verdict(Some(0), "redpanda/redpanda-2").expect("another broker answers");
+        assert_eq!(wrong, "broker 0 advertises redpanda-0:9093, but broker 2 answers there");
+        assert_eq!(verdict(None, "redpanda/redpanda-2"), None, "a bootstrap address promises no broker");
+    }
+}

@@ -155,8 +155,16 @@ impl Tap {
         self.locked().stream.route()
     }
 
-    /// What an error of hyper's means: the socket's error below it, or an answer that is not HTTP.
+    /// What an error of hyper's means: an answer that is not HTTP, or the socket's error below it.
     fn explain(&self, error: &hyper::Error) -> Failure {
+        let tapped = self.locked();
+        if !tapped.seen.is_empty() && !tapped.seen.starts_with(b"HTTP/") {
+            let bytes = frame::read_as_text(&tapped.seen);
+            return Failure::new(
+                Outcome::ProtocolMismatch,
+                format!("the answer is not HTTP ({error}): {bytes}"),
+            );
+        }
         let mut cause = std::error::Error::source(error);
         while let Some(error) = cause {
             if let Some(error) = error.downcast_ref::<io::Error>() {
@@ -164,12 +172,10 @@ impl Tap {
             }
             cause = error.source();
         }
-        let tapped = self.locked();
         if tapped.seen.is_empty() {
             return Failure::new(Outcome::Refused, "the peer closed the connection without an answer");
         }
-        let bytes = frame::read_as_text(&tapped.seen);
-        Failure::new(Outcome::ProtocolMismatch, format!("the answer is not HTTP ({error}): {bytes}"))
+        Failure::new(Outcome::ProtocolMismatch, format!("the answer breaks the rules of HTTP: {error}"))
     }
 }
 
