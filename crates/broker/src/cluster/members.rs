@@ -1,0 +1,179 @@
+//! The brokers of a cluster and who of them is alive.
+//!
+//! Source: redpanda.md 3.5 (node_status pings) and 4.1 (who is left out of Metadata). Time is an argument.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::config::{AdvertisedListener, HostPort};
+
+/// A broker as the others know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Member {
+    pub id: i32,
+    /// Of the broker's volume: a lost volume makes another member.
+    pub uuid: Uuid,
+    /// Rises with every start, so that a restarted broker's addresses replace its old ones.
+    pub revision: u64,
+    pub rack: Option<String>,
+    pub rpc: HostPort,
+    pub kafka: Vec<AdvertisedListener>,
+}
+
+/// The members table.
+pub(crate) struct Members {
+    own_id: i32,
+    started: Instant,
+    alive_timeout: Duration,
+    members: BTreeMap<i32, Member>,
+    heard: BTreeMap<i32, Instant>,
+}
+
+impl Members {
+    pub fn new(own_id: i32, members: Vec<Member>, alive_timeout: Duration, now: Instant) -> Members {
+        let mut table =
+            Members { own_id, started: now, alive_timeout, members: BTreeMap::new(), heard: BTreeMap::new() };
+        table.merge(members);
+        table
+    }
+
+    /// The broker has got its id.
+    pub fn set_own(&mut self, id: i32) {
+        self.own_id = id;
+    }
+
+    /// Takes over what is newer in `others`; tells whether anything was.
+    pub fn merge(&mut self, others: Vec<Member>) -> bool {
+        let mut changed = false;
+        for other in others {
+            let newer = match self.members.get(&other.id) {
+                None => true,
+                Some(known) if known.uuid == other.uuid => other.revision > known.revision,
+                Some(known) => other.uuid < known.uuid,
+            };
+            if newer {
+                self.members.insert(other.id, other);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// A broker answered, or sent a request.
+    pub fn heard(&mut self, id: i32, now: Instant) {
+        self.heard.insert(id, now);
+    }
+
+    pub fn get(&self, id: i32) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    pub fn by_uuid(&self, uuid: Uuid) -> Option<&Member> {
+        self.members.values().find(|member| member.uuid == uuid)
+    }
+
+    /// Every member, by id.
+    pub fn all(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    pub fn to_vec(&self) -> Vec<Member> {
+        self.members.values().cloned().collect()
+    }
+
+    /// The id after the highest one ever given.
+    pub fn next_id(&self) -> i32 {
+        self.members.last_key_value().map_or(0, |(id, _)| id.saturating_add(1))
+    }
+
+    /// Whether Metadata names the broker: one that was never heard counts as alive (redpanda.md 4.1).
+    pub fn alive(&self, id: i32, now: Instant) -> bool {
+        let recent = |heard: &Instant| now.saturating_duration_since(*heard) <= self.alive_timeout;
+        id == self.own_id || self.heard.get(&id).is_none_or(recent)
+    }
+
+    /// The brokers that Metadata names: the alive ones, or all if nobody is.
+    pub fn named(&self, now: Instant) -> Vec<&Member> {
+        let alive: Vec<&Member> = self.all().filter(|member| self.alive(member.id, now)).collect();
+        if alive.is_empty() { self.all().collect() } else { alive }
+    }
+
+    /// Whether work can be given to the broker: one that was never heard has the timeout, from this broker's start
+    /// on, to be heard.
+    pub fn reachable(&self, id: i32, now: Instant) -> bool {
+        let since = self.heard.get(&id).copied().unwrap_or(self.started);
+        id == self.own_id || now.saturating_duration_since(since) <= self.alive_timeout
+    }
+
+    /// The lowest reachable id.
+    pub fn controller(&self, now: Instant) -> Option<i32> {
+        self.members.keys().copied().find(|id| self.reachable(*id, now))
+    }
+
+    /// Equal for equal tables.
+    pub fn fingerprint(&self) -> u32 {
+        let mut sum = 0;
+        for member in self.members.values() {
+            sum = crc32c::crc32c_append(sum, &member.id.to_be_bytes());
+            sum = crc32c::crc32c_append(sum, member.uuid.as_bytes());
+            sum = crc32c::crc32c_append(sum, &member.revision.to_be_bytes());
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn member(id: i32, rack: Option<&str>) -> Member {
+    Member {
+        id,
+        uuid: Uuid::from_u128(id as u128 + 1),
+        revision: 1,
+        rack: rack.map(str::to_owned),
+        rpc: HostPort::new(format!("broker-{id}"), 33145),
+        kafka: vec![
+            AdvertisedListener { name: "internal".into(), address: HostPort::new(format!("in-{id}"), 9093) },
+            AdvertisedListener { name: "default".into(), address: HostPort::new(format!("out-{id}"), 31092) },
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_newer_revision_replaces_and_an_older_does_not() {
+        let now = Instant::now();
+        let mut members = Members::new(0, vec![member(0, None), member(1, None)], TIMEOUT, now);
+        let mut moved = member(1, None);
+        moved.revision = 2;
+        moved.rpc = HostPort::new("elsewhere", 1);
+        let before = members.fingerprint();
+        assert!(members.merge(vec![moved]));
+        assert_ne!(members.fingerprint(), before);
+        assert!(!members.merge(vec![member(1, None)]));
+        assert_eq!(members.get(1).unwrap().rpc.host, "elsewhere");
+    }
+
+    #[test]
+    fn silence_makes_dead_but_never_heard_is_alive() {
+        let start = Instant::now();
+        let mut members =
+            Members::new(1, vec![member(0, None), member(1, None), member(2, None)], TIMEOUT, start);
+        members.heard(0, start);
+        let later = start + Duration::from_millis(5001);
+        assert!(!members.alive(0, later));
+        assert!(members.alive(1, later) && members.alive(2, later));
+        assert!(!members.reachable(2, later));
+        assert_eq!(members.controller(start), Some(0));
+        assert_eq!(members.controller(later), Some(1));
+        let named: Vec<i32> = members.named(later).iter().map(|member| member.id).collect();
+        assert_eq!(named, [1, 2]);
+    }
+}

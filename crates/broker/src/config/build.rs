@@ -1,0 +1,361 @@
+//! From the files to a [`NodeConfig`]: defaults, then the checks of redpanda.md 2.2.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_saphyr::Spanned;
+
+use super::file::{BootstrapYaml, Endpoint, Redpanda, RedpandaYaml, Seed, Tls, unknown_keys};
+use super::{
+    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
+};
+
+const REDPANDA: &str = "redpanda.yaml";
+const BOOTSTRAP: &str = ".bootstrap.yaml";
+
+pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeConfig, ConfigError> {
+    let file: RedpandaYaml = read(REDPANDA, text)?;
+    let redpanda = file.redpanda.as_ref().ok_or(ConfigError::MissingRoot)?;
+    let bootstrap: BootstrapYaml = match bootstrap {
+        Some(text) if !text.trim().is_empty() => read(BOOTSTRAP, text)?,
+        _ => BootstrapYaml::default(),
+    };
+    let rpc = rpc_bind(redpanda)?;
+    let advertised_rpc_api = match &redpanda.advertised_rpc_api {
+        Some(entry) => advertised("redpanda.advertised_rpc_api", entry, rpc.port())?,
+        None => HostPort::new(rpc.ip().to_string(), rpc.port()),
+    };
+    let mut config = NodeConfig {
+        listeners: Vec::new(),
+        advertised_kafka_api: advertised_list(
+            "redpanda.advertised_kafka_api",
+            &redpanda.advertised_kafka_api.0,
+            9092,
+        )?,
+        advertised_pandaproxy_api: match &file.pandaproxy {
+            Some(proxy) => advertised_list(
+                "pandaproxy.advertised_pandaproxy_api",
+                &proxy.advertised_pandaproxy_api.0,
+                8082,
+            )?,
+            None => Vec::new(),
+        },
+        advertised_rpc_api,
+        seed_servers: seeds(redpanda)?,
+        empty_seed_starts_cluster: redpanda.empty_seed_starts_cluster.unwrap_or(true),
+        node_id: node_id(redpanda)?,
+        rack: redpanda.rack.clone().filter(|rack| !rack.is_empty()),
+        data_directory: data_directory(redpanda)?,
+        cluster: cluster_properties(&bootstrap)?,
+        unknown: unknown_keys(text),
+    };
+    config.listeners = listeners(&file, redpanda, &bootstrap, rpc)?;
+    fill_advertised(&mut config);
+    Ok(config)
+}
+
+fn read<T: serde::de::DeserializeOwned>(file: &'static str, text: &str) -> Result<T, ConfigError> {
+    serde_saphyr::from_str(text).map_err(|error| ConfigError::Syntax {
+        file,
+        line: error.location().map(|location| location.line()),
+        message: error.without_snippet().to_string(),
+    })
+}
+
+fn wrong(
+    field: impl Into<String>,
+    line: Option<u64>,
+    problem: impl Into<String>,
+    expected: &str,
+) -> ConfigError {
+    let (field, problem) = (field.into(), problem.into());
+    ConfigError::Field { file: REDPANDA, line, field, problem, expected: expected.to_owned() }
+}
+
+fn line(value: &Spanned<String>) -> Option<u64> {
+    Some(value.referenced.line()).filter(|line| *line > 0)
+}
+
+fn bind(field: &str, entry: &Endpoint, ip: IpAddr, port: u16) -> Result<SocketAddr, ConfigError> {
+    let port = entry.port.unwrap_or(port);
+    let Some(address) = &entry.address else { return Ok(SocketAddr::new(ip, port)) };
+    match address.value.as_str() {
+        "localhost" => Ok(SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port)),
+        text => text.parse().map(|ip| SocketAddr::new(ip, port)).map_err(|_| {
+            wrong(
+                format!("{field}.address"),
+                line(address),
+                format!("\"{text}\" is not an IP address"),
+                "a broker listens on an IP address of its pod, for instance 0.0.0.0",
+            )
+        }),
+    }
+}
+
+fn advertised(field: &str, entry: &Endpoint, port: u16) -> Result<HostPort, ConfigError> {
+    let expected = "advertise a name or address that clients can reach";
+    let field = format!("{field}.address");
+    let address = match &entry.address {
+        Some(address) if !address.value.trim().is_empty() => address,
+        Some(address) => return Err(wrong(field, line(address), "the host is empty", expected)),
+        None => return Err(wrong(field, None, "the host is missing", expected)),
+    };
+    if matches!(address.value.as_str(), "0.0.0.0" | "::") {
+        let problem = format!("{} is not an address that anybody can connect to", address.value);
+        return Err(wrong(field, line(address), problem, expected));
+    }
+    Ok(HostPort::new(address.value.trim(), entry.port.unwrap_or(port)))
+}
+
+fn advertised_list(
+    field: &str,
+    entries: &[Endpoint],
+    port: u16,
+) -> Result<Vec<AdvertisedListener>, ConfigError> {
+    let named = |(index, entry): (usize, &Endpoint)| {
+        let address = advertised(&format!("{field}[{index}]"), entry, port)?;
+        Ok(AdvertisedListener { name: entry.name.clone().unwrap_or_default(), address })
+    };
+    entries.iter().enumerate().map(named).collect()
+}
+
+fn rpc_bind(redpanda: &Redpanda) -> Result<SocketAddr, ConfigError> {
+    let default = Endpoint::default();
+    let entry = redpanda.rpc_server.as_ref().unwrap_or(&default);
+    bind("redpanda.rpc_server", entry, IpAddr::from([127, 0, 0, 1]), 33145)
+}
+
+fn seeds(redpanda: &Redpanda) -> Result<Vec<HostPort>, ConfigError> {
+    let mut seeds = Vec::new();
+    for (index, seed) in redpanda.seed_servers.iter().flatten().enumerate() {
+        let address = seed_address(&format!("redpanda.seed_servers[{index}]"), seed)?;
+        if seeds.contains(&address) {
+            return Err(wrong(
+                format!("redpanda.seed_servers[{index}]"),
+                seed.host.as_ref().and_then(|host| host.address.as_ref()).and_then(line),
+                format!("{address} is listed twice"),
+                "name each seed once",
+            ));
+        }
+        seeds.push(address);
+    }
+    Ok(seeds)
+}
+
+fn seed_address(field: &str, seed: &Seed) -> Result<HostPort, ConfigError> {
+    match &seed.host {
+        Some(host) => advertised(&format!("{field}.host"), host, 33145),
+        None => {
+            let entry = Endpoint { address: seed.address.clone(), port: seed.port, ..Endpoint::default() };
+            advertised(field, &entry, 33145)
+        }
+    }
+}
+
+fn node_id(redpanda: &Redpanda) -> Result<Option<i32>, ConfigError> {
+    match redpanda.node_id {
+        Some(id) if id < 0 => Err(wrong(
+            "redpanda.node_id",
+            None,
+            format!("{id} is negative"),
+            "use 0 or more, or leave it out",
+        )),
+        id => Ok(id),
+    }
+}
+
+fn data_directory(redpanda: &Redpanda) -> Result<PathBuf, ConfigError> {
+    let expected = "an absolute path on the broker's volume, for instance /var/lib/redpanda/data";
+    match redpanda.data_directory.as_deref() {
+        Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        Some(path) => {
+            Err(wrong("redpanda.data_directory", None, format!("\"{path}\" is not absolute"), expected))
+        }
+        None => Err(wrong("redpanda.data_directory", None, "it is missing", expected)),
+    }
+}
+
+fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigError> {
+    let default = ClusterProperties::default();
+    let positive = |field: &str, value: i64| {
+        if value > 0 {
+            return Ok(());
+        }
+        Err(ConfigError::Field {
+            file: BOOTSTRAP,
+            line: None,
+            field: field.to_owned(),
+            problem: format!("{value} is too small"),
+            expected: "use 1 or more".to_owned(),
+        })
+    };
+    let properties = ClusterProperties {
+        alive_timeout: file.alive_timeout_ms.map_or(default.alive_timeout, Duration::from_millis),
+        node_status_interval: file
+            .node_status_interval
+            .map_or(default.node_status_interval, Duration::from_millis),
+        auto_create_topics_enabled: file.auto_create_topics_enabled.unwrap_or(false),
+        default_topic_partitions: file.default_topic_partitions.unwrap_or(default.default_topic_partitions),
+        default_topic_replications: file
+            .default_topic_replications
+            .unwrap_or(default.default_topic_replications),
+        kafka_batch_max_bytes: file.kafka_batch_max_bytes.unwrap_or(default.kafka_batch_max_bytes),
+        kafka_request_max_bytes: file.kafka_request_max_bytes.unwrap_or(default.kafka_request_max_bytes),
+        fetch_max_bytes: file.fetch_max_bytes.unwrap_or(default.fetch_max_bytes),
+        log_segment_size: file.log_segment_size.unwrap_or(default.log_segment_size),
+        topic_partitions_per_shard: file
+            .topic_partitions_per_shard
+            .unwrap_or(default.topic_partitions_per_shard),
+    };
+    positive("default_topic_partitions", properties.default_topic_partitions.into())?;
+    positive("default_topic_replications", properties.default_topic_replications.into())?;
+    positive("node_status_interval", properties.node_status_interval.as_millis().min(1) as i64)?;
+    positive("log_segment_size", properties.log_segment_size.min(1) as i64)?;
+    Ok(properties)
+}
+
+/// One kind of listener in the file.
+struct Kind<'a> {
+    api: Api,
+    field: &'static str,
+    entries: &'a [Endpoint],
+    tls: &'a [Tls],
+    default: SocketAddr,
+    authentication: Authentication,
+}
+
+impl Kind<'_> {
+    fn listeners(&self) -> Result<Vec<Listener>, ConfigError> {
+        let default = [Endpoint::default()];
+        let entries = if self.entries.is_empty() { &default[..] } else { self.entries };
+        entries.iter().enumerate().map(|(index, entry)| self.listener(index, entry)).collect()
+    }
+
+    fn listener(&self, index: usize, entry: &Endpoint) -> Result<Listener, ConfigError> {
+        let field = format!("{}[{index}]", self.field);
+        let name = entry.name.clone().unwrap_or_default();
+        let tls = self.tls.iter().find(|tls| tls.name.as_deref().unwrap_or_default() == name);
+        let authentication = match &entry.authentication_method {
+            Some(method) => authentication(&field, method)?,
+            None => self.authentication,
+        };
+        // redpanda.md 2.2: mtls_identity needs TLS with require_client_auth under the same name.
+        let certificate = |tls: &Tls| tls.enabled == Some(true) && tls.require_client_auth == Some(true);
+        if authentication == Authentication::MtlsIdentity && !tls.is_some_and(certificate) {
+            return Err(wrong(
+                format!("{field}.authentication_method"),
+                entry.authentication_method.as_ref().and_then(line),
+                format!("mtls_identity without client certificates on listener \"{name}\""),
+                "add a TLS entry of the same name with enabled and require_client_auth true",
+            ));
+        }
+        Ok(Listener {
+            api: self.api,
+            bind: bind(&field, entry, self.default.ip(), self.default.port())?,
+            advertised: None,
+            tls: tls.is_some_and(|tls| tls.enabled == Some(true)),
+            authentication,
+            name,
+        })
+    }
+}
+
+fn authentication(field: &str, method: &Spanned<String>) -> Result<Authentication, ConfigError> {
+    match method.value.as_str() {
+        "none" => Ok(Authentication::None),
+        "sasl" => Ok(Authentication::Sasl),
+        "mtls_identity" => Ok(Authentication::MtlsIdentity),
+        "http_basic" => Ok(Authentication::HttpBasic),
+        other => Err(wrong(
+            format!("{field}.authentication_method"),
+            line(method),
+            format!("\"{other}\" is not a method"),
+            "use none, sasl or mtls_identity (Kafka), none or http_basic (HTTP)",
+        )),
+    }
+}
+
+fn listeners(
+    file: &RedpandaYaml,
+    redpanda: &Redpanda,
+    bootstrap: &BootstrapYaml,
+    rpc: SocketAddr,
+) -> Result<Vec<Listener>, ConfigError> {
+    let chosen = |on: Option<bool>, method| if on == Some(true) { method } else { Authentication::None };
+    let mut listeners = Kind {
+        api: Api::Kafka,
+        field: "redpanda.kafka_api",
+        entries: &redpanda.kafka_api.0,
+        tls: &redpanda.kafka_api_tls.0,
+        default: SocketAddr::from(([127, 0, 0, 1], 9092)),
+        authentication: chosen(bootstrap.enable_sasl, Authentication::Sasl),
+    }
+    .listeners()?;
+    let admin = Kind {
+        api: Api::Admin,
+        field: "redpanda.admin",
+        entries: &redpanda.admin.0,
+        tls: &redpanda.admin_api_tls.0,
+        default: SocketAddr::from(([127, 0, 0, 1], 9644)),
+        authentication: chosen(bootstrap.admin_api_require_auth, Authentication::HttpBasic),
+    };
+    listeners.extend(admin.listeners()?);
+    if let Some(proxy) = &file.pandaproxy {
+        let proxy = Kind {
+            api: Api::HttpProxy,
+            field: "pandaproxy.pandaproxy_api",
+            entries: &proxy.pandaproxy_api.0,
+            tls: &proxy.pandaproxy_api_tls.0,
+            default: SocketAddr::from(([0, 0, 0, 0], 8082)),
+            authentication: Authentication::None,
+        };
+        listeners.extend(proxy.listeners()?);
+    }
+    if let Some(registry) = &file.schema_registry {
+        let registry = Kind {
+            api: Api::SchemaRegistry,
+            field: "schema_registry.schema_registry_api",
+            entries: &registry.schema_registry_api.0,
+            tls: &registry.schema_registry_api_tls.0,
+            default: SocketAddr::from(([0, 0, 0, 0], 8081)),
+            authentication: Authentication::None,
+        };
+        listeners.extend(registry.listeners()?);
+    }
+    let tls = redpanda.rpc_server_tls.as_ref().is_some_and(|tls| tls.enabled == Some(true));
+    let (name, authentication) = (String::new(), Authentication::None);
+    listeners.push(Listener { api: Api::Rpc, name, bind: rpc, advertised: None, tls, authentication });
+    Ok(listeners)
+}
+
+/// redpanda.md 2.1: an empty advertised list means the listeners' own addresses.
+fn fill_advertised(config: &mut NodeConfig) {
+    let own = |listeners: &[Listener], api: Api| -> Vec<AdvertisedListener> {
+        let of_kind = listeners.iter().filter(|listener| listener.api == api);
+        let address =
+            |listener: &Listener| HostPort::new(listener.bind.ip().to_string(), listener.bind.port());
+        of_kind
+            .map(|listener| AdvertisedListener { name: listener.name.clone(), address: address(listener) })
+            .collect()
+    };
+    if config.advertised_kafka_api.is_empty() {
+        config.advertised_kafka_api = own(&config.listeners, Api::Kafka);
+    }
+    if config.advertised_pandaproxy_api.is_empty() {
+        config.advertised_pandaproxy_api = own(&config.listeners, Api::HttpProxy);
+    }
+    for listener in &mut config.listeners {
+        let entries = match listener.api {
+            Api::Kafka => &config.advertised_kafka_api,
+            Api::HttpProxy => &config.advertised_pandaproxy_api,
+            Api::Rpc => {
+                listener.advertised = Some(config.advertised_rpc_api.clone());
+                continue;
+            }
+            Api::Admin | Api::SchemaRegistry => continue,
+        };
+        let entry = entries.iter().find(|entry| entry.name == listener.name);
+        listener.advertised = entry.map(|entry| entry.address.clone());
+    }
+}

@@ -1,0 +1,140 @@
+//! A broker's node configuration: `redpanda.yaml` and, for the first start, `.bootstrap.yaml`.
+//!
+//! Both are the text that is mounted in the pod. What is read and what stops a start: redpanda.md 2.1 and 2.2.
+//! Left out: certificate files (no TLS in this version), `node_id_overrides`, the crash-loop counter.
+
+mod build;
+mod file;
+mod listener;
+
+pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener};
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a broker is started from.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Every port of the broker, in the order of the APIs and then of the file.
+    pub(crate) listeners: Vec<Listener>,
+    /// The addresses told to Kafka clients, by listener name.
+    pub advertised_kafka_api: Vec<AdvertisedListener>,
+    /// The addresses told to HTTP Proxy clients, by listener name.
+    pub advertised_pandaproxy_api: Vec<AdvertisedListener>,
+    /// Where other brokers reach this one's RPC server. The command line's `--advertise-rpc-addr` goes here.
+    pub advertised_rpc_api: HostPort,
+    /// The brokers that found or admit to the cluster, in the file's order.
+    pub seed_servers: Vec<HostPort>,
+    /// Whether a broker without seeds founds a cluster of its own.
+    pub empty_seed_starts_cluster: bool,
+    /// The configured broker id; normally absent, so that it is assigned.
+    pub node_id: Option<i32>,
+    /// The rack (zone) replicas are spread over.
+    pub rack: Option<String>,
+    /// Where the broker keeps its data on its volume.
+    pub data_directory: PathBuf,
+    /// Cluster properties of the first start.
+    pub cluster: ClusterProperties,
+    /// Keys that change nothing here, by dotted path.
+    pub unknown: BTreeMap<String, serde_json::Value>,
+}
+
+/// The cluster properties that this version obeys (redpanda.md 4.4 for the defaults).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterProperties {
+    /// How long a broker that is not heard counts as alive.
+    pub alive_timeout: Duration,
+    /// Between two pings to a broker.
+    pub node_status_interval: Duration,
+    /// Whether Metadata creates the topics it is asked for.
+    pub auto_create_topics_enabled: bool,
+    /// Partitions of a topic that asks for the default.
+    pub default_topic_partitions: i32,
+    /// Replicas of a topic that asks for the default.
+    pub default_topic_replications: i16,
+    /// Largest batch that Produce takes, bytes.
+    pub kafka_batch_max_bytes: u32,
+    /// Largest request on a Kafka listener, bytes.
+    pub kafka_request_max_bytes: u32,
+    /// Largest Fetch response, bytes.
+    pub fetch_max_bytes: u32,
+    /// When a log starts a new segment, bytes.
+    pub log_segment_size: u64,
+    /// Most replicas that a broker holds.
+    pub topic_partitions_per_shard: u32,
+}
+
+impl Default for ClusterProperties {
+    fn default() -> Self {
+        ClusterProperties {
+            alive_timeout: Duration::from_millis(5000),
+            node_status_interval: Duration::from_millis(100),
+            auto_create_topics_enabled: false,
+            default_topic_partitions: 1,
+            default_topic_replications: 1,
+            kafka_batch_max_bytes: 1 << 20,
+            kafka_request_max_bytes: 100 << 20,
+            fetch_max_bytes: 57_671_680,
+            log_segment_size: 128 << 20,
+            topic_partitions_per_shard: 5000,
+        }
+    }
+}
+
+/// Why a configuration cannot start a broker.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The text is not YAML, or a key has a value of the wrong type.
+    #[error("{file}{}: {message}", at(*.line))]
+    Syntax {
+        /// `redpanda.yaml` or `.bootstrap.yaml`.
+        file: &'static str,
+        /// The line, where it is known.
+        line: Option<u64>,
+        /// What is wrong, with the place.
+        message: String,
+    },
+    /// There is no `redpanda` section.
+    #[error("redpanda.yaml: the section \"redpanda\" is missing; put the node's settings under it")]
+    MissingRoot,
+    /// A key has a value that no broker can start with.
+    #[error("{file}{}: {field}: {problem}; {expected}", at(*.line))]
+    Field {
+        /// `redpanda.yaml` or `.bootstrap.yaml`.
+        file: &'static str,
+        /// The line, where it is known.
+        line: Option<u64>,
+        /// The key's path, as `redpanda.kafka_api[1].address`.
+        field: String,
+        /// What is wrong with the value.
+        problem: String,
+        /// What is expected, or what to change.
+        expected: String,
+    },
+}
+
+fn at(line: Option<u64>) -> String {
+    line.map(|line| format!(":{line}")).unwrap_or_default()
+}
+
+impl NodeConfig {
+    /// Reads the two files.
+    ///
+    /// # Errors
+    /// The first thing that would stop the broker from starting, with its place.
+    pub fn parse(redpanda_yaml: &str, bootstrap_yaml: Option<&str>) -> Result<NodeConfig, ConfigError> {
+        build::node_config(redpanda_yaml, bootstrap_yaml)
+    }
+
+    /// Every port the broker opens: Kafka, Admin, HTTP Proxy, Schema Registry, RPC. The HTTP Proxy and the Schema
+    /// Registry are there only if the file has their section.
+    pub fn listeners(&self) -> Vec<Listener> {
+        self.listeners.clone()
+    }
+
+    /// The listeners of one kind.
+    pub(crate) fn listeners_of(&self, api: Api) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter().filter(move |listener| listener.api == api)
+    }
+}

@@ -1,0 +1,19 @@
+//! ApiVersions: what is offered. The one request whose unknown versions are answered, in the form of version 0 (KIP-511).
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::ApiVersionsResponse;
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+
+use super::versions::OFFERED;
+
+pub(super) fn response(error: Option<ResponseError>) -> ApiVersionsResponse {
+    let keys = OFFERED.iter().map(|offered| {
+        ApiVersion::default()
+            .with_api_key(offered.key as i16)
+            .with_min_version(offered.least)
+            .with_max_version(offered.read.max)
+    });
+    ApiVersionsResponse::default()
+        .with_error_code(error.map_or(0, |error| error.code()))
+        .with_api_keys(keys.collect())
+}

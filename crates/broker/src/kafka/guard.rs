@@ -1,0 +1,234 @@
+//! A request's outline, checked before it is decoded.
+//!
+//! `kafka-protocol` reserves memory for as many elements as an array's length claims. A frame of a few bytes can claim two
+//! billion, so the lengths are compared here with the bytes that are left. The outlines follow the protocol guide's
+//! request schemas; fields of a fixed size are merely passed over.
+
+use kafka_protocol::messages::ApiKey;
+
+/// Elements that one array may have, whatever the frame's length.
+const ELEMENTS_MAX: usize = 100_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OutlineError {
+    #[error("it ends within a field")]
+    Short,
+    #[error("an array claims {0} elements")]
+    Elements(usize),
+}
+
+/// A field: its kind and the versions that have it.
+struct Field {
+    kind: Kind,
+    first: i16,
+    last: i16,
+}
+
+enum Kind {
+    /// So many bytes.
+    Fixed(usize),
+    /// A string, or null.
+    Text,
+    /// Bytes, or null.
+    Bytes,
+    /// An array of structures.
+    Structures(&'static [Field]),
+    /// An array of integers of 4 bytes.
+    Integers,
+    /// An array of strings.
+    Texts,
+}
+
+const fn all(kind: Kind) -> Field {
+    Field { kind, first: 0, last: i16::MAX }
+}
+
+const fn from(first: i16, kind: Kind) -> Field {
+    Field { kind, first, last: i16::MAX }
+}
+
+const fn between(first: i16, last: i16, kind: Kind) -> Field {
+    Field { kind, first, last }
+}
+
+use Kind::{Bytes, Fixed, Integers, Structures, Text, Texts};
+
+const METADATA: &[Field] = &[
+    all(Structures(&[from(10, Fixed(16)), all(Text)])),
+    from(4, Fixed(1)),
+    between(8, 10, Fixed(1)),
+    from(8, Fixed(1)),
+];
+const PRODUCE: &[Field] = &[
+    all(Text),
+    all(Fixed(2)),
+    all(Fixed(4)),
+    all(Structures(&[
+        between(0, 12, Text),
+        from(13, Fixed(16)),
+        all(Structures(&[all(Fixed(4)), all(Bytes)])),
+    ])),
+];
+const FETCH: &[Field] = &[
+    between(0, 14, Fixed(4)),
+    all(Fixed(4 + 4 + 4 + 1)),
+    from(7, Fixed(4 + 4)),
+    all(Structures(&[
+        between(0, 12, Text),
+        from(13, Fixed(16)),
+        all(Structures(&[
+            all(Fixed(4)),
+            from(9, Fixed(4)),
+            all(Fixed(8)),
+            from(12, Fixed(4)),
+            from(5, Fixed(8)),
+            all(Fixed(4)),
+        ])),
+    ])),
+    from(7, Structures(&[between(7, 12, Text), from(13, Fixed(16)), all(Integers)])),
+    from(11, Text),
+];
+const LIST_OFFSETS: &[Field] = &[
+    all(Fixed(4)),
+    from(2, Fixed(1)),
+    all(Structures(&[all(Text), all(Structures(&[all(Fixed(4)), from(4, Fixed(4)), all(Fixed(8))]))])),
+    from(10, Fixed(4)),
+];
+const FIND_COORDINATOR: &[Field] = &[between(0, 3, Text), from(1, Fixed(1)), from(4, Texts)];
+const CREATE_TOPICS: &[Field] = &[
+    all(Structures(&[
+        all(Text),
+        all(Fixed(4 + 2)),
+        all(Structures(&[all(Fixed(4)), all(Integers)])),
+        all(Structures(&[all(Text), all(Text)])),
+    ])),
+    all(Fixed(4)),
+    from(1, Fixed(1)),
+];
+const API_VERSIONS: &[Field] = &[from(3, Text), from(3, Text)];
+
+/// Checks a request frame (header and body).
+///
+/// # Errors
+/// A frame that ends too early, or an array that cannot have the elements it claims.
+pub(super) fn check(api: ApiKey, version: i16, frame: &[u8]) -> Result<(), OutlineError> {
+    let fields = match api {
+        ApiKey::Metadata => METADATA,
+        ApiKey::Produce => PRODUCE,
+        ApiKey::Fetch => FETCH,
+        ApiKey::ListOffsets => LIST_OFFSETS,
+        ApiKey::FindCoordinator => FIND_COORDINATOR,
+        ApiKey::CreateTopics => CREATE_TOPICS,
+        ApiKey::ApiVersions => API_VERSIONS,
+        _ => return Ok(()),
+    };
+    let flexible = api.request_header_version(version) >= 2;
+    let mut walk = Walk { rest: frame, version, flexible: false };
+    // Key, version, correlation id; the client id has a length of 2 bytes in every header version (KIP-482).
+    walk.take(8)?;
+    walk.text()?;
+    walk.flexible = flexible;
+    walk.tags()?;
+    walk.structure(fields)
+}
+
+struct Walk<'a> {
+    rest: &'a [u8],
+    version: i16,
+    flexible: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], OutlineError> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(OutlineError::Short)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn varint(&mut self) -> Result<usize, OutlineError> {
+        let mut value = 0usize;
+        for shift in (0..35).step_by(7) {
+            let byte = self.take(1)?[0];
+            value |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        Ok(value)
+    }
+
+    fn integer(&mut self) -> Result<i32, OutlineError> {
+        let bytes = self.take(4)?;
+        Ok(i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    fn text(&mut self) -> Result<(), OutlineError> {
+        let length = if self.flexible {
+            self.varint()?.saturating_sub(1)
+        } else {
+            let bytes = self.take(2)?;
+            usize::try_from(i16::from_be_bytes([bytes[0], bytes[1]])).unwrap_or(0)
+        };
+        self.take(length).map(drop)
+    }
+
+    fn bytes(&mut self) -> Result<(), OutlineError> {
+        let length = self.length()?;
+        self.take(length).map(drop)
+    }
+
+    /// The length of an array or of bytes; null counts as 0.
+    fn length(&mut self) -> Result<usize, OutlineError> {
+        if self.flexible {
+            Ok(self.varint()?.saturating_sub(1))
+        } else {
+            Ok(usize::try_from(self.integer()?).unwrap_or(0))
+        }
+    }
+
+    fn elements(&mut self) -> Result<usize, OutlineError> {
+        let count = self.length()?;
+        if count > self.rest.len() || count > ELEMENTS_MAX {
+            Err(OutlineError::Elements(count))
+        } else {
+            Ok(count)
+        }
+    }
+
+    fn tags(&mut self) -> Result<(), OutlineError> {
+        if !self.flexible {
+            return Ok(());
+        }
+        for _ in 0..self.elements_of_tags()? {
+            self.varint()?;
+            let size = self.varint()?;
+            self.take(size)?;
+        }
+        Ok(())
+    }
+
+    fn elements_of_tags(&mut self) -> Result<usize, OutlineError> {
+        let count = self.varint()?;
+        if count > self.rest.len() { Err(OutlineError::Elements(count)) } else { Ok(count) }
+    }
+
+    fn structure(&mut self, fields: &[Field]) -> Result<(), OutlineError> {
+        for field in fields {
+            if (field.first..=field.last).contains(&self.version) {
+                self.field(&field.kind)?;
+            }
+        }
+        self.tags()
+    }
+
+    fn field(&mut self, kind: &Kind) -> Result<(), OutlineError> {
+        match kind {
+            Fixed(count) => self.take(*count).map(drop),
+            Text => self.text(),
+            Bytes => self.bytes(),
+            Structures(fields) => (0..self.elements()?).try_for_each(|_| self.structure(fields)),
+            Integers => (0..self.elements()?).try_for_each(|_| self.take(4).map(drop)),
+            Texts => (0..self.elements()?).try_for_each(|_| self.text()),
+        }
+    }
+}

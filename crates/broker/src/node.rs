@@ -1,0 +1,208 @@
+//! What every part of one broker shares.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hopwise_fabric::net::{TcpListener, TcpStream};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+use uuid::Uuid;
+
+use crate::cluster::Cluster;
+use crate::cluster::identity::{self, Identity, Membership, Tables};
+use crate::cluster::members::Member;
+use crate::config::{HostPort, NodeConfig};
+use crate::replication::partition::Partition;
+use crate::rpc::client::{CallError, Peers};
+use crate::rpc::{Reply, Request, RequestHead};
+use crate::start::Clock;
+use crate::status::{BrokerStatus, Counter};
+use crate::tasks::Tasks;
+use crate::volume::Volume;
+
+/// Between two attempts to accept after one failed (too many open files, for instance).
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// A partition, by topic id and index.
+pub(crate) type PartitionKey = (Uuid, i32);
+
+/// One broker.
+pub(crate) struct Node {
+    pub config: NodeConfig,
+    pub volume: Volume,
+    pub clock: Clock,
+    pub status: BrokerStatus,
+    pub tasks: Tasks,
+    pub peers: Peers,
+    random: Mutex<ChaCha8Rng>,
+    identity: Mutex<Identity>,
+    cluster: Mutex<Cluster>,
+    partitions: Mutex<BTreeMap<PartitionKey, Arc<Partition>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The parts that [`Node::new`] puts together.
+pub(crate) struct Parts {
+    pub config: NodeConfig,
+    pub volume: Volume,
+    pub clock: Clock,
+    pub status: BrokerStatus,
+    pub tasks: Tasks,
+    pub random: ChaCha8Rng,
+    pub identity: Identity,
+    pub cluster: Cluster,
+}
+
+impl Node {
+    pub fn new(parts: Parts) -> Node {
+        Node {
+            config: parts.config,
+            volume: parts.volume,
+            clock: parts.clock,
+            status: parts.status,
+            peers: Peers::new(parts.tasks.clone()),
+            tasks: parts.tasks,
+            random: Mutex::new(parts.random),
+            identity: Mutex::new(parts.identity),
+            cluster: Mutex::new(parts.cluster),
+            partitions: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Works on the cluster's tables.
+    pub fn with_cluster<R>(&self, work: impl FnOnce(&mut Cluster) -> R) -> R {
+        work(&mut lock(&self.cluster))
+    }
+
+    /// Works on the table of this broker's replicas.
+    pub fn with_partitions<R>(
+        &self,
+        work: impl FnOnce(&mut BTreeMap<PartitionKey, Arc<Partition>>) -> R,
+    ) -> R {
+        work(&mut lock(&self.partitions))
+    }
+
+    /// This broker's replica of a partition.
+    pub fn partition(&self, key: PartitionKey) -> Option<Arc<Partition>> {
+        lock(&self.partitions).get(&key).cloned()
+    }
+
+    pub fn identity(&self) -> Identity {
+        lock(&self.identity).clone()
+    }
+
+    pub fn membership(&self) -> Option<Membership> {
+        lock(&self.identity).membership.clone()
+    }
+
+    /// The broker's id; -1 before it has one.
+    pub fn id(&self) -> i32 {
+        lock(&self.identity).membership.as_ref().map_or(-1, |membership| membership.id)
+    }
+
+    /// Remembers on the volume which cluster the broker belongs to.
+    pub fn become_member(&self, membership: Membership) -> std::io::Result<()> {
+        let mut identity = lock(&self.identity);
+        let next = Identity { membership: Some(membership), ..identity.clone() };
+        identity::save(&self.volume, &next)?;
+        *identity = next;
+        Ok(())
+    }
+
+    /// This broker's entry in the members table.
+    pub fn as_member(&self) -> Member {
+        let identity = self.identity();
+        Member {
+            id: identity.membership.map_or(-1, |membership| membership.id),
+            uuid: identity.uuid,
+            revision: identity.revision,
+            rack: self.config.rack.clone(),
+            rpc: self.config.advertised_rpc_api.clone(),
+            kafka: self.config.advertised_kafka_api.clone(),
+        }
+    }
+
+    /// Writes the tables to the volume if they changed.
+    pub fn save_tables(&self) -> std::io::Result<()> {
+        let mut cluster = lock(&self.cluster);
+        if !cluster.unsaved {
+            return Ok(());
+        }
+        let tables = Tables { members: cluster.members.to_vec(), topics: cluster.topics.to_vec() };
+        identity::save_tables(&self.volume, &tables)?;
+        cluster.unsaved = false;
+        Ok(())
+    }
+
+    /// A random uuid (version 4) from the broker's seed.
+    pub fn new_uuid(&self) -> Uuid {
+        new_uuid(&mut lock(&self.random))
+    }
+
+    /// Asks a member.
+    ///
+    /// # Errors
+    /// As [`Peers::call`].
+    pub async fn call(
+        &self,
+        member: &Member,
+        request: Request,
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<(Reply, Bytes), CallError> {
+        self.call_address(&member.rpc, Some(member.id), request, body, patience).await
+    }
+
+    /// Asks whoever listens at an address, or `to` alone.
+    ///
+    /// # Errors
+    /// As [`Peers::call`].
+    pub async fn call_address(
+        &self,
+        address: &HostPort,
+        to: Option<i32>,
+        request: Request,
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<(Reply, Bytes), CallError> {
+        let membership = self.membership();
+        let head = RequestHead {
+            call: 0,
+            from: membership.as_ref().map(|membership| membership.id),
+            to,
+            cluster: membership.map(|membership| membership.cluster),
+            request,
+        };
+        self.peers.call(address, head, body, patience).await
+    }
+
+    /// The next connection of a listener. A failure to accept is told and tried again.
+    pub async fn accept(&self, listener: &TcpListener) -> TcpStream {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    self.status.add(Counter::Connections, 1);
+                    // Only latency depends on it.
+                    let _ = stream.set_nodelay(true);
+                    return stream;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+/// A random uuid (version 4).
+pub(crate) fn new_uuid(random: &mut ChaCha8Rng) -> Uuid {
+    let mut bytes = [0; 16];
+    random.fill_bytes(&mut bytes);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}

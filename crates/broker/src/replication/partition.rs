@@ -1,0 +1,188 @@
+//! One replica of a partition on this broker.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::log::{LogError, PartitionLog, batch};
+use crate::node::PartitionKey;
+
+/// The epoch of every leader in this version, because leaders do not change.
+pub(crate) const LEADER_EPOCH: i32 = 1;
+
+/// A replica.
+pub(crate) struct Partition {
+    pub key: PartitionKey,
+    /// The first one leads.
+    pub replicas: Vec<i32>,
+    own: i32,
+    state: Mutex<State>,
+    progress: watch::Sender<Progress>,
+}
+
+struct State {
+    log: Result<PartitionLog, String>,
+    /// Per replica, the offset below which it holds what the leader holds.
+    matched: BTreeMap<i32, i64>,
+}
+
+/// How far a replica has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The offset the next record gets.
+    pub end: i64,
+    /// Everything below is on a majority's disks.
+    pub high_watermark: i64,
+    /// Whether the leader has heard a majority and serves.
+    pub leading: bool,
+}
+
+/// Why a replica cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PartitionError {
+    #[error("the broker does not lead the partition")]
+    NotLeader,
+    #[error("the leader has not heard a majority of the replicas yet")]
+    NotLeadingYet,
+    #[error("{0}")]
+    Storage(String),
+}
+
+impl From<LogError> for PartitionError {
+    fn from(error: LogError) -> Self {
+        PartitionError::Storage(error.to_string())
+    }
+}
+
+impl Partition {
+    pub fn new(
+        key: PartitionKey,
+        own: i32,
+        replicas: Vec<i32>,
+        log: Result<PartitionLog, String>,
+    ) -> Partition {
+        let end = log.as_ref().map_or(0, PartitionLog::end_offset);
+        let progress = watch::Sender::new(Progress { end, ..Progress::default() });
+        Partition { key, replicas, own, state: Mutex::new(State { log, matched: BTreeMap::new() }), progress }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn leader(&self) -> i32 {
+        self.replicas.first().copied().unwrap_or(-1)
+    }
+
+    pub fn leads(&self) -> bool {
+        self.leader() == self.own
+    }
+
+    pub fn majority(&self) -> usize {
+        self.replicas.len() / 2 + 1
+    }
+
+    pub fn progress(&self) -> Progress {
+        *self.progress.borrow()
+    }
+
+    pub fn watch(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Works on the log.
+    pub fn with_log<R>(
+        &self,
+        work: impl FnOnce(&mut PartitionLog) -> Result<R, LogError>,
+    ) -> Result<R, PartitionError> {
+        let mut state = self.state();
+        let log = state.log.as_mut().map_err(|reason| PartitionError::Storage(reason.clone()))?;
+        let result = work(log);
+        let end = log.end_offset();
+        self.progress.send_if_modified(|progress| {
+            let changed = progress.end != end;
+            progress.end = end;
+            changed
+        });
+        Ok(result?)
+    }
+
+    /// The first offset that is kept.
+    pub fn start_offset(&self) -> i64 {
+        self.state().log.as_ref().map_or(0, PartitionLog::start_offset)
+    }
+
+    /// Waits until the leader serves.
+    pub async fn wait_leading(&self, deadline: Instant) -> Result<(), PartitionError> {
+        if !self.leads() {
+            return Err(PartitionError::NotLeader);
+        }
+        if let Err(reason) = &self.state().log {
+            return Err(PartitionError::Storage(reason.clone()));
+        }
+        let mut progress = self.watch();
+        let leading = timeout_at(deadline, progress.wait_for(|progress| progress.leading)).await;
+        leading.map(|_| ()).map_err(|_| PartitionError::NotLeadingYet)
+    }
+
+    /// Appends a client's batch as the leader and syncs it; returns its first and last offset.
+    pub fn produce(
+        &self,
+        bytes: &mut [u8],
+        append_time_ms: Option<i64>,
+    ) -> Result<(i64, i64), PartitionError> {
+        let offsets = self.with_log(|log| {
+            let base_offset = log.end_offset();
+            batch::assign(bytes, base_offset, LEADER_EPOCH);
+            if let Some(now_ms) = append_time_ms {
+                batch::stamp(bytes, now_ms);
+            }
+            log.append(bytes)?;
+            Ok((base_offset, log.end_offset() - 1))
+        })?;
+        self.matched(self.own, offsets.1 + 1);
+        Ok(offsets)
+    }
+
+    /// Waits until `offset` is committed; `false` if that takes longer.
+    pub async fn committed(&self, offset: i64, deadline: Instant) -> bool {
+        let mut progress = self.watch();
+        timeout_at(deadline, progress.wait_for(|progress| progress.high_watermark > offset)).await.is_ok()
+    }
+
+    /// Notes that a replica holds what the leader holds below `offset`, and commits what a majority holds.
+    pub fn matched(&self, replica: i32, offset: i64) {
+        let mut state = self.state();
+        let end = state.log.as_ref().map_or(0, PartitionLog::end_offset);
+        state.matched.insert(replica, offset.min(end));
+        let mut offsets: Vec<i64> = state.matched.values().copied().collect();
+        offsets.sort_unstable_by(|a, b| b.cmp(a));
+        let Some(committed) = offsets.get(self.majority() - 1).copied() else { return };
+        self.progress.send_if_modified(|progress| {
+            let changed = committed > progress.high_watermark;
+            progress.high_watermark = progress.high_watermark.max(committed);
+            changed
+        });
+    }
+
+    /// The leader has heard a majority: `ends` are the other replicas' ends.
+    pub fn start_leading(&self, ends: &[(i32, i64)]) {
+        self.matched(self.own, i64::MAX);
+        for (replica, end) in ends {
+            self.matched(*replica, *end);
+        }
+        self.progress.send_modify(|progress| progress.leading = true);
+    }
+
+    /// A follower learns the leader's high watermark.
+    pub fn follow(&self, high_watermark: i64) {
+        self.progress.send_if_modified(|progress| {
+            let next = high_watermark.min(progress.end).max(progress.high_watermark);
+            let changed = next != progress.high_watermark;
+            progress.high_watermark = next;
+            changed
+        });
+    }
+}

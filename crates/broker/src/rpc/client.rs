@@ -1,0 +1,198 @@
+//! Connections to other brokers.
+//!
+//! One per address, opened when first needed; the name is resolved at each attempt, because a pod comes back with
+//! another IP. A connection whose answer does not come in time is given up, and the next call opens another.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hopwise_fabric::net::{TcpStream, lookup_host};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{Refusal, Reply, ReplyHead, RequestHead, frame};
+use crate::config::HostPort;
+use crate::tasks::Tasks;
+
+/// Frames that wait for their connection.
+const QUEUE_FRAMES_MAX: usize = 64;
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("no connection to {address}: {error}")]
+    Connect { address: HostPort, error: io::Error },
+    #[error("{address} did not answer in time")]
+    TimedOut { address: HostPort },
+    #[error("the connection to {address} was closed")]
+    Closed { address: HostPort },
+    #[error("{address} refused: {refusal}")]
+    Refused { address: HostPort, refusal: Refusal },
+}
+
+impl CallError {
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            CallError::Refused { refusal, .. } => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+type Answer = (Result<Reply, Refusal>, Bytes);
+type Waiting = Arc<Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>>;
+
+/// Every other broker, as this one reaches it.
+pub(crate) struct Peers {
+    tasks: Tasks,
+    links: Mutex<BTreeMap<HostPort, Arc<Link>>>,
+}
+
+#[derive(Default)]
+struct Link {
+    connection: tokio::sync::Mutex<Option<Connection>>,
+}
+
+#[derive(Clone)]
+struct Connection {
+    frames: mpsc::Sender<Bytes>,
+    waiting: Waiting,
+    next_call: Arc<Mutex<u64>>,
+}
+
+impl Peers {
+    pub fn new(tasks: Tasks) -> Peers {
+        Peers { tasks, links: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Asks the broker at `address`, and waits for the answer for at most `patience`.
+    ///
+    /// # Errors
+    /// Everything that keeps an answer away, and the peer's refusal.
+    pub async fn call(
+        &self,
+        address: &HostPort,
+        head: RequestHead,
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<(Reply, Bytes), CallError> {
+        let link = {
+            let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(links.entry(address.clone()).or_default())
+        };
+        match timeout(patience, self.ask(&link, address, head, body)).await {
+            Ok(result) => result,
+            Err(_) => {
+                if let Ok(mut connection) = link.connection.try_lock() {
+                    *connection = None;
+                }
+                Err(CallError::TimedOut { address: address.clone() })
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        link: &Link,
+        address: &HostPort,
+        mut head: RequestHead,
+        body: &[u8],
+    ) -> Result<(Reply, Bytes), CallError> {
+        let connection = self.connection(link, address).await?;
+        let (sender, answer) = oneshot::channel();
+        head.call = connection.number();
+        connection.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(head.call, sender);
+        let _forget = Forget { waiting: &connection.waiting, call: head.call };
+        let frame = frame::encode(&head, body)
+            .map_err(|error| CallError::Connect { address: address.clone(), error })?;
+        let closed = || CallError::Closed { address: address.clone() };
+        connection.frames.send(frame).await.map_err(|_| closed())?;
+        let (reply, body) = answer.await.map_err(|_| closed())?;
+        let refused = |refusal| CallError::Refused { address: address.clone(), refusal };
+        Ok((reply.map_err(refused)?, body))
+    }
+
+    async fn connection(&self, link: &Link, address: &HostPort) -> Result<Connection, CallError> {
+        let mut slot = link.connection.lock().await;
+        if let Some(connection) = slot.as_ref().filter(|connection| !connection.frames.is_closed()) {
+            return Ok(connection.clone());
+        }
+        let connect = |error| CallError::Connect { address: address.clone(), error };
+        let stream = connect_any(address).await.map_err(connect)?;
+        let connection = self.open(stream);
+        *slot = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Starts the connection's task, which ends with the connection or when nobody holds it any more.
+    fn open(&self, stream: TcpStream) -> Connection {
+        let (frames, mut queue) = mpsc::channel::<Bytes>(QUEUE_FRAMES_MAX);
+        let waiting = Waiting::default();
+        let answers = Arc::clone(&waiting);
+        self.tasks.spawn(async move {
+            let (mut reader, mut writer) = tokio::io::split(stream);
+            let write = async {
+                while let Some(frame) = queue.recv().await {
+                    if writer.write_all(&frame).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            let read = async {
+                while let Ok(Some((head, body))) = frame::read::<ReplyHead>(&mut reader).await {
+                    let sender = answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&head.call);
+                    if let Some(sender) = sender {
+                        // The caller may have given up meanwhile.
+                        let _ = sender.send((head.reply, body));
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                () = read => {}
+                () = write => {}
+            }
+            drop(queue);
+            answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        });
+        Connection { frames, waiting, next_call: Arc::default() }
+    }
+}
+
+impl Connection {
+    fn number(&self) -> u64 {
+        let mut next = self.next_call.lock().unwrap_or_else(PoisonError::into_inner);
+        *next += 1;
+        *next
+    }
+}
+
+/// Takes a call out of the table when its caller gives up.
+struct Forget<'a> {
+    waiting: &'a Waiting,
+    call: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.call);
+    }
+}
+
+async fn connect_any(address: &HostPort) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for candidate in lookup_host(&address.host, address.port).await? {
+        match TcpStream::connect(candidate).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

@@ -1,0 +1,77 @@
+//! Reading and writing frames; the layout is in the parent module.
+
+use std::io;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Largest frame that is read, bytes.
+const FRAME_BYTES_MAX: u32 = 128 << 20;
+
+/// A frame, ready to be written.
+///
+/// # Errors
+/// A frame of more than 4 GiB, or a head that JSON cannot hold.
+pub(crate) fn encode(head: &impl Serialize, body: &[u8]) -> io::Result<Bytes> {
+    let head = serde_json::to_vec(head)?;
+    let too_large = |_| io::Error::new(io::ErrorKind::InvalidData, "the frame is too large");
+    let head_length = u32::try_from(head.len()).map_err(too_large)?;
+    let length = u32::try_from(head.len() + body.len() + 4).map_err(too_large)?;
+    let mut frame = BytesMut::with_capacity(head.len() + body.len() + 8);
+    frame.put_u32(length);
+    frame.put_u32(head_length);
+    frame.put_slice(&head);
+    frame.put_slice(body);
+    Ok(frame.freeze())
+}
+
+/// Reads one frame; `None` if the peer closed the connection between two frames.
+///
+/// # Errors
+/// The connection's error, or bytes that are no frame.
+pub(crate) async fn read<H: DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> io::Result<Option<(H, Bytes)>> {
+    let Some(mut bytes) = read_block(stream, FRAME_BYTES_MAX).await? else { return Ok(None) };
+    let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("bad frame: {what}"));
+    if bytes.len() < 4 {
+        return Err(bad("shorter than its head's length"));
+    }
+    let length = bytes.split_to(4);
+    let head_length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
+    if head_length > bytes.len() {
+        return Err(bad("the head is longer than the frame"));
+    }
+    let head = bytes.split_to(head_length);
+    let head = serde_json::from_slice(&head).map_err(|error| bad(&error.to_string()))?;
+    Ok(Some((head, bytes)))
+}
+
+/// Reads a block behind its length (u32, big-endian), as RPC and Kafka frames both are. Memory grows with what
+/// arrives, not with what the length claims. `None` if the peer closed the connection before the block.
+///
+/// # Errors
+/// The connection's error; a length above `bytes_max`; an end within the block.
+pub(crate) async fn read_block(
+    stream: &mut (impl AsyncRead + Unpin),
+    bytes_max: u32,
+) -> io::Result<Option<Bytes>> {
+    let mut length = [0; 4];
+    if stream.read(&mut length[..1]).await? == 0 {
+        return Ok(None);
+    }
+    stream.read_exact(&mut length[1..]).await?;
+    let length = u32::from_be_bytes(length);
+    if length > bytes_max {
+        let message = format!("a frame of {length} bytes, at most {bytes_max} are taken");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    let mut bytes = Vec::with_capacity((length as usize).min(64 << 10));
+    stream.take(length.into()).read_to_end(&mut bytes).await?;
+    if bytes.len() < length as usize {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended within a frame"));
+    }
+    Ok(Some(Bytes::from(bytes)))
+}

@@ -1,0 +1,180 @@
+//! A broker's start: the order in which its parts come up, and everything that can stop it.
+//!
+//! Source: redpanda.md 2.3, last paragraph: RPC server, cluster, Admin, HTTP Proxy, Schema Registry, Kafka, ready. A port
+//! that is not open yet refuses connections.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hopwise_fabric::net::TcpListener;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use tokio::time::Instant;
+use turmoil_fs::Fs;
+
+use crate::cluster::members::Members;
+use crate::cluster::topics::Topics;
+use crate::cluster::{Cluster, discovery, gossip, identity};
+use crate::config::{Api, HostPort, Listener, NodeConfig};
+use crate::http::{self, admin, proxy, registry};
+use crate::node::{Node, Parts, new_uuid};
+use crate::status::{BrokerStatus, Phase};
+use crate::tasks::{Tasks, TasksGuard};
+use crate::volume::Volume;
+use crate::{kafka, replication, rpc};
+
+/// Tells the time of day, milliseconds since 1970, for timestamps that the broker makes.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// What a broker is started with.
+pub struct StartParameters {
+    /// Its node configuration.
+    pub config: NodeConfig,
+    /// Its volume; what is synced to it survives the broker.
+    pub volume: Fs,
+    /// The time of day, for timestamps that the broker makes.
+    pub clock: Clock,
+    /// Where its randomness (uuids) comes from.
+    pub seed: u64,
+    /// Where its state can be seen; keep a clone.
+    pub status: BrokerStatus,
+}
+
+/// Why a broker does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// A port cannot be opened.
+    #[error("{api} listener \"{name}\" cannot listen on {address}: {error}")]
+    Listen {
+        /// What the listener speaks.
+        api: Api,
+        /// The listener's name.
+        name: String,
+        /// The address and port.
+        address: SocketAddr,
+        /// Why: in use, or not an address of this host.
+        #[source]
+        error: io::Error,
+    },
+    /// The volume does not give or take what the start needs.
+    #[error("the data directory cannot be used: {0}")]
+    Volume(#[source] io::Error),
+    /// The configured id is not the one on the volume.
+    #[error("node_id is configured as {configured}, but the volume belongs to broker {persisted}")]
+    NodeIdChanged {
+        /// What redpanda.yaml says.
+        configured: i32,
+        /// What the volume says.
+        persisted: i32,
+    },
+    /// Two founders do not have the same seed list.
+    #[error("the seed list differs from that of seed {seed}; give every broker the same seed_servers")]
+    SeedsDiffer {
+        /// The other founder.
+        seed: HostPort,
+    },
+    /// There is nobody to ask, and the broker must not found a cluster.
+    #[error("seed_servers is empty and empty_seed_starts_cluster is false; name the seeds")]
+    NoSeeds,
+    /// The cluster does not take the broker.
+    #[error("the cluster refuses the broker: {reason}")]
+    JoinRefused {
+        /// What the controller says.
+        reason: String,
+    },
+}
+
+/// A broker.
+#[derive(Debug, Clone, Copy)]
+pub struct Broker;
+
+impl Broker {
+    /// Runs a broker until the future is dropped, which kills it: none of its tasks runs again, and what it had not synced
+    /// is as the volume keeps it.
+    ///
+    /// # Errors
+    /// What stops the start; see [`BrokerError`]. A started broker does not end by itself.
+    pub async fn start(parameters: StartParameters) -> Result<Infallible, BrokerError> {
+        let tasks = Tasks::default();
+        let _running = Running { _tasks: tasks.guard(), status: parameters.status.clone() };
+        let rpc = parameters.config.listeners_of(Api::Rpc).next().cloned();
+        let node = prepare(parameters, tasks)?;
+        node.status.set_phase(Phase::Joining);
+        if let Some(listener) = rpc {
+            let socket = open(&listener).await?;
+            node.tasks.spawn(rpc::server::serve(Arc::clone(&node), socket));
+        }
+        discovery::find_cluster(&node).await?;
+        become_member(&node);
+        open_listeners(&node).await?;
+        node.status.set_phase(Phase::Ready);
+        tracing::info!(broker = node.id(), "the broker is ready");
+        std::future::pending().await
+    }
+}
+
+/// Ends with the broker's future.
+struct Running {
+    _tasks: TasksGuard,
+    status: BrokerStatus,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.status.set_phase(Phase::Stopped);
+    }
+}
+
+fn prepare(parameters: StartParameters, tasks: Tasks) -> Result<Arc<Node>, BrokerError> {
+    let StartParameters { config, volume, clock, seed, status } = parameters;
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let volume = Volume::new(volume, config.data_directory.clone());
+    let identity = identity::start(&volume, new_uuid(&mut random)).map_err(BrokerError::Volume)?;
+    let tables = identity::load_tables(&volume).map_err(BrokerError::Volume)?;
+    let own_id = identity.membership.as_ref().map_or(-1, |membership| membership.id);
+    let members = Members::new(own_id, tables.members, config.cluster.alive_timeout, Instant::now());
+    let cluster = Cluster { members, topics: Topics::new(tables.topics), unsaved: false };
+    Ok(Arc::new(Node::new(Parts { config, volume, clock, status, tasks, random, identity, cluster })))
+}
+
+/// The broker has an id: it enters its own table, opens its replicas and greets the others.
+fn become_member(node: &Arc<Node>) {
+    let own = node.as_member();
+    node.status.set_broker_id(own.id);
+    node.status.set_phase(Phase::Booting);
+    node.with_cluster(|cluster| cluster.members.set_own(own.id));
+    gossip::remember(node, vec![own], Vec::new());
+    replication::open_replicas(node);
+    node.tasks.spawn(gossip::run(Arc::clone(node)));
+}
+
+async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {
+    TcpListener::bind(listener.bind).await.map_err(|error| BrokerError::Listen {
+        api: listener.api,
+        name: listener.name.clone(),
+        address: listener.bind,
+        error,
+    })
+}
+
+async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
+    for api in [Api::Admin, Api::HttpProxy, Api::SchemaRegistry, Api::Kafka] {
+        for listener in node.config.listeners_of(api) {
+            let socket = open(listener).await?;
+            let owned = Arc::clone(node);
+            match api {
+                Api::Admin => node.tasks.spawn(http::serve(owned, admin::router(Arc::clone(node)), socket)),
+                Api::HttpProxy => {
+                    node.tasks.spawn(http::serve(owned, proxy::router(Arc::clone(node)), socket));
+                }
+                Api::SchemaRegistry => node.tasks.spawn(http::serve(owned, registry::router(), socket)),
+                Api::Kafka | Api::Rpc => {
+                    node.tasks.spawn(kafka::serve(owned, listener.clone(), socket));
+                }
+            }
+        }
+    }
+    Ok(())
+}
