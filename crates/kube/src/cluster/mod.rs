@@ -1,5 +1,264 @@
-//! A cluster that runs.
+//! A running cluster: devices, control plane and pods, wired together.
+//!
+//! [`Cluster::start`] is the one place where it is composed. The control plane's parts are tasks over one API
+//! store, each with its own view and its own lag ([`timing`]); what they decide becomes devices, rules and
+//! processes on the fabric.
 
-pub mod environment;
-pub mod mounts;
-pub mod programs;
+mod api;
+mod cloud;
+mod container_life;
+mod echo;
+mod environment;
+mod health_check;
+mod health_server;
+mod kube_proxy;
+mod kubelet;
+mod mounts;
+mod names;
+mod place;
+mod pod_status;
+mod programs;
+mod scheduling;
+mod state;
+mod system;
+pub mod timing;
+mod topology;
+mod workloads;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hopwise_engine::host;
+use k8s_openapi::api::core::v1::{Pod, Service};
+
+pub use api::Api;
+pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
+pub use place::{ClientSite, Place, PlaceError};
+pub use programs::{Container, ContainerPort, Disk, Process, Programs};
+pub use state::{Assumption, InitFailure, InitProblem};
+
+use crate::cluster_file::ClusterFile;
+use crate::controllers::service_allocation::{AllocationError, Allocator};
+use crate::dns::{Options, Upstream, Zone};
+use crate::manifest::Manifests;
+use crate::profile::Profile;
+use crate::proxy::ServiceName;
+use crate::store::{Grace, Store, StoreError, pod_state};
+use crate::volumes;
+use names::SharedZone;
+use state::Shared;
+use topology::Topology;
+
+/// What a cluster is made from.
+pub struct ClusterSpec {
+    /// The objects to create; those that admission rejects are left out by the caller.
+    pub manifests: Manifests,
+    /// Nodes, networks and names.
+    pub cluster: ClusterFile,
+    /// Latencies and load balancers.
+    pub profile: Profile,
+    /// What images hold.
+    pub programs: Rc<dyn Programs>,
+}
+
+/// A cluster that runs.
+pub struct Cluster {
+    shared: Rc<Shared>,
+    spec: Rc<ClusterFile>,
+    internet: SharedZone,
+    internet_dns: IpAddr,
+    clients: RefCell<place::Clients>,
+    allocation_errors: Vec<AllocationError>,
+}
+
+/// How far a cluster has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Every pod is ready and every load balancer serves.
+    Ready,
+    /// Nothing changes any more, but some pod or load balancer is not ready.
+    Stuck,
+    /// It still changed when the time was over.
+    StillChanging,
+}
+
+impl Cluster {
+    /// Wires the cluster on the installed fabric and starts its control plane. Objects appear at once, as after
+    /// `kubectl apply`; pods follow in virtual time.
+    pub fn start(spec: ClusterSpec) -> Cluster {
+        let ClusterSpec { mut manifests, cluster, profile, programs } = spec;
+        let control_plane = host::create("control-plane");
+        let system = system::System::of(&cluster);
+        let mut store = Store::default();
+        let now = hopwise_engine::now();
+        system.install(&mut store, &cluster, now);
+        let allocation_errors = allocate(&mut manifests, &system, &cluster);
+        system::create_all(&mut store, manifests, now);
+        let api = Api::new(store);
+        let topology = hopwise_fabric::with(|fabric| {
+            Topology::build(fabric, system::sites_of(&cluster), profile.latency.clone())
+        });
+        let options = Options { domain: format!("{}.", system.domain), ..Options::default() };
+        let zone: SharedZone = Rc::new(RefCell::new(Zone::new(options, Upstream::default())));
+        let internet: SharedZone = Rc::new(RefCell::new(Zone::new(
+            Options { domain: "internet.invalid.".into(), ..Options::default() },
+            Upstream::default(),
+        )));
+        let programs = Rc::new(system::WithSystemPrograms { programs, zone: zone.clone() });
+        let addresses = (system.dns_address, system.api_address);
+        let shared = Rc::new(Shared::new(api, topology, programs, control_plane, &system.domain, addresses));
+        let cluster = Rc::new(cluster);
+        start_control_plane(&shared, &cluster, &profile, &zone, &internet);
+        let internet_dns = place::start_internet_dns(&shared, internet.clone());
+        Cluster {
+            shared,
+            spec: cluster,
+            internet,
+            internet_dns,
+            clients: RefCell::default(),
+            allocation_errors,
+        }
+    }
+
+    /// The API server.
+    pub fn api(&self) -> &Api {
+        &self.shared.api
+    }
+
+    /// Services whose addresses or ports could not be allocated; they are as their manifests have them.
+    pub fn allocation_errors(&self) -> &[AllocationError] {
+        &self.allocation_errors
+    }
+
+    /// What the simulation takes for granted.
+    pub fn assumptions(&self) -> Vec<Assumption> {
+        self.shared.assumptions()
+    }
+
+    /// Init containers that did not succeed.
+    pub fn init_failures(&self) -> Vec<InitFailure> {
+        self.shared.init_failures.borrow().clone()
+    }
+
+    /// Waits until every pod is ready and every load balancer has a healthy target, until nothing changes for
+    /// `quiet`, or until `limit` is over.
+    pub async fn settle(&self, quiet: Duration, limit: Duration) -> Settled {
+        let started = hopwise_engine::now();
+        let (mut seen, mut since) = (self.shared.api.read(Store::cursor), started);
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let (now, cursor) = (hopwise_engine::now(), self.shared.api.read(Store::cursor));
+            if cursor != seen {
+                (seen, since) = (cursor, now);
+            }
+            let calm = Duration::from(now - since);
+            if self.is_ready() && calm >= Duration::from_secs(2) {
+                return Settled::Ready;
+            }
+            if calm >= quiet {
+                return Settled::Stuck;
+            }
+            if Duration::from(now - started) >= limit {
+                return Settled::StillChanging;
+            }
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let pods = self.shared.api.read(|store| store.list::<Pod>().all(|pod| pod_state::is_healthy(pod)));
+        let balancers = self.shared.balancers.borrow().iter().all(|(name, balancer)| {
+            balancer.healthy > 0 || !self.has_ready_endpoint(name)
+        });
+        pods && balancers
+    }
+
+    fn has_ready_endpoint(&self, name: &ServiceName) -> bool {
+        self.shared.api.read(|store| {
+            let Some(service) = store.get::<Service>(&name.namespace, &name.name) else { return false };
+            let Some(selector) = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()) else { return false };
+            store.list_in::<Pod>(&name.namespace).any(|pod| {
+                let labels = pod.metadata.labels.clone().unwrap_or_default();
+                pod_state::is_ready(pod) && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+            })
+        })
+    }
+
+    /// Asks for a pod to be deleted, as `kubectl delete pod` does.
+    ///
+    /// # Errors
+    /// If there is no such pod.
+    pub fn delete_pod(&self, namespace: &str, name: &str, grace: Grace) -> Result<(), StoreError> {
+        self.shared.api.write(|store, now| store.delete::<Pod>(namespace, name, None, grace, now))?;
+        hopwise_engine::notable("pod.deleted", format!("pod {namespace}/{name}"), "by the user");
+        Ok(())
+    }
+
+    /// The device name of each running pod's sockets, as routes show it: `namespace/name`.
+    pub fn volumes_of(&self, namespace: &str, pod: &str) -> Vec<(String, String)> {
+        self.shared.api.read(|store| {
+            let Some(pod) = store.get::<Pod>(namespace, pod) else { return Vec::new() };
+            let claims = volumes::claims_of_pod(pod).into_iter();
+            claims.filter_map(|claim| Some((claim.clone(), volumes::volume_of(store, namespace, &claim)?.0))).collect()
+        })
+    }
+
+    /// The nodes' names, zones and addresses, in order.
+    pub fn nodes(&self) -> BTreeMap<String, (Option<String>, IpAddr)> {
+        let nodes = self.spec.nodes.iter();
+        nodes.map(|node| (node.name.clone(), (node.zone.clone(), node.address))).collect()
+    }
+
+    /// The addresses by which a Service's load balancer is reached from outside; empty while it is pending.
+    pub fn load_balancer_addresses(&self, namespace: &str, name: &str) -> Vec<IpAddr> {
+        self.shared.api.read(|store| store.get::<Service>(namespace, name).map(|it| cloud::addresses_of(it)).unwrap_or_default())
+    }
+
+    /// The addresses that the internet's DNS has for a name.
+    pub fn resolve_outside(&self, name: &str) -> Vec<IpAddr> {
+        let internet = self.internet.borrow();
+        internet.upstream.get(name).map(|entry| entry.addresses.clone()).unwrap_or_default()
+    }
+}
+
+/// Gives Services their addresses and ports; explicit ones first.
+fn allocate(manifests: &mut Manifests, system: &system::System, cluster: &ClusterFile) -> Vec<AllocationError> {
+    let mut allocator = Allocator::new(vec![cluster.service_network()], 30_000..=32_767);
+    let family = if cluster.service_network().addr().is_ipv4() { "IPv4" } else { "IPv6" };
+    let mut own = system.services();
+    let services = manifests.services.iter_mut().map(|object| &mut object.value);
+    let mut all: Vec<&mut Service> = own.iter_mut().chain(services).collect();
+    for service in &mut all {
+        crate::controllers::service_defaults::admit(service, &[family]);
+    }
+    allocator.allocate_all(all)
+}
+
+fn start_control_plane(
+    shared: &Rc<Shared>,
+    cluster: &Rc<ClusterFile>,
+    profile: &Profile,
+    zone: &SharedZone,
+    internet: &SharedZone,
+) {
+    let api = || shared.api.clone();
+    let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
+        host::spawn_on(shared.control_plane, task);
+    };
+    spawn(Box::pin(workloads::run_workload_controllers(api())));
+    spawn(Box::pin(workloads::run_endpoint_slice_controller(api())));
+    spawn(Box::pin(scheduling::run(api())));
+    spawn(Box::pin(kubelet::run(shared.clone())));
+    spawn(Box::pin(names::follow(api(), zone.clone())));
+    let zones = vec![zone.clone(), internet.clone()];
+    spawn(Box::pin(names::follow_internet(api(), cluster.clone(), zones)));
+    spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
+    for facts in system::node_facts(cluster) {
+        let device = shared.topology.borrow().node(&facts.name).expect("every node has a device");
+        let machine = host::create(&facts.name);
+        hopwise_fabric::with(|fabric| fabric.attach(machine, device));
+        spawn(Box::pin(kube_proxy::run(api(), facts, device, machine)));
+    }
+}

@@ -174,7 +174,7 @@ fn unschedulable(nodes: usize, mut reasons: Vec<(Reason, usize)>) -> Placement {
 }
 
 /// A sort key in which numbers inside names count as numbers: `node-2` before `node-10`.
-fn natural_key(name: &str) -> Vec<(bool, u128, String)> {
+pub(crate) fn natural_key(name: &str) -> Vec<(bool, u128, String)> {
     let mut parts: Vec<(bool, u128, String)> = Vec::new();
     for letter in name.chars() {
         let digit = letter.is_ascii_digit();

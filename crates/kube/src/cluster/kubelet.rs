@@ -1,0 +1,314 @@
+//! The kubelets: start the pods that are bound to their nodes, and stop those that are to go.
+//!
+//! One task per pod carries it from its network to its init containers, its containers, and its end. Left out:
+//! probes, lifecycle hooks and resource limits; a container is ready when its program says so.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use hopwise_engine::{HostId, host};
+use k8s_openapi::api::core::v1::{self as core, ConfigMap, Pod, PodSpec};
+use tokio::sync::{mpsc, oneshot};
+
+use super::container_life::{self, Report};
+use super::environment::{Surroundings, expand};
+use super::mounts::{Mounted, PodVolumes};
+use super::pod_status::{self, ContainerPhase};
+use super::programs::{Container, ContainerPort, Disk};
+use super::state::{Assumption, InitFailure, Shared};
+use super::timing;
+use super::topology::PodSite;
+use crate::shell;
+use crate::store::{Kind, pod_state};
+use crate::volumes;
+
+const KINDS: &[Kind] = &[Kind::Pod];
+
+/// A pod's namespace and name.
+pub type PodName = (String, String);
+
+/// A pod that a kubelet takes care of.
+pub struct RunningPod {
+    uid: String,
+    /// Its place on the network, once it has one.
+    pub site: Option<PodSite>,
+    /// The hosts of its running containers, by name.
+    pub containers: BTreeMap<String, HostId>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+/// Runs the kubelets of all nodes.
+pub async fn run(shared: Rc<Shared>) {
+    let mut watch = shared.api.watch(KINDS);
+    loop {
+        watch.next(timing::CONTROLLER_LAG).await;
+        let pods: Vec<_> = shared.api.read(|store| store.list::<Pod>().cloned().collect());
+        for pod in &pods {
+            look_at(&shared, pod);
+        }
+        stop_forgotten(&shared, &pods);
+    }
+}
+
+fn name_of(pod: &Pod) -> PodName {
+    (pod.metadata.namespace.clone().unwrap_or_default(), pod.metadata.name.clone().unwrap_or_default())
+}
+
+fn look_at(shared: &Rc<Shared>, pod: &Pod) {
+    if pod_state::node_name(pod).is_none() || pod_state::is_finished(pod) {
+        return;
+    }
+    let (name, uid) = (name_of(pod), pod.metadata.uid.clone().unwrap_or_default());
+    let mut running = shared.running.borrow_mut();
+    match running.get_mut(&name) {
+        None => {
+            let (stop, stopped) = oneshot::channel();
+            let entry = RunningPod { uid, site: None, containers: BTreeMap::new(), stop: Some(stop) };
+            running.insert(name.clone(), entry);
+            host::spawn_on(shared.control_plane, live(shared.clone(), pod.clone(), name, stopped));
+        }
+        Some(entry) if entry.uid == uid && !pod_state::is_terminating(pod) => {}
+        Some(entry) => {
+            if let Some(stop) = entry.stop.take() {
+                let _ = stop.send(());
+            }
+        }
+    }
+}
+
+/// Pods whose objects are gone (deleted by force) are stopped too: the kubelet can be reached.
+fn stop_forgotten(shared: &Rc<Shared>, pods: &[std::sync::Arc<Pod>]) {
+    let mut running = shared.running.borrow_mut();
+    for (name, entry) in running.iter_mut() {
+        let known = pods.iter().any(|pod| name_of(pod) == *name);
+        if !known && let Some(stop) = entry.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+/// A pod from its binding to the end of its object.
+async fn live(shared: Rc<Shared>, pod: Pod, name: PodName, mut stopped: oneshot::Receiver<()>) {
+    let (events, mut reports) = mpsc::unbounded_channel();
+    let mut starting = Box::pin(start(&shared, &pod, &name, events));
+    tokio::select! {
+        biased;
+        _ = &mut stopped => {}
+        () = follow(&shared, &pod, &name, &mut starting, &mut reports) => {}
+    }
+    drop(starting);
+    stop(&shared, &pod, &name).await;
+}
+
+/// Starts the pod and keeps its status up to date; never ends by itself.
+async fn follow(
+    shared: &Rc<Shared>,
+    pod: &Pod,
+    name: &PodName,
+    starting: &mut (impl Future<Output = ()> + Unpin),
+    reports: &mut mpsc::UnboundedReceiver<Report>,
+) {
+    let names = pod.spec.iter().flat_map(|spec| &spec.containers).map(|it| it.name.clone());
+    let waiting = || ContainerPhase::Waiting { reason: "ContainerCreating".into(), message: String::new() };
+    let mut containers: Vec<(String, ContainerPhase, i32)> = names.map(|name| (name, waiting(), 0)).collect();
+    let mut started = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut *starting, if !started => started = true,
+            report = reports.recv() => {
+                let Some(report) = report else { return std::future::pending().await };
+                let Some(entry) = containers.iter_mut().find(|(name, ..)| *name == report.container) else { continue };
+                (entry.1, entry.2) = (report.phase, report.restarts);
+                write_status(shared, name, |pod, now| pod_status::set_containers(pod, &containers, now));
+            }
+        }
+    }
+}
+
+fn write_status(shared: &Shared, (namespace, name): &PodName, change: impl FnOnce(&mut Pod, hopwise_engine::Time)) {
+    let was_ready = shared.api.read(|store| store.get::<Pod>(namespace, name).map(|pod| pod_state::is_ready(pod)));
+    let patched =
+        shared.api.write(|store, now| store.patch_status::<Pod>(namespace, name, now, |pod| change(pod, now)));
+    let Ok(pod) = patched else { return };
+    let ready = pod_state::is_ready(&pod);
+    if was_ready != Some(ready) {
+        let kind = if ready { "pod.ready" } else { "pod.not_ready" };
+        if ready || was_ready == Some(true) {
+            hopwise_engine::notable(kind, format!("pod {namespace}/{name}"), "");
+        }
+    }
+}
+
+async fn start(shared: &Rc<Shared>, pod: &Pod, name: &PodName, events: mpsc::UnboundedSender<Report>) {
+    tokio::time::sleep(timing::POD_START).await;
+    let (Some(spec), Some(node)) = (&pod.spec, pod_state::node_name(pod)) else { return };
+    let mut watch = shared.api.watch(&[Kind::ConfigMap]);
+    let (site, host_ips, mut prepared) = loop {
+        match prepare(shared, pod, name, spec, node) {
+            Ok(prepared) => break prepared,
+            Err((reason, message)) => {
+                hopwise_engine::notable("pod.waiting", format!("pod {}/{}", name.0, name.1), message.clone());
+                write_status(shared, name, |pod, now| pod_status::set_waiting(pod, reason, &message, now));
+            }
+        }
+        watch.next(timing::CONTROLLER_LAG).await;
+    };
+    write_status(shared, name, |pod, _| pod_status::set_addresses(pod, &site.addresses, &host_ips));
+    if let Err(failure) = run_init_containers(shared, &mut prepared, spec) {
+        let message = failure.to_string();
+        hopwise_engine::notable("pod.init_failed", format!("pod {}/{}", name.0, name.1), message.clone());
+        shared.init_failures.borrow_mut().push(failure);
+        write_status(shared, name, |pod, now| pod_status::set_waiting(pod, "Init:Error", &message, now));
+        return;
+    }
+    for (container, command, environment) in prepared.containers {
+        let Mounted { files, disks } = prepared.volumes.mounted(container.volume_mounts.as_deref().unwrap_or(&[]));
+        let declared = container.ports.iter().flatten().filter_map(|port| {
+            let number = u16::try_from(port.container_port).ok()?;
+            Some(ContainerPort { name: port.name.clone(), number, udp: port.protocol.as_deref() == Some("UDP") })
+        });
+        let container = Container {
+            namespace: name.0.clone(),
+            pod: name.1.clone(),
+            pod_uid: pod.metadata.uid.clone().unwrap_or_default(),
+            name: container.name.clone(),
+            image: container.image.clone().unwrap_or_default(),
+            command,
+            environment,
+            files,
+            disks,
+            ports: declared.collect(),
+            addresses: site.addresses.clone(),
+            node: node.to_owned(),
+        };
+        let life = container_life::run(shared.clone(), site.device, container, events.clone());
+        host::spawn_on(shared.control_plane, life);
+    }
+}
+
+/// A pod whose volumes and environments are known.
+struct Prepared<'a> {
+    pod: PodName,
+    volumes: PodVolumes,
+    init_containers: Vec<(&'a core::Container, Vec<String>, BTreeMap<String, String>)>,
+    containers: Vec<(&'a core::Container, Vec<String>, BTreeMap<String, String>)>,
+}
+
+type Ready<'a> = (PodSite, Vec<IpAddr>, Prepared<'a>);
+
+/// Puts the pod on the network (once) and resolves everything it refers to, or says why it has to wait.
+fn prepare<'a>(
+    shared: &Shared,
+    pod: &Pod,
+    name: &PodName,
+    spec: &'a PodSpec,
+    node: &str,
+) -> Result<Ready<'a>, (&'static str, String)> {
+    let known = shared.running.borrow().get(name).and_then(|entry| entry.site.clone());
+    let site = match known {
+        Some(site) => site,
+        None => {
+            let device_name = format!("{}/{}", name.0, name.1);
+            let site = hopwise_fabric::with(|fabric| {
+                let site = shared.topology.borrow_mut().add_pod(fabric, node, &device_name)?;
+                fabric.set_resolver(site.device, shared.pod_resolver(&name.0));
+                Ok(site)
+            });
+            let site = site.map_err(|error: super::topology::PodNetworkFull| ("FailedCreatePodSandBox", error.to_string()))?;
+            if let Some(entry) = shared.running.borrow_mut().get_mut(name) {
+                entry.site = Some(site.clone());
+            }
+            site
+        }
+    };
+    let host_ips: Vec<IpAddr> =
+        shared.topology.borrow().nodes().filter(|(site, _)| site.name == node).flat_map(|(site, _)| site.addresses.clone()).collect();
+    let prepared = shared.api.read(|store| {
+        let text = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (pod_ips, host_ips) = (text(&site.addresses), text(&host_ips));
+        let cluster = shared.cluster_environment();
+        let surroundings = Surroundings { store, pod, pod_ips: &pod_ips, host_ips: &host_ips, cluster: &cluster };
+        let disk_of = |claim: &str| {
+            let volume = volumes::volume_of(store, &name.0, claim)?;
+            Some(Disk { claim: claim.to_owned(), file_system: shared.file_system(&volume) })
+        };
+        let volumes = PodVolumes::of(spec, &surroundings, disk_of).map_err(|error| ("FailedMount", error.to_string()))?;
+        let resolve = |container: &'a core::Container| {
+            let environment = surroundings
+                .environment(container)
+                .map_err(|error| ("CreateContainerConfigError", format!("container {}: {error}", container.name)))?;
+            let words = container.command.iter().flatten().chain(container.args.iter().flatten());
+            let command = words.map(|word| expand(word, &environment)).collect();
+            Ok((container, command, environment))
+        };
+        let init_containers = spec.init_containers.iter().flatten().map(resolve).collect::<Result<_, _>>()?;
+        let containers = spec.containers.iter().map(resolve).collect::<Result<_, _>>()?;
+        Ok(Prepared { pod: name.clone(), volumes, init_containers, containers })
+    })?;
+    Ok((site, host_ips, prepared))
+}
+
+/// Runs the init containers one after the other. Those whose image's scripts are not interpreted are assumed to
+/// succeed, which is reported.
+fn run_init_containers(shared: &Shared, prepared: &mut Prepared<'_>, spec: &PodSpec) -> Result<(), InitFailure> {
+    let _ = spec;
+    for (container, command, environment) in &prepared.init_containers {
+        let image = container.image.as_deref().unwrap_or("");
+        if !shared.programs.interprets(image) || command.is_empty() {
+            shared.assume(Assumption::InitContainerSucceeds {
+                pod: prepared.pod.clone(),
+                container: container.name.clone(),
+                image: image.to_owned(),
+            });
+            continue;
+        }
+        let mounts = container.volume_mounts.as_deref().unwrap_or(&[]);
+        let mut files = prepared.volumes.mounted(mounts).files;
+        let mut commands = (shell::Rpk, shared.node_query());
+        let failure = |problem| InitFailure { pod: prepared.pod.clone(), container: container.name.clone(), problem };
+        match shell::run(command, environment, &mut files, &mut commands) {
+            Ok(exit) if exit.status == 0 => prepared.volumes.keep(mounts, &files),
+            Ok(exit) => return Err(failure(super::state::InitProblem::Failed(exit))),
+            Err(error) => return Err(failure(super::state::InitProblem::NotInterpreted(error))),
+        }
+    }
+    Ok(())
+}
+
+/// Stops a pod: its processes are asked to end and do so within [`timing::PROCESS_STOP`], or at once when the pod
+/// is given no time; then its network and its object go.
+async fn stop(shared: &Shared, pod: &Pod, name: &PodName) {
+    let grace_s = shared.api.read(|store| {
+        let stored = store.get::<Pod>(&name.0, &name.1).filter(|stored| stored.metadata.uid == pod.metadata.uid);
+        stored.and_then(|stored| stored.metadata.deletion_grace_period_seconds)
+    });
+    if let Some(grace_s) = grace_s {
+        let grace = std::time::Duration::from_secs(u64::try_from(grace_s).unwrap_or(0));
+        tokio::time::sleep(timing::PROCESS_STOP.min(grace)).await;
+    }
+    let (containers, site) = {
+        let mut running = shared.running.borrow_mut();
+        let entry = running.get_mut(name);
+        entry.map(|entry| (std::mem::take(&mut entry.containers), entry.site.take())).unwrap_or_default()
+    };
+    for host in containers.into_values() {
+        kill(host);
+    }
+    if let Some(site) = site {
+        // What the dying processes said is on its way before the network goes.
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        hopwise_fabric::with(|fabric| shared.topology.borrow_mut().remove_pod(fabric, &site));
+    }
+    hopwise_engine::notable("pod.stopped", format!("pod {}/{}", name.0, name.1), "");
+    shared.running.borrow_mut().remove(name);
+    // The object may be gone already when the deletion was forced.
+    let _ = shared.api.write(|store, now| store.remove::<Pod>(&name.0, &name.1, pod.metadata.uid.as_deref(), now));
+}
+
+/// Kills the processes of a container: its tasks end, and its peers see what Linux shows them.
+pub fn kill(host: HostId) {
+    hopwise_fabric::with(|fabric| fabric.kill_host(host));
+    host::kill(host);
+}

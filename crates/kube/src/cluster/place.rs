@@ -1,0 +1,242 @@
+//! Places where clients stand, and how a client gets there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::Duration;
+
+use hopwise_engine::{HostId, host};
+use hopwise_fabric::DeviceId;
+use hopwise_fabric::net::resolver::ResolverConfig;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::Cluster;
+use super::names::{self, SharedZone};
+use super::state::Shared;
+use super::workloads;
+
+/// The internet's resolver (TEST-NET-2, RFC 5737).
+const INTERNET_DNS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
+/// The first client on the internet (TEST-NET-2, RFC 5737).
+const FIRST_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 101);
+/// The namespace of the client pod.
+const CLIENT_NAMESPACE: &str = "default";
+/// The client pod that `in-cluster` means.
+const CLIENT_POD: &str = "hopwise-client";
+/// How long a client pod may take to start.
+const CLIENT_START: Duration = Duration::from_secs(60);
+
+/// Where a client stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// On the internet.
+    External(Option<IpAddr>),
+    /// In a pod of its own.
+    InCluster,
+    /// In a pod that is there.
+    Pod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// On a node.
+    Node(String),
+}
+
+/// Text that is no place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no place: expected external, external=IP, in-cluster, pod/NAMESPACE/NAME or node/NAME")]
+pub struct NoPlace {
+    text: String,
+}
+
+/// Why a client cannot be put at a place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// The pod is not there, or not on the network.
+    #[error("pod {namespace}/{name} does not run: {reason}")]
+    Pod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// There is no such node.
+    #[error("there is no node {name}; the nodes are {known}")]
+    Node {
+        /// The name asked for.
+        name: String,
+        /// The nodes there are.
+        known: String,
+    },
+}
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Place, NoPlace> {
+        let no_place = || NoPlace { text: text.to_owned() };
+        match text {
+            "external" => return Ok(Place::External(None)),
+            "in-cluster" => return Ok(Place::InCluster),
+            _ => {}
+        }
+        if let Some(address) = text.strip_prefix("external=") {
+            return address.parse().map(|address| Place::External(Some(address))).map_err(|_| no_place());
+        }
+        match *text.split('/').collect::<Vec<_>>() {
+            ["pod", namespace, name] if !namespace.is_empty() && !name.is_empty() => {
+                Ok(Place::Pod { namespace: namespace.into(), name: name.into() })
+            }
+            ["node", name] if !name.is_empty() => Ok(Place::Node(name.into())),
+            _ => Err(no_place()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::External(None) => f.write_str("external"),
+            Place::External(Some(address)) => write!(f, "external={address}"),
+            Place::InCluster => f.write_str("in-cluster"),
+            Place::Pod { namespace, name } => write!(f, "pod/{namespace}/{name}"),
+            Place::Node(name) => write!(f, "node/{name}"),
+        }
+    }
+}
+
+/// A client's place on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientSite {
+    /// The host that the client's tasks are spawned on.
+    pub host: HostId,
+    /// The device whose sockets they use.
+    pub device: DeviceId,
+}
+
+/// The clients on the internet so far.
+#[derive(Default)]
+pub struct Clients {
+    external: BTreeMap<Place, DeviceId>,
+    made: u32,
+}
+
+impl Cluster {
+    /// Puts a client called `name` at `place`. Clients of one place share its device, each with a host of its own.
+    ///
+    /// # Errors
+    /// A pod that does not run, a node that is not there.
+    pub async fn place(&self, place: &Place, name: &str) -> Result<ClientSite, PlaceError> {
+        let device = match place {
+            Place::External(address) => self.external_device(place, *address),
+            Place::InCluster => self.client_pod().await?,
+            Place::Pod { namespace, name } => self.pod_device(namespace, name)?,
+            Place::Node(name) => self.shared.topology.borrow().node(name).ok_or_else(|| PlaceError::Node {
+                name: name.clone(),
+                known: self.spec.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", "),
+            })?,
+        };
+        let host = host::create(name);
+        hopwise_fabric::with(|fabric| {
+            fabric.attach(host, device);
+            fabric.trace_connections(host, true);
+        });
+        Ok(ClientSite { host, device })
+    }
+
+    fn external_device(&self, place: &Place, address: Option<IpAddr>) -> DeviceId {
+        let mut clients = self.clients.borrow_mut();
+        if let Some(device) = clients.external.get(place) {
+            return *device;
+        }
+        let address = address.unwrap_or_else(|| IpAddr::V4((FIRST_CLIENT.to_bits() + clients.made).into()));
+        clients.made += 1;
+        let device = hopwise_fabric::with(|fabric| {
+            let device = self.shared.topology.borrow_mut().add_client(fabric, &place.to_string(), address);
+            let nameservers = vec![self.internet_dns];
+            fabric.set_resolver(device, ResolverConfig { nameservers, ..ResolverConfig::default() });
+            device
+        });
+        clients.external.insert(place.clone(), device);
+        device
+    }
+
+    fn pod_device(&self, namespace: &str, name: &str) -> Result<DeviceId, PlaceError> {
+        let running = self.shared.running.borrow();
+        let entry = running.get(&(namespace.to_owned(), name.to_owned()));
+        let site = entry.and_then(|entry| entry.site.as_ref()).map(|site| site.device);
+        site.ok_or_else(|| {
+            let known = self.shared.api.read(|store| store.get::<Pod>(namespace, name).is_some());
+            let reason = if known { "it is not on the network yet" } else { "there is no such pod" };
+            PlaceError::Pod { namespace: namespace.into(), name: name.into(), reason: reason.into() }
+        })
+    }
+
+    /// The client pod, started if it is not there.
+    async fn client_pod(&self) -> Result<DeviceId, PlaceError> {
+        let container = Container {
+            name: "client".into(),
+            image: Some("hopwise/client".into()),
+            ..Container::default()
+        };
+        let pod = Pod {
+            metadata: ObjectMeta {
+                namespace: Some(CLIENT_NAMESPACE.into()),
+                name: Some(CLIENT_POD.into()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }),
+            status: None,
+        };
+        // It is there already when a second client asks for the same place.
+        let _ = workloads::create_pod(&self.shared.api, pod);
+        let started = hopwise_engine::now();
+        loop {
+            match self.pod_device(CLIENT_NAMESPACE, CLIENT_POD) {
+                Ok(device) => return Ok(device),
+                Err(error) if Duration::from(hopwise_engine::now() - started) > CLIENT_START => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+}
+
+/// Whether the pod is one that hopwise has added.
+pub fn is_client_pod(namespace: &str, name: &str) -> bool {
+    (namespace, name) == (CLIENT_NAMESPACE, CLIENT_POD)
+}
+
+/// Starts the resolver that clients on the internet ask.
+pub fn start_internet_dns(shared: &Rc<Shared>, zone: SharedZone) -> IpAddr {
+    let address = IpAddr::V4(INTERNET_DNS);
+    let host = host::create("internet-dns");
+    hopwise_fabric::with(|fabric| {
+        let device = shared.topology.borrow_mut().add_client(fabric, "internet-dns", address);
+        fabric.attach(host, device);
+    });
+    let random = hopwise_engine::stream("dns/internet");
+    host::spawn_on(host, names::serve(vec![address], zone, random));
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_read_as_they_are_written() {
+        for text in ["external", "external=192.0.2.1", "in-cluster", "pod/redpanda/redpanda-0", "node/node-1"] {
+            assert_eq!(text.parse::<Place>().map(|place| place.to_string()).as_deref(), Ok(text));
+        }
+        for text in ["", "pod/x", "pod//x", "external=somewhere", "node/", "elsewhere"] {
+            assert!(text.parse::<Place>().is_err(), "{text}");
+        }
+    }
+}

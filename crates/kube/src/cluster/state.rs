@@ -1,0 +1,185 @@
+//! What the cluster's tasks share, and what they report.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use hopwise_engine::HostId;
+use hopwise_fabric::net::resolver::ResolverConfig;
+use k8s_openapi::api::core::v1::Node;
+use turmoil_fs::Fs;
+
+use super::api::Api;
+use super::cloud::Instance;
+use super::kubelet::{PodName, RunningPod};
+use super::programs::Programs;
+use super::topology::Topology;
+use crate::proxy::ServiceName;
+use crate::shell::{Exit, NodeMetadata, NodeQuery, ShellError};
+use crate::volumes::VolumeId;
+
+/// Something the simulation takes for granted about a part of the cluster that it does not know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Assumption {
+    /// An init container of an image that is not known does nothing that matters and succeeds.
+    InitContainerSucceeds {
+        /// The pod.
+        pod: PodName,
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+    },
+    /// A container of an image that is not known answers on each declared port with an echo.
+    EchoesOnItsPorts {
+        /// The pod.
+        pod: PodName,
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+    },
+}
+
+/// An init container that did not succeed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("init container {container} of pod {}/{}: {problem}", pod.0, pod.1)]
+pub struct InitFailure {
+    /// The pod.
+    pub pod: PodName,
+    /// The init container.
+    pub container: String,
+    /// What is the matter.
+    pub problem: InitProblem,
+}
+
+/// Why an init container did not succeed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum InitProblem {
+    /// Its script cannot be interpreted.
+    #[error(transparent)]
+    NotInterpreted(#[from] ShellError),
+    /// Its script ended with another status than 0.
+    #[error("{}", failed(.0))]
+    Failed(Exit),
+}
+
+fn failed(exit: &Exit) -> String {
+    match &exit.failed {
+        Some(failure) => format!(
+            "{}, line {}: {} ended with status {}",
+            failure.script, failure.line, failure.command, failure.status
+        ),
+        None => format!("it ended with status {}", exit.status),
+    }
+}
+
+/// What the cluster's tasks share.
+pub struct Shared {
+    /// The API server.
+    pub api: Api,
+    /// The wires.
+    pub topology: RefCell<Topology>,
+    /// What images hold.
+    pub programs: Rc<dyn Programs>,
+    /// The pods that kubelets take care of.
+    pub running: RefCell<BTreeMap<PodName, RunningPod>>,
+    /// The load balancers, by their Services.
+    pub balancers: RefCell<BTreeMap<ServiceName, Instance>>,
+    /// The host of the control plane's tasks.
+    pub control_plane: HostId,
+    /// The cluster's DNS domain, without a final dot.
+    pub domain: String,
+    /// The address of the kube-dns Service.
+    pub dns_address: IpAddr,
+    /// The address of the API server's Service.
+    pub api_address: IpAddr,
+    /// Init containers that did not succeed.
+    pub init_failures: RefCell<Vec<InitFailure>>,
+    assumptions: RefCell<BTreeSet<Assumption>>,
+    file_systems: RefCell<BTreeMap<VolumeId, Fs>>,
+}
+
+impl Shared {
+    /// The state of a cluster that has just been wired.
+    pub fn new(
+        api: Api,
+        topology: Topology,
+        programs: Rc<dyn Programs>,
+        control_plane: HostId,
+        domain: &str,
+        (dns_address, api_address): (IpAddr, IpAddr),
+    ) -> Self {
+        Shared {
+            api,
+            topology: RefCell::new(topology),
+            programs,
+            running: RefCell::default(),
+            balancers: RefCell::default(),
+            control_plane,
+            domain: domain.trim_end_matches('.').to_owned(),
+            dns_address,
+            api_address,
+            init_failures: RefCell::default(),
+            assumptions: RefCell::default(),
+            file_systems: RefCell::default(),
+        }
+    }
+
+    /// Notes an assumption.
+    pub fn assume(&self, assumption: Assumption) {
+        self.assumptions.borrow_mut().insert(assumption);
+    }
+
+    /// The assumptions so far, in order.
+    pub fn assumptions(&self) -> Vec<Assumption> {
+        self.assumptions.borrow().iter().cloned().collect()
+    }
+
+    /// The file system of a volume; the same one for as long as the volume exists.
+    pub fn file_system(&self, volume: &VolumeId) -> Fs {
+        let mut file_systems = self.file_systems.borrow_mut();
+        let new = || {
+            use rand::Rng;
+            let seed = hopwise_engine::stream(&format!("volume/{}", volume.0)).next_u64();
+            Fs::builder().seed(seed).build()
+        };
+        file_systems.entry(volume.clone()).or_insert_with(new).clone()
+    }
+
+    /// The resolver of a pod with the DNS policy ClusterFirst (kubernetes.md 5.4).
+    pub fn pod_resolver(&self, namespace: &str) -> ResolverConfig {
+        let domain = &self.domain;
+        ResolverConfig {
+            nameservers: vec![self.dns_address],
+            search: vec![format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.clone()],
+            ndots: 5,
+            ..ResolverConfig::default()
+        }
+    }
+
+    /// The variables that every container gets about the API server (the Kubernetes page "Accessing the
+    /// Kubernetes API from a Pod").
+    pub fn cluster_environment(&self) -> BTreeMap<String, String> {
+        let variables = [
+            ("KUBERNETES_SERVICE_HOST", self.api_address.to_string()),
+            ("KUBERNETES_SERVICE_PORT", "443".to_owned()),
+            ("KUBERNETES_SERVICE_PORT_HTTPS", "443".to_owned()),
+        ];
+        variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// What scripts can ask the API server about nodes.
+    pub fn node_query(&self) -> NodeQuery {
+        let metadata = |node: &Node| NodeMetadata {
+            labels: node.metadata.labels.clone().unwrap_or_default(),
+            annotations: node.metadata.annotations.clone().unwrap_or_default(),
+        };
+        let nodes = self.api.read(|store| {
+            let nodes = store.list::<Node>();
+            nodes.map(|node| (node.metadata.name.clone().unwrap_or_default(), metadata(node))).collect()
+        });
+        NodeQuery { nodes }
+    }
+}
