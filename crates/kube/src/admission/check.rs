@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use k8s_openapi::Resource;
 
-use super::Rejection;
 use super::names::{self, Form};
+use super::{Refused, Rejection};
 use crate::manifest::{Object, ObjectRef, Origin};
 use crate::source::FieldPath;
 
@@ -14,6 +14,7 @@ pub struct Checker<'a> {
     object: ObjectRef,
     origin: &'a Origin,
     out: &'a mut Vec<Rejection>,
+    refused: Refused,
     /// Rejections that were there before those of this object.
     before: usize,
 }
@@ -21,11 +22,16 @@ pub struct Checker<'a> {
 impl<'a> Checker<'a> {
     pub fn new<T: Resource>(object: &'a Object<T>, out: &'a mut Vec<Rejection>) -> Checker<'a> {
         let before = out.len();
-        Checker { object: object.reference(), origin: &object.origin, out, before }
+        Checker { object: object.reference(), origin: &object.origin, out, refused: Refused::Object, before }
     }
 
     pub fn object(&self) -> &ObjectRef {
         &self.object
+    }
+
+    /// From here on, what is wrong concerns the pods made from the object.
+    pub fn refuse_pods(&mut self) {
+        self.refused = Refused::Pods;
     }
 
     /// Whether nothing is wrong with the object so far.
@@ -42,6 +48,7 @@ impl<'a> Checker<'a> {
     ) {
         self.out.push(Rejection {
             object: self.object.clone(),
+            refused: self.refused,
             field: field.to_string(),
             location: self.origin.locate(field),
             what: what.into(),

@@ -7,8 +7,8 @@
 //! Source: Kubernetes API reference and the API server's validation (pkg/apis/core/validation,
 //! pkg/apis/apps/validation, pkg/apis/policy/validation, pkg/apis/networking/validation), Kubernetes 1.36.
 //!
-//! One rule is applied earlier than the API server does: the pod template of a StatefulSet is checked with
-//! the StatefulSet. The API server takes the StatefulSet and rejects each of its pods.
+//! The API server does not look into the pod template of a StatefulSet: it takes the StatefulSet and rejects
+//! each pod that the controller makes from it. [`Refused`] says which of the two it is.
 //!
 //! Left out: rules of security contexts, resource limits against each other, quotas, and admission plugins.
 
@@ -39,11 +39,23 @@ pub use names::{is_dns_label, is_dns_subdomain};
 /// Source: kubernetes.md 3, `--service-node-port-range`.
 pub const NODE_PORTS_DEFAULT: RangeInclusive<u16> = 30000..=32767;
 
+/// What the API server does not take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Refused {
+    /// The object itself: it is not in the cluster.
+    Object,
+    /// The pods that a controller makes from the object, which itself is in the cluster.
+    Pods,
+}
+
 /// One reason why the API server rejects an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rejection {
-    /// The object, which is not applied.
+    /// The object that is wrong.
     pub object: ObjectRef,
+    /// Whether the object is rejected or only the pods made from it.
+    pub refused: Refused,
     /// The field from the root of the object, displayed: `spec.ports[0].nodePort`.
     pub field: String,
     /// Where the field is written, or the nearest parent if it is missing.
@@ -58,7 +70,7 @@ pub struct Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rejection { object, field, location, what, expected, fix } = self;
+        let Rejection { object, refused: _, field, location, what, expected, fix } = self;
         write!(f, "{location}: {object}: {field}: {what}; expected {expected} ({fix})")
     }
 }

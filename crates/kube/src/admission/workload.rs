@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::Resource;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -162,6 +163,9 @@ fn check_template(
         let what = "is not Always";
         let expected = "Always: the controller keeps its pods running";
         checker.reject(&field.key("restartPolicy"), what, expected, "remove it");
+    }
+    if checker.object().kind == StatefulSet::KIND {
+        checker.refuse_pods();
     }
     pod::check_spec(checker, &field, spec, claims);
 }

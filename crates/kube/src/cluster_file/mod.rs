@@ -1,1 +1,286 @@
-//! Placeholder
+//! The cluster file (`--cluster FILE`): what manifests do not hold.
+//!
+//! Manifests say what runs in a cluster; this file says what it runs on and what is around it: nodes with
+//! their zones and addresses, the networks, the profile, the names that clients outside can resolve, and the
+//! load balancers that someone set up on bare metal. It is a public format: `docs/cluster-file.md` describes
+//! it, and unknown fields are errors.
+//!
+//! The networks are of one address family, that of the nodes.
+
+mod names;
+mod network;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::source::{self, Document, FieldPath, LoadErrors, Location, Source, SourceError};
+
+pub use names::{NamePattern, OutsideTarget, ServiceRef, Targets};
+
+/// A description of the machines and networks around the manifests.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterFile {
+    /// The nodes, in the order in which addresses and pods are given out where nothing else decides. Empty:
+    /// the caller chooses how many (see [`ClusterFile::with_nodes`]).
+    #[serde(default)]
+    pub nodes: Vec<Node>,
+    /// The profile: latencies, load balancers and prices of an environment, such as `bare-metal` or `aws`.
+    /// `None`: the caller chooses.
+    pub profile: Option<String>,
+    /// Numbers of the profile to replace, by their path in the profile.
+    #[serde(default)]
+    pub overrides: Map<String, Value>,
+    /// How kube-proxy programs the nodes. Default: iptables.
+    #[serde(default)]
+    pub proxy_mode: ProxyMode,
+    /// The network of cluster IPs. Default: 10.96.0.0/12, as kubeadm's, or fd00:10:96::/112 with IPv6 nodes.
+    #[serde(rename = "serviceCIDR", default, deserialize_with = "network::optional")]
+    pub service_cidr: Option<IpNet>,
+    /// The network of the pods of all nodes. Default: 10.244.0.0/16, or fd00:10:244::/56 with IPv6 nodes.
+    #[serde(rename = "podCIDR", default, deserialize_with = "network::optional")]
+    pub pod_cidr: Option<IpNet>,
+    /// The DNS domain of the cluster. Default: `cluster.local`.
+    #[serde(default = "cluster_local")]
+    pub cluster_domain: String,
+    /// Names that clients outside of the cluster can resolve. `*.example.com` stands for every name below
+    /// `example.com` that has no entry of its own.
+    #[serde(default)]
+    pub external_names: BTreeMap<NamePattern, Targets>,
+    /// Load balancers that exist without a cloud: instances set up for Services of the type LoadBalancer.
+    #[serde(default)]
+    pub load_balancers: Vec<LoadBalancer>,
+    #[serde(skip)]
+    document: Option<Document>,
+}
+
+/// A machine of the cluster.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Node {
+    /// The name, a DNS name.
+    pub name: String,
+    /// The zone (`topology.kubernetes.io/zone`). `None`: the node has no such label.
+    pub zone: Option<String>,
+    /// The region (`topology.kubernetes.io/region`).
+    pub region: Option<String>,
+    /// The address on the network of the nodes (InternalIP).
+    pub address: IpAddr,
+    /// The network of the node's pods, inside the cluster's. `None`: the next free one.
+    #[serde(rename = "podCIDR", default, deserialize_with = "network::optional")]
+    pub pod_cidr: Option<IpNet>,
+    /// Labels beside those that every node has.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Taints, which keep pods away that do not tolerate them.
+    #[serde(default)]
+    pub taints: Vec<Taint>,
+    /// What pods can request. `None`: more than they ask for.
+    pub allocatable: Option<Allocatable>,
+}
+
+/// A taint of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Taint {
+    /// The key.
+    pub key: String,
+    /// The value; empty if there is none.
+    #[serde(default)]
+    pub value: String,
+    /// What happens to pods that do not tolerate it.
+    pub effect: TaintEffect,
+}
+
+/// What a taint does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum TaintEffect {
+    /// No pod is scheduled here.
+    NoSchedule,
+    /// Pods are scheduled here only if nothing else fits.
+    PreferNoSchedule,
+    /// No pod is scheduled here, and running ones are evicted.
+    NoExecute,
+}
+
+/// Resources of a node, as Kubernetes quantities.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Allocatable {
+    /// Processors: `8`, `7500m`. `None`: unlimited.
+    #[serde(default, deserialize_with = "network::optional_quantity")]
+    pub cpu: Option<String>,
+    /// Memory: `32Gi`. `None`: unlimited.
+    #[serde(default, deserialize_with = "network::optional_quantity")]
+    pub memory: Option<String>,
+}
+
+/// How kube-proxy programs the nodes (kubernetes.md 6.7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyMode {
+    /// iptables chains.
+    #[default]
+    Iptables,
+    /// nftables verdict maps.
+    Nftables,
+    /// IPVS virtual servers.
+    Ipvs,
+}
+
+/// A load balancer that exists without a cloud.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LoadBalancer {
+    /// The Service that it stands before, as `NAMESPACE/NAME`. One instance per Service.
+    pub service: ServiceRef,
+    /// The address that clients connect to; it becomes the Service's ingress address.
+    pub address: IpAddr,
+    /// What it does to connections. Default: nat.
+    #[serde(default)]
+    pub kind: LoadBalancerKind,
+    /// The source address that nodes see. Default: kept by `nat`, rewritten by `proxy`.
+    pub source: Option<SourceAddress>,
+}
+
+/// What a load balancer does to connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoadBalancerKind {
+    /// Rewrites the destination of each packet.
+    #[default]
+    Nat,
+    /// Ends the connection and opens one of its own to a node.
+    Proxy,
+}
+
+/// What a load balancer does to the source address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceAddress {
+    /// Nodes see the client's address.
+    Kept,
+    /// Nodes see the load balancer's address.
+    Rewritten,
+}
+
+impl LoadBalancer {
+    /// The source address that nodes see, with the default of the kind.
+    pub fn source_address(&self) -> SourceAddress {
+        self.source.unwrap_or(match self.kind {
+            LoadBalancerKind::Nat => SourceAddress::Kept,
+            LoadBalancerKind::Proxy => SourceAddress::Rewritten,
+        })
+    }
+}
+
+impl ClusterFile {
+    /// Reads and checks a cluster file.
+    ///
+    /// # Errors
+    ///
+    /// Text that is not YAML, unknown or missing fields, values of the wrong type; nodes of one name or
+    /// address, networks that overlap, addresses inside networks that are not theirs, names that refer to no
+    /// node.
+    pub fn load(source: &Source) -> Result<ClusterFile, LoadErrors> {
+        let document = source::read_one(source)?;
+        let mut cluster: ClusterFile = document.parse()?;
+        cluster.document = Some(document.clone());
+        LoadErrors::check(validate::validate(&cluster, &document))?;
+        Ok(cluster)
+    }
+
+    /// The cluster of no file: `count` nodes `node-0`, `node-1`... (at most 65,000) with the addresses 10.0.0.10,
+    /// 10.0.0.11..., in the zones zone-a, zone-b and zone-c in turn.
+    pub fn with_nodes(count: u16) -> ClusterFile {
+        let mut cluster = ClusterFile::default();
+        cluster.add_nodes(count);
+        cluster
+    }
+
+    /// Adds `count` such nodes to a cluster that has none; one that has some is left as it is.
+    pub fn add_nodes(&mut self, count: u16) {
+        if self.nodes.is_empty() {
+            self.nodes = (0..count.min(DEFAULT_NODES_MAX)).map(default_node).collect();
+        }
+    }
+
+    /// The network of cluster IPs.
+    pub fn service_network(&self) -> IpNet {
+        self.service_cidr.unwrap_or_else(|| network::default_service_network(self.is_ipv6()))
+    }
+
+    /// The network of all pods.
+    pub fn pod_network(&self) -> IpNet {
+        self.pod_cidr.unwrap_or_else(|| network::default_pod_network(self.is_ipv6()))
+    }
+
+    /// What `name` resolves to outside of the cluster, if the file says so: the entry of that name, or else
+    /// the longest wildcard that covers it. Case and a final dot do not matter.
+    pub fn resolve_outside(&self, name: &str) -> Option<&[OutsideTarget]> {
+        names::resolve(&self.external_names, name)
+    }
+
+    /// Where a field is written; `None` if the cluster comes from no file.
+    pub fn locate(&self, field: impl Into<FieldPath>) -> Option<Location> {
+        self.document.as_ref().map(|document| document.locate(field))
+    }
+
+    /// An error at a field, for checks that only a later stage can make (the profile's name, overrides);
+    /// `None` if the cluster comes from no file.
+    pub fn error(&self, field: impl Into<FieldPath>, what: &str, help: &str) -> Option<SourceError> {
+        self.document.as_ref().map(|document| document.error(field, what, help))
+    }
+
+    fn is_ipv6(&self) -> bool {
+        self.nodes.first().is_some_and(|node| node.address.is_ipv6())
+    }
+}
+
+impl Default for ClusterFile {
+    /// A cluster without nodes.
+    fn default() -> ClusterFile {
+        ClusterFile {
+            nodes: Vec::new(),
+            profile: None,
+            overrides: Map::new(),
+            proxy_mode: ProxyMode::default(),
+            service_cidr: None,
+            pod_cidr: None,
+            cluster_domain: cluster_local(),
+            external_names: BTreeMap::new(),
+            load_balancers: Vec::new(),
+            document: None,
+        }
+    }
+}
+
+/// So many addresses follow 10.0.0.10 before the network 10.1.0.0.
+const DEFAULT_NODES_MAX: u16 = 65_000;
+
+fn default_node(index: u16) -> Node {
+    const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
+    let address = u32::from(Ipv4Addr::new(10, 0, 0, 10)) + u32::from(index);
+    Node {
+        name: format!("node-{index}"),
+        zone: Some(ZONES[usize::from(index) % ZONES.len()].to_owned()),
+        region: None,
+        address: IpAddr::V4(Ipv4Addr::from(address)),
+        pod_cidr: None,
+        labels: BTreeMap::new(),
+        taints: Vec::new(),
+        allocatable: None,
+    }
+}
+
+fn cluster_local() -> String {
+    "cluster.local".to_owned()
+}
+
+#[cfg(test)]
+mod tests;

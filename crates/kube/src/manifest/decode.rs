@@ -260,7 +260,7 @@ fn unexpected(value: &Value, expected: &dyn serde::de::Expected) -> Error {
 }
 
 /// Whether `text` is a quantity: a decimal number with a suffix or an exponent.
-fn is_quantity(text: &str) -> bool {
+pub fn is_quantity(text: &str) -> bool {
     const SUFFIXES: [&str; 16] =
         ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);

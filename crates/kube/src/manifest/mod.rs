@@ -16,6 +16,7 @@ mod load;
 mod object;
 mod required;
 
+pub(crate) use decode::is_quantity;
 pub use object::{CertificateSecret, Ignored, Object, ObjectRef, Origin, UnknownField};
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};

@@ -1,0 +1,182 @@
+//! What serde cannot see: values that do not fit together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::names::OutsideTarget;
+use super::network::{family, overlap};
+use super::{ClusterFile, LoadBalancerKind, SourceAddress};
+use crate::admission::{is_dns_label, is_dns_subdomain};
+use crate::source::{Document, FieldPath, SourceError};
+
+/// Everything that is wrong with `cluster`, which was read from `document`.
+pub fn validate(cluster: &ClusterFile, document: &Document) -> Vec<SourceError> {
+    let mut validator = Validator { cluster, document, errors: Vec::new() };
+    validator.nodes();
+    validator.networks();
+    validator.names();
+    validator.load_balancers();
+    validator.overrides();
+    validator.errors
+}
+
+struct Validator<'a> {
+    cluster: &'a ClusterFile,
+    document: &'a Document,
+    errors: Vec<SourceError>,
+}
+
+impl Validator<'_> {
+    fn error(&mut self, field: &FieldPath, what: impl Into<String>, help: impl Into<String>) {
+        self.errors.push(self.document.error(field, what, help));
+    }
+
+    fn nodes(&mut self) {
+        let cluster = self.cluster;
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut addresses: BTreeMap<IpAddr, &str> = BTreeMap::new();
+        for (index, node) in cluster.nodes.iter().enumerate() {
+            let field = FieldPath::from("nodes").index(index);
+            if !is_dns_subdomain(&node.name) {
+                let what = format!("expected a DNS name, got {:?}", node.name);
+                let help = "use lower-case letters, digits, `-` and `.`, with a letter or digit at both ends";
+                self.error(&field.key("name"), what, help);
+            }
+            if let Some(first) = names.insert(&node.name, index) {
+                let what = format!("nodes[{first}] has the name {} already", node.name);
+                self.error(&field.key("name"), what, "give each node a name of its own");
+            }
+            if let Some(other) = addresses.insert(node.address, &node.name) {
+                let what = format!("{other} has the address {} already", node.address);
+                self.error(&field.key("address"), what, "give each node an address of its own");
+            }
+            self.node_address(&field.key("address"), node.address);
+        }
+    }
+
+    fn node_address(&mut self, field: &FieldPath, address: IpAddr) {
+        let cluster = self.cluster;
+        if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+            let what = format!("expected the address of a machine, got {address}");
+            self.error(field, what, "use an address that other machines can reach");
+        }
+        if cluster.nodes.iter().any(|node| node.address.is_ipv4() != address.is_ipv4()) {
+            let what = format!("{address} is {}, and other nodes are not", family(&address));
+            self.error(field, what, "use one address family for all nodes");
+        }
+        self.not_inside_cluster_networks(field, address);
+    }
+
+    fn not_inside_cluster_networks(&mut self, field: &FieldPath, address: IpAddr) {
+        let networks =
+            [("podCIDR", self.cluster.pod_network()), ("serviceCIDR", self.cluster.service_network())];
+        for (name, network) in networks.into_iter().filter(|(_, network)| network.contains(&address)) {
+            let what = format!("{address} is inside of the {name} {network}");
+            self.error(field, what, format!("use an address outside of it, or change {name}"));
+        }
+    }
+
+    fn networks(&mut self) {
+        let cluster = self.cluster;
+        let (pods, services) = (cluster.pod_network(), cluster.service_network());
+        if overlap(&pods, &services) {
+            let what = format!("the podCIDR {pods} and the serviceCIDR {services} overlap");
+            let field = if cluster.service_cidr.is_some() { "serviceCIDR" } else { "podCIDR" };
+            self.error(&FieldPath::from(field), what, "choose networks without a common address");
+        }
+        if let Some(node) = cluster.nodes.first() {
+            for (name, network) in [("podCIDR", pods), ("serviceCIDR", services)] {
+                if network.addr().is_ipv4() != node.address.is_ipv4() {
+                    let what = format!(
+                        "{network} is {}, and the nodes are {}",
+                        family(&network.addr()),
+                        family(&node.address)
+                    );
+                    self.error(&FieldPath::from(name), what, "use the address family of the nodes");
+                }
+            }
+        }
+        self.node_networks(&pods);
+        if !is_dns_subdomain(&cluster.cluster_domain) {
+            let what = format!("expected a DNS name, got {:?}", cluster.cluster_domain);
+            self.error(&FieldPath::from("clusterDomain"), what, "write a domain such as cluster.local");
+        }
+    }
+
+    fn node_networks(&mut self, pods: &IpNet) {
+        let mut taken: Vec<(&str, IpNet)> = Vec::new();
+        for (index, node) in self.cluster.nodes.iter().enumerate() {
+            let Some(network) = node.pod_cidr else { continue };
+            let field = FieldPath::from("nodes").index(index).key("podCIDR");
+            if !pods.contains(&network) {
+                let what = format!("{network} is outside of the cluster's podCIDR {pods}");
+                self.error(&field, what, "use a part of it, or change podCIDR");
+            }
+            if let Some((other, taken)) = taken.iter().find(|(_, taken)| overlap(taken, &network)) {
+                let what = format!("{network} overlaps with {taken} of {other}");
+                self.error(&field, what, "give each node a network of its own");
+            }
+            taken.push((&node.name, network));
+        }
+    }
+
+    fn names(&mut self) {
+        let cluster = self.cluster;
+        let nodes: BTreeSet<&str> = cluster.nodes.iter().map(|node| node.name.as_str()).collect();
+        for (pattern, targets) in &cluster.external_names {
+            let field = FieldPath::from("externalNames").key(pattern.to_string());
+            for target in &targets.0 {
+                // Without nodes in the file they come from the command line, with names of their own.
+                if let OutsideTarget::Node(node) = target
+                    && !nodes.is_empty()
+                    && !nodes.contains(node.as_str())
+                {
+                    let help = match crate::source::nearest(node, nodes.iter().copied()) {
+                        Some(near) => format!("did you mean node/{near}?"),
+                        None => "name one of the nodes of this file".to_owned(),
+                    };
+                    self.error(&field, format!("there is no node {node}"), help);
+                }
+            }
+        }
+    }
+
+    fn load_balancers(&mut self) {
+        let cluster = self.cluster;
+        let mut services = BTreeSet::new();
+        let mut addresses: BTreeSet<IpAddr> = cluster.nodes.iter().map(|node| node.address).collect();
+        for (index, balancer) in cluster.load_balancers.iter().enumerate() {
+            let field = FieldPath::from("loadBalancers").index(index);
+            let service = &balancer.service;
+            if !is_dns_label(&service.namespace) || !is_dns_label(&service.name) {
+                let what = format!("expected a Service as NAMESPACE/NAME, got \"{service}\"");
+                self.error(&field.key("service"), what, "use the Service's namespace and name");
+            }
+            if !services.insert(service) {
+                let what = format!("the Service {service} has a load balancer already");
+                self.error(&field.key("service"), what, "declare one load balancer per Service");
+            }
+            if !addresses.insert(balancer.address) {
+                let what = format!("{} is the address of a node or another load balancer", balancer.address);
+                self.error(&field.key("address"), what, "give each load balancer an address of its own");
+            }
+            self.not_inside_cluster_networks(&field.key("address"), balancer.address);
+            if balancer.kind == LoadBalancerKind::Proxy && balancer.source == Some(SourceAddress::Kept) {
+                let what = "a proxy opens connections of its own, so that nodes see its address";
+                self.error(&field.key("source"), what, "use kind: nat, or source: rewritten");
+            }
+        }
+    }
+
+    fn overrides(&mut self) {
+        for (path, value) in &self.cluster.overrides {
+            if !value.is_number() {
+                let what = format!("expected a number, got {value}");
+                let help = "write the number in the unit that the profile uses";
+                self.error(&FieldPath::from("overrides").key(path.as_str()), what, help);
+            }
+        }
+    }
+}
