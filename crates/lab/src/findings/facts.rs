@@ -281,6 +281,11 @@ impl Cluster {
         Vec::new()
     }
 
+    /// Whether a listener is meant for clients outside: it advertises something that is no name of the cluster.
+    pub fn is_for_outside(&self, listener: &Listener) -> bool {
+        listener.advertised.as_ref().is_some_and(|address| !self.is_cluster_name(&address.host))
+    }
+
     /// Whether `host` is a name of the cluster's own DNS.
     pub fn is_cluster_name(&self, host: &str) -> bool {
         let host = host.trim_end_matches('.');
