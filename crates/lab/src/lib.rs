@@ -1,6 +1,7 @@
 //! The lab: scenarios, what is measured in them, what is found, and how it is reported.
 
 pub mod cost;
+pub mod entry;
 pub mod findings;
 pub mod latency;
 pub mod place;

@@ -3,8 +3,6 @@
 //! `latency.zoneToZone: 0.8` replaces the value and keeps the unit; `latency.zoneToZone.spread: 0.1` replaces one
 //! part; a mapping replaces the whole entry. A replaced value's source becomes the cluster file.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use super::{Profile, ProfileError};
@@ -42,7 +40,10 @@ impl Profile {
     ///
     /// # Errors
     /// A path that leads nowhere, a value of the wrong type or out of range; each names the path and what is expected.
-    pub fn with_overrides(&self, overrides: &BTreeMap<String, Value>) -> Result<Profile, OverrideError> {
+    pub fn with_overrides<'a>(
+        &self,
+        overrides: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    ) -> Result<Profile, OverrideError> {
         let mut profile = self.clone();
         for (path, value) in overrides {
             profile = profile.with_override(path, value)?;

@@ -10,7 +10,7 @@ use crate::report::check::{Hop, Outcome, Route};
 
 /// The linter's findings together with one for each failed route, each with the indexes of the routes it explains.
 pub fn explain(cluster: &Cluster, routes: &[Route], mut findings: Vec<Finding>) -> Vec<Finding> {
-    for (index, route) in routes.iter().enumerate().filter(|(_, route)| route.outcome != Outcome::Ok) {
+    for (index, route) in routes.iter().enumerate().filter(|(_, route)| needs_a_finding(cluster, route)) {
         let mut finding = diagnose(cluster, route);
         let known = findings.iter_mut().find(|known| {
             known.code == finding.code && known.object == finding.object && known.field == finding.field
@@ -24,6 +24,20 @@ pub fn explain(cluster: &Cluster, routes: &[Route], mut findings: Vec<Finding>) 
         }
     }
     arrange(findings)
+}
+
+/// Every failure does; a listener that is not exposed does only if it advertises an address for outside to a client
+/// outside.
+fn needs_a_finding(cluster: &Cluster, route: &Route) -> bool {
+    match route.outcome {
+        Outcome::Ok => false,
+        Outcome::NotExposed => {
+            let broker = cluster.brokers.iter().find(|broker| broker.id == route.broker);
+            let listener = broker.and_then(|broker| broker.listener(route.api, &route.listener));
+            route.from.is_external() && listener.is_some_and(|listener| cluster.is_for_outside(listener))
+        }
+        _ => true,
+    }
 }
 
 /// The finding that explains one route that did not end well.
@@ -346,14 +360,7 @@ impl<'a> Case<'a> {
             self.pod(),
             self.route.from
         );
-        // A listener that nobody means to expose is worth a note only; the linter warns where one is advertised.
-        let advertised = self
-            .broker
-            .and_then(|broker| broker.listener(self.route.api, &self.route.listener))
-            .and_then(|listener| listener.advertised.as_ref())
-            .is_some_and(|address| !self.cluster.is_cluster_name(&address.host));
-        let finding = self.listener(Code::ListenerNotExposed, explanation);
-        if advertised { finding } else { finding.severity(Severity::Note) }
+        self.listener(Code::ListenerNotExposed, explanation)
     }
 
     fn handshake(&self, code: Code, what: &str) -> Finding {

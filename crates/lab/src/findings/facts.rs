@@ -41,7 +41,8 @@ pub struct Cluster {
     pub other_pods: Vec<OtherPod>,
     /// References to objects that do not exist.
     pub missing: Vec<MissingReference>,
-    /// Names that clients outside can resolve, with their addresses.
+    /// Names that clients outside can resolve, in lower case without a trailing dot, with their addresses;
+    /// `*.example.com` stands for every name below `example.com` without an entry of its own.
     pub external_names: BTreeMap<String, Vec<String>>,
 }
 
@@ -266,8 +267,23 @@ impl Cluster {
         if is_address(host) {
             return vec![host.to_owned()];
         }
-        let name = host.trim_end_matches('.');
-        self.external_names.get(name).cloned().unwrap_or_default()
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        if let Some(addresses) = self.external_names.get(&name) {
+            return addresses.clone();
+        }
+        let mut rest = name.as_str();
+        while let Some((_, parent)) = rest.split_once('.') {
+            if let Some(addresses) = self.external_names.get(&format!("*.{parent}")) {
+                return addresses.clone();
+            }
+            rest = parent;
+        }
+        Vec::new()
+    }
+
+    /// Whether a listener is meant for clients outside: it advertises something that is no name of the cluster.
+    pub fn is_for_outside(&self, listener: &Listener) -> bool {
+        listener.advertised.as_ref().is_some_and(|address| !self.is_cluster_name(&address.host))
     }
 
     /// Whether `host` is a name of the cluster's own DNS.
@@ -338,6 +354,17 @@ impl std::fmt::Display for Advertised {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wildcards_stand_for_names_below_without_an_entry() {
+        let names = [("*.example.com", "198.51.100.1"), ("a.example.com", "198.51.100.2")];
+        let external_names = names.map(|(name, address)| (name.to_owned(), vec![address.to_owned()]));
+        let cluster = Cluster { external_names: external_names.into(), ..Cluster::default() };
+        assert_eq!(cluster.external_addresses("a.example.com."), ["198.51.100.2"]);
+        assert_eq!(cluster.external_addresses("B.c.example.com"), ["198.51.100.1"]);
+        assert_eq!(cluster.external_addresses("example.com"), [""; 0]);
+        assert_eq!(cluster.external_addresses("10.0.0.1"), ["10.0.0.1"]);
+    }
 
     #[test]
     fn an_address_followed_by_labels_is_recognised() {

@@ -203,7 +203,9 @@ impl TryFrom<ComparisonFields> for Comparison {
             (None, Some(pair), None) => (pair, Measure::Latency(percentile.unwrap_or_default())),
             (None, None, Some(pair)) => (pair, Measure::Cost),
             _ => {
-                return Err("expected exactly one of `hops`, `latency` and `cost` with two clients".to_owned());
+                return Err(
+                    "expected exactly one of `hops`, `latency` and `cost` with two clients".to_owned()
+                );
             }
         };
         if percentile.is_some() && !matches!(measure, Measure::Latency(_)) {

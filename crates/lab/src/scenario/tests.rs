@@ -1,3 +1,5 @@
+use std::{fs, slice};
+
 use hopwise_engine::Span;
 
 use super::*;
@@ -186,8 +188,35 @@ fn pods_are_compared_with_what_they_were() {
     };
     let after = PodIdentity { ip: Some("10.244.1.3".into()), uid: "u2".into(), ..before.clone() };
     let expect = small().expect;
-    insta::assert_snapshot!(shown(&check_pods(&expect, &[before.clone()], &[after])), @"ok redpanda/redpanda-1 comes back and keeps ordinal, claim, data, id, with a new ip: ordinal 1; claim datadir-redpanda-1; data 5f3a; id 1; ip 10.244.1.2 -> 10.244.1.3");
+    insta::assert_snapshot!(shown(&check_pods(&expect, slice::from_ref(&before), &[after])), @"ok redpanda/redpanda-1 comes back and keeps ordinal, claim, data, id, with a new ip: ordinal 1; claim datadir-redpanda-1; data 5f3a; id 1; ip 10.244.1.2 -> 10.244.1.3");
     let lost = PodIdentity { data: None, broker: Some(3), ..before.clone() };
-    insta::assert_snapshot!(shown(&check_pods(&expect, &[before.clone()], &[lost])), @"NO redpanda/redpanda-1 comes back and keeps ordinal, claim, data, id, with a new ip: ordinal 1; claim datadir-redpanda-1; data 5f3a -> none; id 1 -> 3; ip 10.244.1.2");
+    insta::assert_snapshot!(shown(&check_pods(&expect, slice::from_ref(&before), &[lost])), @"NO redpanda/redpanda-1 comes back and keeps ordinal, claim, data, id, with a new ip: ordinal 1; claim datadir-redpanda-1; data 5f3a -> none; id 1 -> 3; ip 10.244.1.2");
     assert!(!check_pods(&expect, &[before], &[])[0].ok);
+}
+
+#[test]
+fn the_projects_own_scenarios_are_sound() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder exists") {
+        let path = entry.expect("readable").path();
+        let text = match path.extension() {
+            Some(extension) if extension == "yaml" => fs::read_to_string(&path).expect("text"),
+            _ => continue,
+        };
+        // Cluster files stand beside the scenarios that share them.
+        if !text.contains("\nworkload:") {
+            continue;
+        }
+        let scenario = scenario(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(scenario.problems(), [], "{}", path.display());
+        assert_eq!(path.file_stem().and_then(|stem| stem.to_str()), Some(scenario.name.as_str()));
+        let inputs = scenario.manifests.iter().map(String::as_str).chain(scenario.cluster.as_str());
+        for input in inputs {
+            assert!(path.with_file_name(input).exists(), "{}: {input} does not exist", path.display());
+        }
+        names.push(scenario.name);
+    }
+    names.sort();
+    assert_eq!(names, ["in-cluster", "nodeport-vs-loadbalancer", "pod-deletion"]);
 }

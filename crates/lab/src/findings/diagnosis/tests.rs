@@ -189,13 +189,17 @@ fn wrong_brokers_are_explained_by_address_node_or_place() {
 }
 
 #[test]
-fn a_listener_that_is_not_exposed_is_a_warning_only_if_it_is_advertised() {
+fn a_listener_that_is_not_exposed_gives_a_finding_only_if_it_is_meant_for_outside() {
     let mut cluster = sound();
-    let advertised = route(Outcome::NotExposed, 0, "10.0.0.10:31092", vec![]);
-    assert_eq!(diagnose(&cluster, &advertised).severity, Severity::Warning);
+    let mut routes = [route(Outcome::NotExposed, 0, "10.0.0.10:31092", vec![])];
+    let findings = explain(&cluster, &routes, vec![]);
+    assert_eq!((findings[0].code, findings[0].severity), (Code::ListenerNotExposed, Severity::Warning));
+    routes[0].from = Place::InCluster;
+    assert_eq!(explain(&cluster, &routes, vec![]), []);
+    routes[0].from = Place::External(None);
     cluster.brokers[0].listeners[1].advertised =
         Some(Advertised { host: "redpanda-0.redpanda.redpanda.svc.cluster.local.".into(), port: 9094 });
-    assert_eq!(diagnose(&cluster, &advertised).severity, Severity::Note);
+    assert_eq!(explain(&cluster, &routes, vec![]), []);
 }
 
 #[test]

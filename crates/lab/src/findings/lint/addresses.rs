@@ -119,6 +119,9 @@ fn shared(group: &Group<'_>) -> Option<Finding> {
 fn other_brokers(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
     for (broker, address) in advertising(group, |_, address| !address.host.is_empty()) {
         let addresses = cluster.external_addresses(&address.host);
+        if let Some(finding) = other_balancer(cluster, group, broker, address, &addresses) {
+            return Some(finding);
+        }
         let node = addresses.iter().find_map(|own| cluster.node(own)).or_else(|| cluster.node(&address.host));
         let (Some(node), Some(own)) = (node, &broker.node) else { continue };
         if node.name == *own {
@@ -141,6 +144,32 @@ fn other_brokers(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
         return Some(group.finding(Code::AddressOfAnotherBroker, explanation));
     }
     None
+}
+
+/// The load balancer at the address leads to other brokers, and not to this one.
+fn other_balancer(
+    cluster: &Cluster,
+    group: &Group<'_>,
+    broker: &Broker,
+    address: &Advertised,
+    addresses: &[String],
+) -> Option<Finding> {
+    let at_address = |ingress: &String| {
+        addresses.contains(ingress) || ingress.as_str() == address.host.trim_end_matches('.')
+    };
+    let service = cluster.services.iter().find(|service| service.ingress.iter().any(at_address))?;
+    if service.selected.contains(&broker.pod_key()) {
+        return None;
+    }
+    let (other, _) = group.members.iter().find(|(other, _)| service.selected.contains(&other.pod_key()))?;
+    let explanation = format!(
+        "{} of {} advertises {address}, which is the load balancer of {}. That Service leads to {}.",
+        group.title(),
+        broker.pod,
+        service.object(),
+        other.pod,
+    );
+    Some(group.finding(Code::AddressOfAnotherBroker, explanation))
 }
 
 #[cfg(test)]
@@ -204,5 +233,26 @@ mod tests {
         advertise(&mut cluster, |_, index| (format!("10.0.0.1{}", [1, 0, 2][index]), 31092));
         let finding = only(&cluster, Code::AddressOfAnotherBroker);
         insta::assert_snapshot!(finding.explanation, @r#"Kafka listener "default" of redpanda-0 advertises 10.0.0.11:31092, which is node node-1. That node runs redpanda-1; redpanda-0 itself runs on node-0. With the policy Local a client that wants redpanda-0 reaches redpanda-1."#);
+    }
+
+    #[test]
+    fn load_balancers_of_other_brokers_are_found() {
+        let mut cluster = sound();
+        cluster.managed_load_balancers = true;
+        let mut balancers: Vec<_> = (0..3).map(|_| cluster.services[1].clone()).collect();
+        for (id, service) in balancers.iter_mut().enumerate() {
+            service.name = format!("lb-redpanda-{id}");
+            service.kind = super::super::super::facts::ServiceKind::LoadBalancer;
+            service.ports = vec![super::super::fixture::port("kafka", 31092, 9094, None)];
+            service.selected = vec![format!("redpanda/redpanda-{id}")];
+            service.ingress = vec![format!("198.51.100.{id}")];
+        }
+        cluster.services.truncate(1);
+        cluster.services.extend(balancers);
+        advertise(&mut cluster, |_, index| (format!("198.51.100.{index}"), 31092));
+        assert_eq!(codes(&cluster), []);
+        advertise(&mut cluster, |_, index| (format!("198.51.100.{}", [1, 0, 2][index]), 31092));
+        let finding = only(&cluster, Code::AddressOfAnotherBroker);
+        assert!(finding.explanation.contains("load balancer of Service redpanda/lb-redpanda-1"));
     }
 }

@@ -11,7 +11,7 @@ mod security;
 mod services;
 
 #[cfg(test)]
-pub(super) mod fixture;
+pub(crate) mod fixture;
 
 use super::facts::{Broker, Cluster, Listener, Position};
 use super::{Finding, arrange};
@@ -46,9 +46,7 @@ impl Group<'_> {
 
     /// Whether the listener is meant for clients outside: it advertises something that is no name of the cluster.
     pub fn is_external(&self, cluster: &Cluster) -> bool {
-        self.members.iter().any(|(_, listener)| {
-            listener.advertised.as_ref().is_some_and(|address| !cluster.is_cluster_name(&address.host))
-        })
+        self.members.iter().any(|(_, listener)| cluster.is_for_outside(listener))
     }
 
     /// A finding about the listener.

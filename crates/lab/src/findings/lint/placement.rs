@@ -51,7 +51,9 @@ fn shared_node(cluster: &Cluster, set: &StatefulSet) -> Option<Finding> {
     })?;
     let mut nodes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for broker in &brokers {
-        nodes.entry(broker.node.as_deref()?).or_default().push(&broker.pod);
+        if let Some(node) = broker.node.as_deref() {
+            nodes.entry(node).or_default().push(&broker.pod);
+        }
     }
     let shared = nodes.iter().find(|(_, pods)| pods.len() > 1);
     let (severity, what) = match shared {

@@ -194,7 +194,7 @@ fn dns_record(cluster: &Cluster, service: &Service) -> Option<Finding> {
         .filter_map(|listener| Some(listener.advertised.as_ref()?.host.trim_end_matches('.').to_owned()))
         .collect();
     let known = |name: &String| service.dns_hostnames.iter().any(|own| own.trim_end_matches('.') == name);
-    if advertised.is_empty() || advertised.iter().any(|name| known(name)) {
+    if advertised.is_empty() || advertised.iter().any(known) {
         return None;
     }
     let explanation = format!(
