@@ -24,12 +24,15 @@ pub(crate) struct Subject {
     pub partition: Option<i32>,
 }
 
+/// Tells the error code of an answer, and the broker's words about it.
+pub(crate) type Judge<'a, T> = dyn Fn(&T) -> (i16, Option<String>) + Send + Sync + 'a;
+
 /// How a request is made and judged.
 pub(crate) struct Exchange<'a, R: Request> {
     /// The request in a version.
     pub build: &'a (dyn Fn(i16) -> R + Send + Sync),
     /// The error code of an answer and the broker's words about it.
-    pub judge: &'a (dyn Fn(&R::Response) -> (i16, Option<String>) + Send + Sync),
+    pub judge: &'a Judge<'a, R::Response>,
     /// The newest version the client understands in full.
     pub newest: i16,
     /// Whether the protocol has an answer.
@@ -54,7 +57,7 @@ pub(crate) struct Missed {
 
 impl Client {
     /// Sends one request to `asked` before `deadline`, and notes its record.
-    pub(crate) async fn attempt<R: Request>(
+    pub(crate) async fn attempt<R>(
         &self,
         subject: &Subject,
         number: u32,
@@ -63,7 +66,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<Judged<R::Response>, Missed>
     where
-        R: Send + Sync,
+        R: Request + Send + Sync,
         R::Response: Send,
     {
         let started = Instant::now();

@@ -53,13 +53,39 @@ pub(crate) fn encode(records: &[Record], now_ms: i64) -> Result<Bytes, ClientErr
     Ok(buffer.freeze())
 }
 
-/// The records of `batches` at `from` and later.
+/// The records of `batches` at `from` and later, and the offset to read next.
 ///
-/// A broker sends whole batches, so earlier records may come along; control records are for brokers only.
-pub(crate) fn decode(mut batches: Bytes, from: i64) -> Result<Vec<FetchedRecord>, ClientError> {
+/// A broker sends from the beginning of a batch, so earlier records may come along; control records are for
+/// brokers only, and are stepped over.
+pub(crate) fn decode(mut batches: Bytes, from: i64) -> Result<(Vec<FetchedRecord>, i64), ClientError> {
+    batches.truncate(whole_batches(&batches));
     let sets = RecordBatchDecoder::decode_all(&mut batches).map_err(|error| failed("decoded", &error))?;
-    let records = sets.into_iter().flat_map(|set| set.records);
-    Ok(records.filter(|record| record.offset >= from && !record.control).map(from_wire).collect())
+    let mut next = from;
+    let mut records = Vec::new();
+    for record in sets.into_iter().flat_map(|set| set.records).filter(|record| record.offset >= from) {
+        next = next.max(record.offset.saturating_add(1));
+        if !record.control {
+            records.push(from_wire(record));
+        }
+    }
+    Ok((records, next))
+}
+
+/// The length of the batches that are whole: a broker cuts an answer at its byte limit, inside a batch if need be
+/// (Kafka protocol guide, Fetch).
+fn whole_batches(batches: &[u8]) -> usize {
+    // A batch is its base offset (8 bytes), its length (4), and that many bytes.
+    const HEAD_BYTES: usize = 12;
+    let mut end = 0;
+    while let Some(length) = batches.get(end + 8..).and_then(|rest| rest.first_chunk::<4>()) {
+        // A negative length is no batch: it is left for the decoder to complain about.
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else { return batches.len() };
+        if batches.len() - end < HEAD_BYTES + length {
+            break;
+        }
+        end += HEAD_BYTES + length;
+    }
+    end
 }
 
 fn failed(doing: &'static str, error: &dyn std::fmt::Display) -> ClientError {
@@ -113,7 +139,8 @@ mod tests {
         let infos = RecordBatchDecoder::decode_batch_info(&mut batch.clone()).expect("whole");
         assert_eq!(infos.len(), 1);
         assert_eq!((infos[0].record_count, infos[0].base_sequence, infos[0].producer_id), (2, -1, -1));
-        let read = decode(batch, 0).expect("decodes");
+        let (read, next) = decode(batch, 0).expect("decodes");
+        assert_eq!(next, 2);
         assert_eq!(read.iter().map(|entry| entry.offset).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(read[0].record, Record { timestamp_ms: Some(7), ..records[0].clone() });
         assert_eq!(read[1].record, records[1]);
@@ -122,17 +149,26 @@ mod tests {
     #[test]
     fn records_before_the_offset_asked_for_are_left_out() {
         let batch = encode(&[Record::new("a", "1"), Record::new("b", "2")], 0).expect("encodes");
-        let read = decode(batch, 1).expect("decodes");
-        assert_eq!(read.len(), 1);
+        let (read, next) = decode(batch, 1).expect("decodes");
+        assert_eq!((read.len(), next), (1, 2));
         assert_eq!(read[0].record.value.as_deref(), Some(&b"2"[..]));
     }
 
     #[test]
+    fn a_batch_that_was_cut_off_is_left_for_the_next_fetch() {
+        let first = encode(&[Record::new("a", "1")], 0).expect("encodes");
+        let cut = [&first[..], &first[..first.len() - 1]].concat();
+        assert_eq!(whole_batches(&cut), first.len());
+        let (read, _) = decode(Bytes::from(cut), 0).expect("decodes");
+        assert_eq!(read.len(), 1);
+        assert_eq!(decode(first.slice(..5), 7), Ok((Vec::new(), 7)));
+    }
+
+    #[test]
     fn bytes_that_are_no_batch_are_an_error() {
-        assert!(matches!(
-            decode(Bytes::from_static(&[1; 80]), 0),
-            Err(ClientError::Records { doing: "decoded", .. })
-        ));
-        assert_eq!(decode(Bytes::new(), 0), Ok(Vec::new()));
+        let negative = Bytes::from_static(&[0xff; 80]);
+        assert!(matches!(decode(negative, 0), Err(ClientError::Records { doing: "decoded", .. })));
+        assert_eq!(decode(Bytes::new(), 0), Ok((Vec::new(), 0)));
+        assert!(matches!(encode(&[], 0), Err(ClientError::Records { doing: "encoded", .. })));
     }
 }

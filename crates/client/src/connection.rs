@@ -18,7 +18,7 @@ use hopwise_fabric::net::TcpStream;
 use kafka_protocol::protocol::Request;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{Failure, Outcome, frame};
 
@@ -144,26 +144,28 @@ impl Connection {
                 format!("the request cannot be encoded: {problem}"),
             ))
         })?;
-        let within = timeout(self.options.request_timeout, async {
-            let _permit = self.permits.acquire().await;
-            let (reply, wait) = oneshot::channel();
-            let command = Command::Send { frame, answered, started, reply };
-            if self.commands.send(command).is_err() {
-                return Err(unanswered(self.why_broken()));
+        let until = started + self.options.request_timeout;
+        let waited = self.options.request_timeout;
+        let Ok(_permit) = timeout_at(until, self.permits.acquire()).await else {
+            let explanation = format!("the requests before it were not answered within {waited:?}");
+            return Err(unanswered(Failure::new(Outcome::Timeout, explanation)));
+        };
+        let (reply, mut wait) = oneshot::channel();
+        let command = Command::Send { frame, answered, started, reply };
+        if self.commands.send(command).is_err() {
+            return Err(unanswered(self.why_broken()));
+        }
+        let answer = match timeout_at(until, &mut wait).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let explanation =
+                    format!("the broker took the connection and did not answer within {waited:?}");
+                self.give_up(Failure::new(Outcome::Timeout, explanation));
+                // The task fails the request with that, and knows the route.
+                wait.await
             }
-            wait.await.unwrap_or_else(|_| Err(unanswered(self.why_broken())))
-        });
-        within.await.unwrap_or_else(|_| {
-            let failure = Failure::new(
-                Outcome::Timeout,
-                format!(
-                    "the broker took the connection and did not answer within {:?}",
-                    self.options.request_timeout
-                ),
-            );
-            self.give_up(failure.clone());
-            Err(unanswered(failure))
-        })
+        };
+        answer.unwrap_or_else(|_| Err(unanswered(self.why_broken())))
     }
 
     /// Closes the connection; what is in flight fails with `failure`, as the Java client and librdkafka do after a
@@ -224,7 +226,8 @@ impl Driver {
         self.take_commands(cx)?;
         self.write(cx)?;
         self.read(cx)?;
-        if self.queue_closed && self.in_flight.is_empty() && self.unwritten.is_empty() {
+        let awaited = self.in_flight.iter().any(|pending| !pending.reply.is_closed());
+        if self.queue_closed && !awaited && self.unwritten.is_empty() {
             return Poll::Ready(Ok(()));
         }
         Poll::Pending

@@ -68,9 +68,7 @@ impl Consumer {
             }
             fetched => fetched?,
         };
-        if let Some(last) = fetched.records.last() {
-            self.offset = last.offset + 1;
-        }
+        self.offset = fetched.next_offset;
         Ok(fetched.records)
     }
 }

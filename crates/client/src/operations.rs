@@ -90,6 +90,8 @@ impl Default for FetchOptions {
 pub struct Fetched {
     /// The records at the offset asked for and later.
     pub records: Vec<FetchedRecord>,
+    /// The offset to read next; the one asked for if nothing came.
+    pub next_offset: i64,
     /// The offset after the last record that may be read.
     pub high_watermark: i64,
     /// The first offset still there; -1 if the broker does not tell.
@@ -133,15 +135,11 @@ impl Client {
         let timeout_ms = millis(self.inner.options.request_timeout);
         let subject =
             Subject { operation: Operation::CreateTopic, topic: Some(topic.to_owned()), partition: None };
-        let wanted = CreatableTopic::default()
-            .with_name(topic_name(topic))
-            .with_num_partitions(partitions)
-            .with_replication_factor(replicas);
         let sent = AtomicU32::new(0);
         let exchange = Exchange {
             build: &|_| {
                 sent.fetch_add(1, Ordering::Relaxed);
-                CreateTopicsRequest::default().with_topics(vec![wanted.clone()]).with_timeout_ms(timeout_ms)
+                create_topics_request(topic, partitions, replicas, timeout_ms)
             },
             judge: &|response: &CreateTopicsResponse| {
                 let result = response.topics.first();
@@ -223,8 +221,10 @@ impl Client {
         let (response, _) = self.call_leader(Operation::Fetch, topic, partition, &exchange).await?;
         let data = response.as_ref().and_then(|response| fetched(response, partition));
         let data = data.ok_or_else(|| incomplete(Operation::Fetch, topic, partition))?;
+        let (records, next_offset) = batch::decode(data.records.clone().unwrap_or_else(Bytes::new), offset)?;
         Ok(Fetched {
-            records: batch::decode(data.records.clone().unwrap_or_else(Bytes::new), offset)?,
+            records,
+            next_offset,
             high_watermark: data.high_watermark,
             log_start_offset: data.log_start_offset,
         })
@@ -259,12 +259,8 @@ impl Client {
     /// [`ClientError::GaveUp`] if there is none within the delivery timeout (COORDINATOR_NOT_AVAILABLE).
     pub async fn find_coordinator(&self, group: &str) -> Result<Coordinator, ClientError> {
         let subject = Subject { operation: Operation::FindCoordinator, topic: None, partition: None };
-        let group = StrBytes::from_string(group.to_owned());
         let exchange = Exchange {
-            build: &|version| match version {
-                0..4 => FindCoordinatorRequest::default().with_key(group.clone()),
-                _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![group.clone()]),
-            },
+            build: &|version| coordinator_request(group, version),
             judge: &|response: &FindCoordinatorResponse| match response.coordinators.first() {
                 Some(one) => {
                     (one.error_code, one.error_message.as_ref().map(|words| words.as_str().to_owned()))
@@ -279,7 +275,7 @@ impl Client {
         };
         let (response, _) = self.call(&subject, &Destination::Any, &exchange).await?;
         let missing =
-            || ClientError::Incomplete { operation: Operation::FindCoordinator, about: group.to_string() };
+            || ClientError::Incomplete { operation: Operation::FindCoordinator, about: group.to_owned() };
         let response = response.ok_or_else(missing)?;
         let (id, host, port) = match response.coordinators.first() {
             Some(one) => (one.node_id.0, &one.host, one.port),
@@ -316,6 +312,27 @@ fn millis(duration: Duration) -> i32 {
 
 fn incomplete(operation: Operation, topic: &str, partition: i32) -> ClientError {
     ClientError::Incomplete { operation, about: format!("{topic}/{partition}") }
+}
+
+fn create_topics_request(
+    topic: &str,
+    partitions: i32,
+    replicas: i16,
+    timeout_ms: i32,
+) -> CreateTopicsRequest {
+    let wanted = CreatableTopic::default()
+        .with_name(topic_name(topic))
+        .with_num_partitions(partitions)
+        .with_replication_factor(replicas);
+    CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(timeout_ms)
+}
+
+fn coordinator_request(group: &str, version: i16) -> FindCoordinatorRequest {
+    let group = StrBytes::from_string(group.to_owned());
+    match version {
+        0..4 => FindCoordinatorRequest::default().with_key(group),
+        _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![group]),
+    }
 }
 
 fn produce_request(
@@ -384,4 +401,32 @@ fn listed(response: &ListOffsetsResponse, partition: i32) -> Option<(i16, i64)> 
     let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
     let answer = partitions.find(|answer| answer.partition_index == partition)?;
     Some((answer.error_code, answer.offset))
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::protocol::{Message, Request};
+
+    use super::*;
+    use crate::frame;
+
+    fn encodes<R: Request>(build: impl Fn(i16) -> R, newest: i16) {
+        for version in R::VERSIONS.min..=R::VERSIONS.max.min(newest) {
+            let encoded = frame::encode(&build(version), version, 1, "test");
+            assert!(encoded.is_ok(), "API key {} version {version}: {encoded:?}", R::KEY);
+        }
+    }
+
+    #[test]
+    fn every_request_can_be_sent_in_every_version_that_may_be_picked() {
+        let topics = ["t".to_owned()];
+        encodes(|version| metadata_request(Some(&topics), version), METADATA_VERSION_MAX);
+        encodes(|version| metadata_request(None, version), METADATA_VERSION_MAX);
+        encodes(|_| produce_request("t", 0, Bytes::new(), Acks::All, 1), PRODUCE_VERSION_MAX);
+        encodes(|_| fetch_request("t", 0, 7, FetchOptions::default()), FETCH_VERSION_MAX);
+        encodes(|_| list_offsets_request("t", 0, OffsetSpec::Earliest), LIST_OFFSETS_VERSION_MAX);
+        encodes(|version| coordinator_request("group", version), FIND_COORDINATOR_VERSION_MAX);
+        encodes(|_| create_topics_request("t", 3, 3, 1), CREATE_TOPICS_VERSION_MAX);
+        assert_eq!(CREATE_TOPICS_VERSION_MAX, CreateTopicsRequest::VERSIONS.max);
+    }
 }

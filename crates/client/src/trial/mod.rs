@@ -7,7 +7,7 @@ mod rpc;
 
 pub use http::{Expect, HttpAnswer, HttpRequest, JsonCheck, try_http};
 pub use kafka::{KafkaAnswer, try_kafka};
-pub use rpc::{Reply, RpcExchange, try_rpc};
+pub use rpc::{Reply, ReplyCheck, RpcExchange, try_rpc};
 
 use std::net::IpAddr;
 use std::time::Duration;

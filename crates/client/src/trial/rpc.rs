@@ -25,13 +25,16 @@ pub enum Reply {
     Rejected(String),
 }
 
+/// Judges the bytes that came back so far.
+pub type ReplyCheck = Arc<dyn Fn(&[u8]) -> Reply + Send + Sync>;
+
 /// A greeting and how its reply is known.
 #[derive(Clone)]
 pub struct RpcExchange {
     /// The bytes to send.
     pub greeting: Bytes,
     /// Judges the bytes that came back so far.
-    pub judge: Arc<dyn Fn(&[u8]) -> Reply + Send + Sync>,
+    pub judge: ReplyCheck,
 }
 
 /// Tries an RPC listener; without an exchange, an open connection is all that is asked.
