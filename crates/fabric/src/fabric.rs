@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hopwise_engine::log::Kind;
 use hopwise_engine::{Clock, HostId, Queue, Time, World};
 use ipnet::IpNet;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::Action;
 use crate::device::{Context, Device, DeviceId, Outputs, PortIndex};
@@ -45,6 +45,7 @@ pub struct Fabric {
     links: Vec<Link>,
     stack_of: FxHashMap<HostId, DeviceId>,
     dirty: Vec<DeviceId>,
+    traced: FxHashSet<HostId>,
     outputs: Outputs,
     last_packet_id: u64,
 }
@@ -153,14 +154,44 @@ impl Fabric {
         self.devices[device.0 as usize].name.clone()
     }
 
-    /// The device's sockets, which the caller is about to use: they are looked after when every task waits.
-    pub(crate) fn stack_mut(&mut self, device: DeviceId) -> Option<&mut Stack> {
-        let slot = &mut self.devices[device.0 as usize];
-        if !slot.dirty {
+    /// Traces the packets of all connections that the tasks of `host` open from now on, or stops doing so.
+    pub fn trace_connections(&mut self, host: HostId, traced: bool) {
+        if traced {
+            self.traced.insert(host);
+        } else {
+            self.traced.remove(&host);
+        }
+    }
+
+    /// Kills the processes of `host`; its network namespace stays. Its listeners close and its connections end as
+    /// Linux ends them: with FIN, or with RST where bytes were not read. Nothing that its tasks do later has any
+    /// effect.
+    pub fn kill_host(&mut self, host: HostId) {
+        if host == HostId::ROOT || !hopwise_engine::host::is_alive(host) {
+            return;
+        }
+        hopwise_engine::host::kill(host);
+        self.traced.remove(&host);
+        if let Some(device) = self.stack_of.remove(&host) {
+            self.with_stack(device, |stack| stack.close_host(host, hopwise_engine::now()));
+        }
+    }
+
+    /// Whether connections of `host` are traced.
+    pub(crate) fn is_traced(&self, host: HostId) -> bool {
+        !self.traced.is_empty() && self.traced.contains(&host)
+    }
+
+    /// Uses the device's sockets; what they are given is sent when every task waits. `None` if the device is gone.
+    pub(crate) fn with_stack<R>(&mut self, device: DeviceId, f: impl FnOnce(&mut Stack) -> R) -> Option<R> {
+        let slot = self.devices.get_mut(device.0 as usize)?;
+        let stack = slot.device.as_mut()?.stack_mut()?;
+        let result = f(stack);
+        if !slot.dirty && stack.needs_settling() {
             slot.dirty = true;
             self.dirty.push(device);
         }
-        slot.device.as_mut()?.stack_mut()
+        Some(result)
     }
 
     fn handle(&mut self, now: Time, event: Event) {
@@ -244,6 +275,12 @@ pub fn is_installed() -> bool {
 /// If none is installed, or from within `f` itself.
 pub fn with<R>(f: impl FnOnce(&mut Fabric) -> R) -> R {
     INSTALLED.with_borrow_mut(|fabric| f(fabric.as_mut().expect("a fabric is installed on this thread")))
+}
+
+/// Runs `f` on the installed fabric, if one is installed and not in use: destructors may run at any time.
+pub(crate) fn try_with<R>(f: impl FnOnce(&mut Fabric) -> R) -> Option<R> {
+    let used = INSTALLED.try_with(|installed| Some(f(installed.try_borrow_mut().ok()?.as_mut()?)));
+    used.ok().flatten()
 }
 
 /// The installed fabric as the engine's world.

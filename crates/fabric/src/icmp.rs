@@ -99,6 +99,17 @@ pub fn parse(packet: &Packet) -> Option<IcmpError> {
     Some(IcmpError { why, about: body[8..].to_vec() })
 }
 
+/// The answer to an echo request (RFC 792, RFC 4443 section 4.2); `None` if the packet is not one.
+pub(crate) fn echo_reply(packet: &Packet) -> Option<Vec<u8>> {
+    let (request, reply) = if packet.is_ipv6() { (128, 129) } else { (8, 0) };
+    if packet.payload().len() < 8 || packet.payload()[0] != request {
+        return None;
+    }
+    let mut body = packet.payload().to_vec();
+    body[0] = reply;
+    Some(with_ip_header(packet.destination_ip(), packet.source_ip(), &body))
+}
+
 fn is_error(packet: &Packet) -> bool {
     let kind = packet.payload().first().copied().unwrap_or(0);
     match packet.protocol() {
@@ -109,7 +120,7 @@ fn is_error(packet: &Packet) -> bool {
 }
 
 fn with_ip_header(source: IpAddr, destination: IpAddr, body: &[u8]) -> Vec<u8> {
-    let body_length = u16::try_from(body.len()).expect("an ICMP error is short");
+    let body_length = u16::try_from(body.len()).expect("an ICMP message fits in a packet");
     let mut bytes;
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {

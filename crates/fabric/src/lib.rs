@@ -15,6 +15,7 @@ mod router;
 mod routing;
 mod stack;
 mod switch;
+mod tcp;
 
 pub use balancer::LoadBalancer;
 pub use device::{Context, Device, DeviceId, Outputs, PortIndex};
@@ -26,5 +27,6 @@ pub use packet::{Packet, Trace, TraceReport, protocol};
 pub use route::{Action, Hop, Route};
 pub use router::Router;
 pub use routing::{NextHop, RoutingTable};
-pub use stack::Stack;
+pub use stack::{KeepAlive, Stack};
 pub use switch::Switch;
+pub use tcp::TcpConfig;

@@ -6,9 +6,15 @@
 //! the packets went; on the machine's sockets that is unknown.
 
 mod machine;
+mod simulated;
 mod tcp;
+mod udp;
 
-pub use tcp::{ConnectError, TcpListener, TcpStream, connect_traced};
+pub use tcp::{
+    ConnectError, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket, TcpStream,
+    WriteHalf, connect_traced,
+};
+pub use udp::UdpSocket;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -1,0 +1,152 @@
+//! UDP sockets.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::ReadBuf;
+
+use super::simulated;
+use super::tcp::at_once;
+
+/// A UDP socket. Mirrors `tokio::net::UdpSocket`.
+#[derive(Debug)]
+pub struct UdpSocket(Socket);
+
+#[derive(Debug)]
+enum Socket {
+    Machine(tokio::net::UdpSocket),
+    Simulated(simulated::Socket),
+}
+
+impl UdpSocket {
+    /// Binds a socket to `address`; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// As `tokio::net::UdpSocket::bind`: address in use, address not available.
+    pub async fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+        if !crate::is_installed() {
+            return Ok(UdpSocket(Socket::Machine(tokio::net::UdpSocket::bind(address).await?)));
+        }
+        Ok(UdpSocket(Socket::Simulated(simulated::Socket::bind(address).await?)))
+    }
+
+    /// Connects the socket: it sends to and hears from `address` only, and hears of its errors.
+    ///
+    /// # Errors
+    /// As `tokio::net::UdpSocket::connect`.
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<()> {
+        match &self.0 {
+            Socket::Machine(socket) => socket.connect(address).await,
+            Socket::Simulated(socket) => socket.connect(address),
+        }
+    }
+
+    /// The local address.
+    ///
+    /// # Errors
+    /// As `tokio::net::UdpSocket::local_addr`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.0 {
+            Socket::Machine(socket) => socket.local_addr(),
+            Socket::Simulated(socket) => socket.local_addr().ok_or(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// The address that it is connected to.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotConnected`] if it is not connected.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        match &self.0 {
+            Socket::Machine(socket) => socket.peer_addr(),
+            Socket::Simulated(socket) => socket.peer_addr().ok_or(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Sends a datagram to the connected address.
+    ///
+    /// # Errors
+    /// As `tokio::net::UdpSocket::send`; [`io::ErrorKind::ConnectionRefused`] if an earlier one was refused.
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.0 {
+            Socket::Machine(socket) => socket.send(bytes).await,
+            Socket::Simulated(socket) => poll_fn(|_| socket.poll_send(None, bytes)).await,
+        }
+    }
+
+    /// Sends a datagram to `address`.
+    ///
+    /// # Errors
+    /// As `tokio::net::UdpSocket::send_to`.
+    pub async fn send_to(&self, bytes: &[u8], address: SocketAddr) -> io::Result<usize> {
+        match &self.0 {
+            Socket::Machine(socket) => socket.send_to(bytes, address).await,
+            Socket::Simulated(socket) => poll_fn(|_| socket.poll_send(Some(address), bytes)).await,
+        }
+    }
+
+    /// Receives a datagram; what does not fit in `buffer` is lost.
+    ///
+    /// # Errors
+    /// As `tokio::net::UdpSocket::recv`.
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(self.recv_from(buffer).await?.0)
+    }
+
+    /// Receives a datagram and tells its sender; what does not fit in `buffer` is lost.
+    ///
+    /// # Errors
+    /// As `tokio::net::UdpSocket::recv_from`.
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        match &self.0 {
+            Socket::Machine(socket) => socket.recv_from(buffer).await,
+            Socket::Simulated(socket) => {
+                let mut buffer = ReadBuf::new(buffer);
+                let from = poll_fn(|cx| socket.poll_receive(cx, &mut buffer)).await?;
+                Ok((buffer.filled().len(), from))
+            }
+        }
+    }
+
+    /// Waits for a datagram and copies it without taking it.
+    ///
+    /// # Errors
+    /// As `tokio::net::UdpSocket::peek_from`.
+    pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        match &self.0 {
+            Socket::Machine(socket) => socket.peek_from(buffer).await,
+            Socket::Simulated(socket) => {
+                let mut buffer = ReadBuf::new(buffer);
+                let from = poll_fn(|cx| socket.poll_peek(cx, &mut buffer)).await?;
+                Ok((buffer.filled().len(), from))
+            }
+        }
+    }
+
+    /// Waits until a receive does not wait.
+    ///
+    /// # Errors
+    /// As `tokio::net::UdpSocket::readable`.
+    pub async fn readable(&self) -> io::Result<()> {
+        match &self.0 {
+            Socket::Machine(socket) => socket.readable().await,
+            Socket::Simulated(socket) => poll_fn(|cx| socket.poll_readable(cx)).await,
+        }
+    }
+
+    /// Receives without waiting.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if nothing has arrived; else as [`UdpSocket::recv_from`].
+    pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        match &self.0 {
+            Socket::Machine(socket) => socket.try_recv_from(buffer),
+            Socket::Simulated(socket) => {
+                let mut buffer = ReadBuf::new(buffer);
+                let from = at_once(|cx| socket.poll_receive(cx, &mut buffer))?;
+                Ok((buffer.filled().len(), from))
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! TCP as a state machine: segments and time in, segments and the next timer out.
+//!
+//! [`TcpMachine`] is the seam: the stack knows connections only through it, so that another TCP can take the
+//! place of the present one, which is smoltcp's. What the machine does not do, the stack does: telling
+//! connections apart, listening, giving up, resets to unknown segments, TIME-WAIT.
+
+mod segment;
+mod smoltcp;
+
+pub(crate) use segment::{Segment, answer_with_acknowledgment, answer_with_reset};
+pub(crate) use smoltcp::SmoltcpMachine as Machine;
+
+use std::net::SocketAddr;
+
+use hopwise_engine::{Span, Time};
+
+/// What a connection is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpConfig {
+    /// Size of the send buffer in bytes.
+    pub send_buffer_bytes: usize,
+    /// Size of the receive buffer in bytes; the window never grows beyond it.
+    pub receive_buffer_bytes: usize,
+    /// Largest packet that is sent, in bytes, IP header included.
+    pub mtu: usize,
+}
+
+impl Default for TcpConfig {
+    fn default() -> Self {
+        TcpConfig { send_buffer_bytes: 65_536, receive_buffer_bytes: 65_536, mtu: 1500 }
+    }
+}
+
+/// The two ends of a connection, as this one sees them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoints {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+}
+
+/// States of a connection (RFC 9293 section 3.3.2, without LISTEN, which is the stack's).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TcpState {
+    SynSent,
+    SynReceived,
+    Established,
+    FinWait1,
+    FinWait2,
+    CloseWait,
+    Closing,
+    LastAck,
+    TimeWait,
+    Closed,
+}
+
+/// One TCP connection.
+///
+/// Packets that it sends are appended to `out`, from the IP header on. No method reads a clock.
+pub(crate) trait TcpMachine: Sized {
+    /// A connection that sends its SYN at the next [`TcpMachine::poll`]. `seed` fixes the sequence numbers.
+    fn connect(endpoints: Endpoints, config: &TcpConfig, seed: u64, now: Time) -> Self;
+
+    /// A connection that expects the SYN of the peer in the next [`TcpMachine::segment`].
+    fn expect(endpoints: Endpoints, config: &TcpConfig, seed: u64, now: Time) -> Self;
+
+    /// Takes a packet of the connection and answers it.
+    fn segment(&mut self, packet: Vec<u8>, now: Time, out: &mut Vec<Vec<u8>>);
+
+    /// Sends what is due: data that was given, acknowledgments, retransmissions.
+    fn poll(&mut self, now: Time, out: &mut Vec<Vec<u8>>);
+
+    /// When [`TcpMachine::poll`] is to be called next, if nothing happens before.
+    fn next_timer(&mut self, now: Time) -> Option<Time>;
+
+    /// The state.
+    fn state(&self) -> TcpState;
+
+    /// Gives bytes to send; returns how many were taken.
+    fn send(&mut self, bytes: &[u8]) -> usize;
+
+    /// How many bytes [`TcpMachine::send`] would take.
+    fn send_room(&self) -> usize;
+
+    /// How many bytes were given and not yet acknowledged.
+    fn unacknowledged(&self) -> usize;
+
+    /// Takes received bytes; returns how many.
+    fn receive(&mut self, buffer: &mut [u8]) -> usize;
+
+    /// Copies received bytes and leaves them; returns how many.
+    fn peek(&mut self, buffer: &mut [u8]) -> usize;
+
+    /// How many received bytes wait to be taken.
+    fn received(&self) -> usize;
+
+    /// Whether the peer sends no more bytes than those that wait.
+    fn peer_finished(&self) -> bool;
+
+    /// Sends FIN after what was given.
+    fn shut_down(&mut self);
+
+    /// Closes at once; the next [`TcpMachine::poll`] sends RST.
+    fn abort(&mut self);
+
+    /// Turns Nagle's algorithm on or off.
+    fn set_nagle(&mut self, on: bool);
+
+    /// Sets the time to live of what is sent.
+    fn set_time_to_live(&mut self, time_to_live: u8);
+
+    /// Sets the largest packet to send, in bytes, IP header included.
+    fn set_mtu(&mut self, mtu: usize, now: Time);
+
+    /// Sends a keep-alive probe at the next [`TcpMachine::poll`] and then at every `interval`; `None` stops it.
+    fn probe(&mut self, interval: Option<Span>);
+}
