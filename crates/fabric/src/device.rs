@@ -10,6 +10,7 @@ use hopwise_engine::Time;
 use hopwise_engine::log::{EventId, Kind};
 
 use crate::balancer::LoadBalancer;
+use crate::icmp;
 use crate::node::LinuxNode;
 use crate::packet::Packet;
 use crate::router::Router;
@@ -33,9 +34,21 @@ pub enum Device {
     /// Passes packets on within one network; the time to live is unchanged.
     Switch(Switch),
     /// A Linux machine that forwards for its pods: routing, NAT with conntrack, filter, own sockets.
-    Node(LinuxNode),
+    Node(Box<LinuxNode>),
     /// A load balancer.
-    LoadBalancer(LoadBalancer),
+    LoadBalancer(Box<LoadBalancer>),
+}
+
+impl From<LinuxNode> for Device {
+    fn from(node: LinuxNode) -> Self {
+        Device::Node(Box::new(node))
+    }
+}
+
+impl From<LoadBalancer> for Device {
+    fn from(balancer: LoadBalancer) -> Self {
+        Device::LoadBalancer(Box::new(balancer))
+    }
 }
 
 /// What a device may use while it handles something.
@@ -86,6 +99,12 @@ impl Context<'_> {
         packet.hop(self.name, crate::Action::Dropped, self.now, Some(reason.clone()));
     }
 
+    /// Ends the packet's path here: the device answers it with an error. Says why.
+    pub fn reject_packet(&self, mut packet: Packet, reason: &Arc<str>) {
+        hopwise_engine::record(packet.cause, &DROPPED, packet.id, packet.bytes.len() as u64);
+        packet.hop(self.name, crate::Action::Rejected, self.now, Some(reason.clone()));
+    }
+
     /// Records `kind` for the packet; what happens to it next is caused by this.
     pub fn record(&self, packet: &mut Packet, kind: &'static Kind) -> EventId {
         packet.cause = hopwise_engine::record(packet.cause, kind, packet.id, packet.bytes.len() as u64);
@@ -122,6 +141,25 @@ impl Device {
             Device::Node(node) => node.settle(cx),
             Device::LoadBalancer(balancer) => balancer.settle(cx),
             Device::Router(_) | Device::Switch(_) => {}
+        }
+    }
+
+    /// A packet that the device sent by `port` is longer than the `mtu` bytes that the link takes: lets the
+    /// device tell the sender, which may be itself.
+    pub fn too_big(&mut self, port: PortIndex, packet: &Packet, mtu: u16, cx: &mut Context<'_>) {
+        match self {
+            Device::Host(stack) => {
+                let own = stack.addresses().iter().find(|address| address.is_ipv6() == packet.is_ipv6());
+                let error =
+                    own.and_then(|own| icmp::error(*own, packet, icmp::Unreachable::TooBig { mtu }, cx));
+                if let Some(error) = error {
+                    stack.receive(error, cx);
+                }
+            }
+            Device::Router(router) => router.too_big(port, packet, mtu, cx),
+            Device::Switch(_) => {}
+            Device::Node(node) => node.too_big(packet, mtu, cx),
+            Device::LoadBalancer(balancer) => balancer.too_big(packet, mtu, cx),
         }
     }
 

@@ -4,6 +4,7 @@
 //! packet at a device and every timer of a device is one event.
 
 use std::cell::RefCell;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::Action;
+use crate::capture::{Capture, Way};
 use crate::device::{Context, Device, DeviceId, Outputs, PortIndex};
 use crate::link::{Direction, Fate, LinkConfig};
 use crate::packet::Packet;
@@ -55,6 +57,7 @@ struct Slot {
     device: Option<Device>,
     ports: Vec<Port>,
     dirty: bool,
+    capture: Option<Box<Capture>>,
 }
 
 #[derive(Clone, Copy)]
@@ -89,7 +92,8 @@ impl Fabric {
     /// Adds a device called `name`.
     pub fn add(&mut self, name: impl Into<Arc<str>>, device: Device) -> DeviceId {
         let id = DeviceId(u32::try_from(self.devices.len()).expect("fewer than 2^32 devices"));
-        self.devices.push(Slot { name: name.into(), device: Some(device), ports: Vec::new(), dirty: false });
+        let (name, device) = (name.into(), Some(device));
+        self.devices.push(Slot { name, device, ports: Vec::new(), dirty: false, capture: None });
         id
     }
 
@@ -132,6 +136,25 @@ impl Fabric {
     /// Changes one direction of a link: from its first device (`reverse` false) or from its second.
     pub fn change_link(&mut self, link: LinkId, reverse: bool, change: impl FnOnce(&mut LinkConfig)) {
         change(&mut self.links[link.0 as usize].directions[usize::from(reverse)].config);
+    }
+
+    /// Writes what `device` receives and sends from now on to `writer`, as pcapng. A capture that there is ends.
+    ///
+    /// # Errors
+    /// When `writer` fails. Later failures are kept for [`Fabric::finish_captures`].
+    pub fn capture(&mut self, device: DeviceId, writer: Box<dyn Write>) -> io::Result<()> {
+        let capture = Some(Box::new(Capture::new(writer)?));
+        let before = std::mem::replace(&mut self.devices[device.0 as usize].capture, capture);
+        before.map_or(Ok(()), |capture| capture.finish())
+    }
+
+    /// Ends all captures.
+    ///
+    /// # Errors
+    /// The first failure of a writer, if there was one.
+    pub fn finish_captures(&mut self) -> io::Result<()> {
+        let captures = self.devices.iter_mut().filter_map(|slot| slot.capture.take());
+        captures.map(|capture| capture.finish()).fold(Ok(()), io::Result::and)
     }
 
     /// Says that the tasks of `host` use the sockets of `device`.
@@ -198,6 +221,9 @@ impl Fabric {
         match event {
             Event::Arrival { device, port, mut packet } => {
                 packet.cause = hopwise_engine::record(packet.cause, &HOP, packet.id, u64::from(device.0));
+                if self.devices[device.0 as usize].capture.is_some() {
+                    self.write_capture(device, port, Way::In, &packet, now);
+                }
                 self.with_device(now, device, |target, cx| target.receive(port, packet, cx));
             }
             Event::Timer { device, token } => {
@@ -224,13 +250,17 @@ impl Fabric {
         self.outputs.packets = packets;
     }
 
-    fn transmit(&mut self, now: Time, device: DeviceId, port: PortIndex, mut packet: Packet) {
-        let slot = &self.devices[device.0 as usize];
-        let Some(port) = slot.ports.get(port.0 as usize).copied() else {
+    fn transmit(&mut self, now: Time, sender: DeviceId, index: PortIndex, mut packet: Packet) {
+        if self.devices[sender.0 as usize].capture.is_some() {
+            self.write_capture(sender, index, Way::Out, &packet, now);
+        }
+        let slot = &self.devices[sender.0 as usize];
+        let Some(port) = slot.ports.get(index.0 as usize).copied() else {
             packet.hop(&slot.name, Action::Dropped, now, Some("the device is not connected".into()));
             return;
         };
         let direction = &mut self.links[port.link.0 as usize].directions[usize::from(port.second)];
+        let black_hole = direction.config.mtu_black_hole;
         let (device, to) = (port.peer, port.peer_port);
         let reason = match direction.send(now, packet.bytes.len()) {
             Fate::Arrives { at, again_at } => {
@@ -245,12 +275,33 @@ impl Fabric {
             }
             Fate::Lost(loss) => Arc::from(loss.as_str()),
             Fate::TooBig { mtu } => {
+                if !black_hole {
+                    let mtu_told = u16::try_from(mtu).unwrap_or(u16::MAX);
+                    self.with_device(now, sender, |target, cx| target.too_big(index, &packet, mtu_told, cx));
+                }
                 format!("{} bytes are more than the link's MTU of {mtu}", packet.bytes.len()).into()
             }
         };
         hopwise_engine::record(packet.cause, &LOST, packet.id, u64::from(port.link.0));
         let name = self.devices[device.0 as usize].name.clone();
         packet.hop(&name, Action::Lost, now, Some(reason));
+    }
+
+    fn write_capture(&mut self, device: DeviceId, index: PortIndex, way: Way, packet: &Packet, now: Time) {
+        let Some(mut capture) = self.devices[device.0 as usize].capture.take() else { return };
+        capture.write(index, || self.port_names(device, index), way, packet, now);
+        self.devices[device.0 as usize].capture = Some(capture);
+    }
+
+    /// The name of a port, and what is at its other end. A host is its only port.
+    fn port_names(&self, device: DeviceId, index: PortIndex) -> (String, String) {
+        let slot = &self.devices[device.0 as usize];
+        let name = match slot.device {
+            Some(Device::Host(_)) if slot.ports.len() <= 1 => slot.name.to_string(),
+            _ => format!("{} eth{}", slot.name, index.0),
+        };
+        let peer = slot.ports.get(index.0 as usize).map(|port| &self.devices[port.peer.0 as usize].name);
+        (name, peer.map_or_else(|| "not connected".into(), |peer| format!("to {peer}")))
     }
 }
 

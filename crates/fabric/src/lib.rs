@@ -2,6 +2,7 @@
 //! sockets, load balancers and captures. It knows nothing of Kubernetes.
 
 mod balancer;
+mod capture;
 mod device;
 mod fabric;
 mod icmp;
@@ -17,12 +18,15 @@ mod stack;
 mod switch;
 mod tcp;
 
-pub use balancer::LoadBalancer;
+pub use balancer::{
+    BalancerConfig, Idle, LoadBalancer, NoTarget, ProxyConfig, SourceAddress, Targets, run_proxy,
+};
+pub use capture::CaptureBuffer;
 pub use device::{Context, Device, DeviceId, Outputs, PortIndex};
 pub use fabric::{Connection, Fabric, FabricWorld, LinkId, install, is_installed, uninstall, with};
 pub use icmp::{IcmpError, Unreachable};
 pub use link::{Delay, LinkConfig};
-pub use node::LinuxNode;
+pub use node::{Chain, Filter, FilterAction, FilterRule, LinuxNode, NodeConfig, PodLinks};
 pub use packet::{Packet, Trace, TraceReport, protocol};
 pub use route::{Action, Hop, Route};
 pub use router::Router;

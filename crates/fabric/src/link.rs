@@ -71,6 +71,8 @@ pub struct LinkConfig {
     pub reorder_delay: Span,
     /// Largest packet in bytes.
     pub mtu: usize,
+    /// Whether what is too big vanishes without an ICMP answer (a path MTU black hole, RFC 2923 section 2.1).
+    pub mtu_black_hole: bool,
     /// Whether the link is cut: everything sent is lost.
     pub cut: bool,
 }
@@ -86,6 +88,7 @@ impl Default for LinkConfig {
             reordering: 0.0,
             reorder_delay: Span::ZERO,
             mtu: 1500,
+            mtu_black_hole: false,
             cut: false,
         }
     }

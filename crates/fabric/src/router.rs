@@ -96,6 +96,11 @@ impl Router {
         }
     }
 
+    /// Tells the sender of `packet`, which the router has sent by `port`, what the link takes, in bytes.
+    pub fn too_big(&self, port: PortIndex, packet: &Packet, mtu: u16, cx: &mut Context<'_>) {
+        self.answer(port, packet, Unreachable::TooBig { mtu }, cx);
+    }
+
     fn refuse(
         &self,
         port: PortIndex,
@@ -104,11 +109,22 @@ impl Router {
         reason: &Arc<str>,
         cx: &mut Context<'_>,
     ) {
-        let from = self.addresses.iter().find(|address| address.is_ipv6() == packet.is_ipv6());
-        if let Some(answer) = from.and_then(|from| icmp::error(*from, &packet, why, cx)) {
-            let port = self.routes.find(answer.destination_ip()).map_or(port, |next| next.port);
-            cx.outputs.packets.push((port, answer));
+        if self.answer(port, &packet, why, cx) {
+            cx.reject_packet(packet, reason);
+        } else {
+            cx.drop_packet(packet, reason);
         }
-        cx.drop_packet(packet, reason);
+    }
+
+    /// Answers `packet` with an error; `false` if there is no way to. Without a route it leaves by `port`.
+    fn answer(&self, port: PortIndex, packet: &Packet, why: Unreachable, cx: &mut Context<'_>) -> bool {
+        let from = self.addresses.iter().find(|address| address.is_ipv6() == packet.is_ipv6());
+        let Some(mut answer) = from.and_then(|from| icmp::error(*from, packet, why, cx)) else {
+            return false;
+        };
+        let next = self.next_hop(&answer).unwrap_or(NextHop { port, via: None });
+        answer.next_hop = next.via;
+        cx.outputs.packets.push((next.port, answer));
+        true
     }
 }

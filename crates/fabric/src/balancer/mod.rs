@@ -1,17 +1,117 @@
-//! A load balancer.
+//! A load balancer outside the cluster.
+//!
+//! Kind `nat`: the device rewrites the destination of each new flow to one of the listener's healthy targets,
+//! by a hash of the five-tuple; the client's address is kept (the answers must come back through the device,
+//! see [`Router::set_symmetric`](crate::Router::set_symmetric)) or replaced by the balancer's own. Kind `proxy`
+//! terminates TCP: [`run_proxy`], a program on the device's own sockets. Which targets are healthy, and whether
+//! they may be in another zone, is its owner's choice. The two kinds and what clients see of them: linux.md 1,
+//! "LB a", "LB b" and "LB c".
+
+mod config;
+mod pipeline;
+mod proxy;
+mod reset;
+
+pub use config::{BalancerConfig, Idle, NoTarget, SourceAddress};
+pub use proxy::{ProxyConfig, Targets, run_proxy};
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hopwise_engine::random::Stream;
 
 use crate::RoutingTable;
 use crate::device::{Context, PortIndex};
+use crate::nat::rules::{
+    Branch, Choice, Destination, DestinationRule, Protocol, SourceMatch, Translation, Verdict,
+};
+use crate::nat::translator::Translator;
+use crate::nat::{Conntrack, RuleKey};
+use crate::node::RateLimit;
 use crate::packet::Packet;
 use crate::stack::Stack;
 
 /// A load balancer.
 pub struct LoadBalancer {
+    config: BalancerConfig,
     stack: Stack,
     routes: RoutingTable,
+    translator: Translator,
+    listeners: BTreeMap<(SocketAddr, Protocol), Arc<str>>,
+    icmp_limit: RateLimit,
+    /// Packets of the device itself that have no way yet.
+    own: VecDeque<Packet>,
 }
 
 impl LoadBalancer {
+    /// A balancer without listeners. `random` decides what it draws: the hash's salt and source ports.
+    pub fn new(config: BalancerConfig, random: Stream) -> Self {
+        LoadBalancer {
+            stack: Stack::new(config.addresses.clone()),
+            routes: RoutingTable::default(),
+            translator: Translator::new(config.conntrack(), random),
+            listeners: BTreeMap::new(),
+            icmp_limit: RateLimit::default(),
+            own: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Opens a listener at a virtual address, without targets yet; `label` explains it in paths, e.g.
+    /// `load balancer of Service redpanda/external-0`.
+    pub fn add_listener(&mut self, address: SocketAddr, protocol: Protocol, label: impl Into<Arc<str>>) {
+        self.listeners.insert((address, protocol), label.into());
+        self.set_targets(address, protocol, Vec::new());
+    }
+
+    /// Closes a listener; flows that there are go on.
+    pub fn remove_listener(&mut self, address: SocketAddr, protocol: Protocol) {
+        if self.listeners.remove(&(address, protocol)).is_some() {
+            let destination = Destination::Address(address.ip());
+            self.translator.rules.remove_rule(RuleKey::new(destination, protocol, address.port()));
+        }
+    }
+
+    /// Sets a listener's healthy targets; flows that there are stay where they are. `false` if there is no such
+    /// listener.
+    pub fn set_targets(&mut self, address: SocketAddr, protocol: Protocol, targets: Vec<SocketAddr>) -> bool {
+        let Some(label) = self.listeners.get(&(address, protocol)) else { return false };
+        let verdict = if targets.is_empty() {
+            let reason: Arc<str> = format!("{label} has no healthy target").into();
+            match self.config.no_target {
+                NoTarget::Drop => Verdict::Drop { reason },
+                NoTarget::Reset => Verdict::Reject { reason },
+            }
+        } else {
+            let masquerade = self.config.source == SourceAddress::Balancer;
+            Verdict::Translate(Translation { targets: targets.into(), masquerade, choice: Choice::FlowHash })
+        };
+        self.translator.rules.set_rule(DestinationRule {
+            destination: Destination::Address(address.ip()),
+            protocol,
+            port: address.port(),
+            branches: vec![Branch { source: SourceMatch::Any, verdict }],
+            label: label.clone(),
+        });
+        true
+    }
+
+    /// The listeners, in order.
+    pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, Protocol)> {
+        self.listeners.keys().copied()
+    }
+
+    /// Its flows.
+    pub fn conntrack(&self) -> &Conntrack {
+        &self.translator.conntrack
+    }
+
+    /// Its flows; forgetting those of a target cuts them off (a target that is deregistered).
+    pub fn conntrack_mut(&mut self) -> &mut Conntrack {
+        &mut self.translator.conntrack
+    }
+
     /// Its own sockets.
     pub fn stack(&self) -> &Stack {
         &self.stack
@@ -28,17 +128,20 @@ impl LoadBalancer {
     }
 
     /// Handles a packet that arrived at `port`.
-    pub fn receive(&mut self, _port: PortIndex, packet: Packet, cx: &mut Context<'_>) {
-        self.stack.receive(packet, cx);
+    pub fn receive(&mut self, port: PortIndex, packet: Packet, cx: &mut Context<'_>) {
+        self.pass(Some(port), packet, cx);
+        self.pass_own(cx);
     }
 
     /// Handles a timer.
     pub fn timer(&mut self, token: u64, cx: &mut Context<'_>) {
-        self.stack.timer(token, cx);
+        self.with_stack(cx, |stack, cx| stack.timer(token, cx));
+        self.pass_own(cx);
     }
 
     /// Sends what its own sockets were given.
     pub fn settle(&mut self, cx: &mut Context<'_>) {
-        self.stack.settle(cx);
+        self.with_stack(cx, Stack::settle);
+        self.pass_own(cx);
     }
 }

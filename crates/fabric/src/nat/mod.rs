@@ -1,3 +1,16 @@
-//! Network address translation: the rules a device is given, and (in `conntrack`) what it remembers of flows.
+//! Network address translation: the rules a device is given, and what it remembers of the flows that pass it.
 
+mod choice;
+pub mod conntrack;
+mod flow;
 pub mod rules;
+mod table;
+mod tcp_state;
+pub(crate) mod translator;
+mod tuple;
+
+pub use conntrack::{Conntrack, ConntrackConfig, FlowId};
+pub use flow::{Direction, Flow, Timeouts};
+pub use table::{RuleKey, RuleTable};
+pub use tcp_state::TcpState;
+pub use tuple::Tuple;

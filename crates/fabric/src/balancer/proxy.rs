@@ -1,0 +1,166 @@
+//! A balancer of kind `proxy`: it accepts TCP connections, opens one to a target for each, and copies.
+//!
+//! What clients see of it is linux.md 1, "LB c": a client is connected before the target is, so a target that
+//! refuses, or none at all, shows as "accepted, then closed". Half-closed connections stay half closed.
+//! Left out: TLS, the PROXY protocol, and limits on the number of connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::net::{TcpListener, TcpStream};
+
+/// How a proxy behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyConfig {
+    /// How long it waits for a target to accept.
+    pub connect_timeout: Duration,
+    /// How long a connection may be silent both ways before both ends are closed; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// How many targets it tries before it gives the client up.
+    pub attempts: usize,
+}
+
+impl Default for ProxyConfig {
+    /// HAProxy's documented examples wait 5 s for a server and 50 s for data, and retry three times.
+    fn default() -> Self {
+        ProxyConfig {
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Some(Duration::from_secs(50)),
+            attempts: 4,
+        }
+    }
+}
+
+/// The healthy targets of a proxy's listener; its clones are the same list.
+#[derive(Clone, Debug, Default)]
+pub struct Targets(Arc<Mutex<RoundRobin>>);
+
+#[derive(Debug, Default)]
+struct RoundRobin {
+    targets: Vec<SocketAddr>,
+    next: usize,
+}
+
+impl Targets {
+    /// A list of these targets.
+    pub fn new(targets: Vec<SocketAddr>) -> Self {
+        Targets(Arc::new(Mutex::new(RoundRobin { targets, next: 0 })))
+    }
+
+    /// Replaces the list; connections that there are stay where they are.
+    pub fn set(&self, targets: Vec<SocketAddr>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).targets = targets;
+    }
+
+    /// The list.
+    pub fn get(&self) -> Vec<SocketAddr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).targets.clone()
+    }
+
+    /// The next target in turn.
+    fn next(&self) -> Option<SocketAddr> {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = list.targets.len();
+        if count == 0 {
+            return None;
+        }
+        let target = list.targets[list.next % count];
+        list.next = (list.next + 1) % count;
+        Some(target)
+    }
+}
+
+/// Serves `listener` until it fails; dropping the future cuts its connections off.
+///
+/// # Errors
+/// When `listener` cannot accept any more.
+pub async fn run_proxy(listener: TcpListener, targets: Targets, config: ProxyConfig) -> io::Result<()> {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (client, _) = accepted?;
+                connections.spawn(serve(client, targets.clone(), config));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Serves one client. An error of either end closes both.
+async fn serve(client: TcpStream, targets: Targets, config: ProxyConfig) {
+    if let Some(target) = connect(&targets, config).await {
+        // Nagle's algorithm would hold back what the other end has sent already.
+        let _ = (client.set_nodelay(true), target.set_nodelay(true));
+        relay(client, target, config.idle_timeout).await;
+    }
+}
+
+/// Connects to the next target that accepts; `None` if none does.
+async fn connect(targets: &Targets, config: ProxyConfig) -> Option<TcpStream> {
+    for _ in 0..config.attempts {
+        let target = targets.next()?;
+        match timeout(config.connect_timeout, TcpStream::connect(target)).await {
+            Ok(Ok(stream)) => return Some(stream),
+            Ok(Err(error)) => tracing::debug!(%target, %error, "the proxy's target did not accept"),
+            Err(_) => tracing::debug!(%target, "the proxy's target did not answer"),
+        }
+    }
+    None
+}
+
+/// Copies both ways until both ends have finished, one fails, or both are silent for too long.
+async fn relay(client: TcpStream, target: TcpStream, idle_timeout: Option<Duration>) {
+    let active = Mutex::new(Instant::now());
+    let (client_reader, client_writer) = tokio::io::split(client);
+    let (target_reader, target_writer) = tokio::io::split(target);
+    let both = async {
+        tokio::try_join!(
+            copy(client_reader, target_writer, &active),
+            copy(target_reader, client_writer, &active),
+        )
+    };
+    tokio::select! {
+        ended = both => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a proxied connection broke");
+            }
+        }
+        () = idle(&active, idle_timeout) => tracing::debug!("a proxied connection was idle for too long"),
+    }
+}
+
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    active: &Mutex<Instant>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        *active.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..length]).await?;
+        *active.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+}
+
+/// Ends when nothing was copied for `limit`.
+async fn idle(active: &Mutex<Instant>, limit: Option<Duration>) {
+    let Some(limit) = limit else { return std::future::pending().await };
+    loop {
+        let until = *active.lock().unwrap_or_else(PoisonError::into_inner) + limit;
+        if until <= Instant::now() {
+            return;
+        }
+        sleep_until(until).await;
+    }
+}

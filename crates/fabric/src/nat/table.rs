@@ -1,0 +1,167 @@
+//! Destination rules, ready for look-up: one hash look-up per new flow, whatever the number of rules.
+
+use std::net::{IpAddr, SocketAddr};
+
+use rustc_hash::FxHashMap;
+
+use crate::nat::rules::{Destination, DestinationRule, Protocol, RuleSet, SourceMatch, SourceRule, Verdict};
+use crate::packet::protocol;
+
+/// Names a destination rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleKey {
+    /// The exact address; `None` for any address of the device.
+    address: Option<IpAddr>,
+    protocol: Protocol,
+    port: u16,
+}
+
+impl RuleKey {
+    /// The key of the rule for this destination. The two kinds of [`Destination::AnyLocal`] are one key.
+    pub fn new(destination: Destination, protocol: Protocol, port: u16) -> Self {
+        let address = match destination {
+            Destination::Address(address) => Some(address),
+            Destination::AnyLocal { .. } => None,
+        };
+        RuleKey { address, protocol, port }
+    }
+
+    /// The key of `rule`.
+    pub fn of(rule: &DestinationRule) -> Self {
+        RuleKey::new(rule.destination, rule.protocol, rule.port)
+    }
+}
+
+/// The rules of a device.
+#[derive(Default)]
+pub struct RuleTable {
+    destinations: FxHashMap<RuleKey, DestinationRule>,
+    sources: Vec<SourceRule>,
+}
+
+impl RuleTable {
+    /// A table of these rules. Of two rules for one destination the later one counts.
+    pub fn new(rules: RuleSet) -> Self {
+        let destinations = rules.destinations.into_iter().map(|rule| (RuleKey::of(&rule), rule)).collect();
+        RuleTable { destinations, sources: rules.sources }
+    }
+
+    /// Adds or replaces the rule for one destination.
+    pub fn set_rule(&mut self, rule: DestinationRule) {
+        self.destinations.insert(RuleKey::of(&rule), rule);
+    }
+
+    /// Removes the rule for one destination; says whether there was one.
+    pub fn remove_rule(&mut self, key: RuleKey) -> bool {
+        self.destinations.remove(&key).is_some()
+    }
+
+    /// Replaces all source rules.
+    pub fn set_source_rules(&mut self, sources: Vec<SourceRule>) {
+        self.sources = sources;
+    }
+
+    /// How many destination rules there are.
+    pub fn len(&self) -> usize {
+        self.destinations.len()
+    }
+
+    /// Whether there is no destination rule.
+    pub fn is_empty(&self) -> bool {
+        self.destinations.is_empty()
+    }
+
+    /// The rule for packets of IP protocol `number` to `destination`; `is_local`: the address is the device's.
+    pub fn find(
+        &self,
+        destination: SocketAddr,
+        number: u8,
+        is_local: bool,
+    ) -> Option<(RuleKey, &DestinationRule)> {
+        let protocol = match number {
+            protocol::TCP => Protocol::Tcp,
+            protocol::UDP => Protocol::Udp,
+            _ => return None,
+        };
+        let port = destination.port();
+        let exact = RuleKey { address: Some(destination.ip()), protocol, port };
+        if let Some(rule) = self.destinations.get(&exact) {
+            return Some((exact, rule));
+        }
+        if !is_local {
+            return None;
+        }
+        let local = RuleKey { address: None, protocol, port };
+        let rule = self.destinations.get(&local)?;
+        let with_loopback = rule.destination == Destination::AnyLocal { loopback: true };
+        (with_loopback || !destination.ip().is_loopback()).then_some((local, rule))
+    }
+
+    /// The first source rule for a packet from `source` to `destination`.
+    pub fn find_source(&self, source: IpAddr, destination: IpAddr) -> Option<&SourceRule> {
+        self.sources.iter().find(|rule| {
+            let excepted = rule.except_destinations.iter().any(|network| network.contains(&destination));
+            rule.source.contains(&source) && !excepted
+        })
+    }
+}
+
+/// The verdict of the first branch of `rule` for a packet from `source`; `is_own`: it comes from the device's own
+/// processes or addresses.
+pub(crate) fn verdict(rule: &DestinationRule, source: IpAddr, is_own: bool) -> Option<&Verdict> {
+    let matches = |branch: &SourceMatch| match branch {
+        SourceMatch::Any => true,
+        SourceMatch::In(networks) => networks.iter().any(|network| network.contains(&source)),
+        SourceMatch::NotIn(networks) => !networks.iter().any(|network| network.contains(&source)),
+        SourceMatch::ThisDevice => is_own,
+    };
+    rule.branches.iter().find(|branch| matches(&branch.source)).map(|branch| &branch.verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nat::rules::Branch;
+
+    fn rule(destination: Destination, port: u16, label: &str) -> DestinationRule {
+        let branches = vec![
+            Branch { source: SourceMatch::ThisDevice, verdict: Verdict::Accept },
+            Branch {
+                source: SourceMatch::NotIn(vec!["10.0.0.0/8".parse().expect("network")]),
+                verdict: Verdict::Drop { reason: "outside".into() },
+            },
+        ];
+        DestinationRule { destination, protocol: Protocol::Tcp, port, branches, label: label.into() }
+    }
+
+    fn found<'a>(table: &'a RuleTable, to: &str, is_local: bool) -> Option<&'a str> {
+        let to = to.parse().expect("address");
+        table.find(to, protocol::TCP, is_local).map(|(_, rule)| &*rule.label)
+    }
+
+    #[test]
+    fn an_exact_address_comes_before_any_local_one_and_loopback_only_counts_if_asked() {
+        let exact = Destination::Address([10, 0, 0, 1].into());
+        let mut table = RuleTable::default();
+        table.set_rule(rule(Destination::AnyLocal { loopback: false }, 80, "local"));
+        table.set_rule(rule(exact, 80, "exact"));
+        assert_eq!(found(&table, "10.0.0.1:80", true), Some("exact"));
+        assert_eq!(found(&table, "10.0.0.2:80", true), Some("local"));
+        assert_eq!(found(&table, "10.0.0.2:80", false), None);
+        assert_eq!(found(&table, "127.0.0.1:80", true), None);
+        table.set_rule(rule(Destination::AnyLocal { loopback: true }, 80, "loopback"));
+        assert_eq!(found(&table, "127.0.0.1:80", true), Some("loopback"));
+        assert_eq!(table.len(), 2);
+        assert!(table.remove_rule(RuleKey::new(exact, Protocol::Tcp, 80)));
+        assert_eq!(found(&table, "10.0.0.1:80", true), Some("loopback"));
+    }
+
+    #[test]
+    fn the_first_branch_whose_source_matches_decides() {
+        let rule = rule(Destination::AnyLocal { loopback: false }, 80, "");
+        let verdict = |source: [u8; 4], is_own| verdict(&rule, source.into(), is_own);
+        assert_eq!(verdict([192, 0, 2, 1], true), Some(&Verdict::Accept));
+        assert!(matches!(verdict([192, 0, 2, 1], false), Some(Verdict::Drop { .. })));
+        assert_eq!(verdict([10, 0, 2, 1], false), None);
+    }
+}
