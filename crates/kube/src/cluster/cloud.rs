@@ -15,7 +15,8 @@ use hopwise_engine::{HostId, Span, host};
 use hopwise_fabric::nat::rules::Protocol;
 use hopwise_fabric::net::TcpListener;
 use hopwise_fabric::{
-    BalancerConfig, Device, DeviceId, Idle, LoadBalancer, NoTarget, ProxyConfig, SourceAddress, Targets, run_proxy,
+    BalancerConfig, Device, DeviceId, Idle, LoadBalancer, NoTarget, ProxyConfig, SourceAddress, Targets,
+    run_proxy,
 };
 use k8s_openapi::api::core::v1::{LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus};
 
@@ -140,7 +141,13 @@ fn ingress_ip(address: IpAddr, mode: IpMode) -> LoadBalancerIngress {
     }
 }
 
-fn create(shared: &Rc<Shared>, service: &Service, name: &ServiceName, setup: Setup, profile: &Rc<profile::LoadBalancer>) {
+fn create(
+    shared: &Rc<Shared>,
+    service: &Service,
+    name: &ServiceName,
+    setup: Setup,
+    profile: &Rc<profile::LoadBalancer>,
+) {
     let label = format!("load balancer {name}");
     let host = host::create(&label);
     let idle_timeout = Span::from_secs(u64::from(profile.idle_timeout_s.value));
@@ -153,7 +160,8 @@ fn create(shared: &Rc<Shared>, service: &Service, name: &ServiceName, setup: Set
     };
     let device = hopwise_fabric::with(|fabric| {
         let random = hopwise_engine::stream(&format!("load-balancer/{name}"));
-        let device = fabric.add(label.as_str(), Device::LoadBalancer(LoadBalancer::new(config, random)));
+        let device =
+            fabric.add(label.as_str(), Device::LoadBalancer(Box::new(LoadBalancer::new(config, random))));
         shared.topology.borrow_mut().add_load_balancer(fabric, device, &[setup.address]);
         fabric.attach(host, device);
         device
@@ -176,7 +184,10 @@ fn create(shared: &Rc<Shared>, service: &Service, name: &ServiceName, setup: Set
         }
         targets.insert((number, protocol), Port { node_port, proxied });
     }
-    shared.balancers.borrow_mut().insert(name.clone(), Instance { device, address: setup.address, host, healthy: 0, targets });
+    shared
+        .balancers
+        .borrow_mut()
+        .insert(name.clone(), Instance { device, address: setup.address, host, healthy: 0, targets });
     publish(shared, name, setup);
     host::spawn_on(shared.control_plane, check_targets(shared.clone(), name.clone(), host, profile.clone()));
 }
@@ -207,7 +218,12 @@ fn publish(shared: &Shared, name: &ServiceName, setup: Setup) {
 }
 
 /// Checks the nodes of one instance for as long as it exists.
-async fn check_targets(shared: Rc<Shared>, name: ServiceName, host: HostId, profile: Rc<profile::LoadBalancer>) {
+async fn check_targets(
+    shared: Rc<Shared>,
+    name: ServiceName,
+    host: HostId,
+    profile: Rc<profile::LoadBalancer>,
+) {
     let check = &profile.health_check;
     let seconds = |value: u32| std::time::Duration::from_secs(u64::from(value));
     tokio::time::sleep(seconds(profile.registration_delay_s.value)).await;
@@ -215,7 +231,8 @@ async fn check_targets(shared: Rc<Shared>, name: ServiceName, host: HostId, prof
         let topology = shared.topology.borrow();
         topology.nodes().filter_map(|(site, _)| Some((site.name.clone(), *site.addresses.first()?))).collect()
     };
-    let mut streaks: BTreeMap<String, Streak> = nodes.iter().map(|(node, _)| (node.clone(), Streak::default())).collect();
+    let mut streaks: BTreeMap<String, Streak> =
+        nodes.iter().map(|(node, _)| (node.clone(), Streak::default())).collect();
     let mut interval = tokio::time::interval(seconds(check.interval_s.value));
     loop {
         interval.tick().await;
@@ -228,7 +245,11 @@ async fn check_targets(shared: Rc<Shared>, name: ServiceName, host: HostId, prof
             let Ok(passed) = result.await else { return };
             let streak = streaks.entry(node.clone()).or_default();
             if streak.count(passed, check.healthy_threshold.value, check.unhealthy_threshold.value) {
-                let kind = if streak.healthy { "load_balancer.target_healthy" } else { "load_balancer.target_unhealthy" };
+                let kind = if streak.healthy {
+                    "load_balancer.target_healthy"
+                } else {
+                    "load_balancer.target_unhealthy"
+                };
                 hopwise_engine::notable(kind, format!("load balancer {name}"), node.clone());
             }
         }
@@ -245,7 +266,11 @@ fn probe_of(shared: &Shared, name: &ServiceName, profile: &profile::LoadBalancer
     let service = shared.api.read(|store| store.get::<Service>(&name.namespace, &name.name).cloned())?;
     let spec = service.spec.as_ref()?;
     let is_local = needs_health_check_port(&service);
-    let port = if is_local { profile.health_check.port_local.value } else { profile.health_check.port_cluster.value };
+    let port = if is_local {
+        profile.health_check.port_local.value
+    } else {
+        profile.health_check.port_cluster.value
+    };
     let traffic = instance.targets.values().next()?.node_port;
     Some(match port {
         HealthPort::HealthCheckNodePort => {
@@ -262,7 +287,8 @@ fn set_targets(shared: &Shared, name: &ServiceName, healthy: &[IpAddr]) {
     let Some(instance) = balancers.get_mut(name) else { return };
     instance.healthy = healthy.len();
     for ((number, protocol), port) in &instance.targets {
-        let targets: Vec<SocketAddr> = healthy.iter().map(|ip| SocketAddr::new(*ip, port.node_port)).collect();
+        let targets: Vec<SocketAddr> =
+            healthy.iter().map(|ip| SocketAddr::new(*ip, port.node_port)).collect();
         match &port.proxied {
             Some(list) => list.set(targets),
             None => {
@@ -307,13 +333,15 @@ fn with_balancer<R>(device: DeviceId, f: impl FnOnce(&mut LoadBalancer) -> R) ->
 /// The addresses by which a Service's load balancer is reached.
 pub fn addresses_of(service: &Service) -> Vec<IpAddr> {
     let annotations = service.metadata.annotations.as_ref();
-    let address = annotations.and_then(|all| all.get(ADDRESS_ANNOTATION)).and_then(|address| address.parse().ok());
+    let address =
+        annotations.and_then(|all| all.get(ADDRESS_ANNOTATION)).and_then(|address| address.parse().ok());
     address.into_iter().collect()
 }
 
 /// The host names that a Service's load balancer has published, with their addresses.
 pub fn published_names(service: &Service) -> Vec<(String, Vec<IpAddr>)> {
-    let ingress = service.status.iter().filter_map(|status| status.load_balancer.as_ref()?.ingress.as_ref()).flatten();
+    let ingress =
+        service.status.iter().filter_map(|status| status.load_balancer.as_ref()?.ingress.as_ref()).flatten();
     ingress.filter_map(|entry| Some((entry.hostname.clone()?, addresses_of(service)))).collect()
 }
 

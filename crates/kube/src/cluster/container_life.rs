@@ -25,7 +25,12 @@ pub struct Report {
 
 /// Runs a container for as long as its pod lives: when its program ends it is started again, after a back-off
 /// that doubles (kubernetes.md 1.8).
-pub async fn run(shared: Rc<Shared>, device: DeviceId, container: Container, reports: mpsc::UnboundedSender<Report>) {
+pub async fn run(
+    shared: Rc<Shared>,
+    device: DeviceId,
+    container: Container,
+    reports: mpsc::UnboundedSender<Report>,
+) {
     let object = format!("container {}/{}/{}", container.namespace, container.pod, container.name);
     let (mut restarts, mut back_off) = (0, timing::RESTART_BACK_OFF);
     let report = |phase, restarts| {
@@ -40,7 +45,9 @@ pub async fn run(shared: Rc<Shared>, device: DeviceId, container: Container, rep
             entry.containers.insert(container.name.clone(), host);
         }
         let why = match program(&shared, &container) {
-            Ok(process) => supervise(host, process, |ready| report(ContainerPhase::Running { ready }, restarts)).await,
+            Ok(process) => {
+                supervise(host, process, |ready| report(ContainerPhase::Running { ready }, restarts)).await
+            }
             Err(why) => why,
         };
         kubelet::kill(host);

@@ -65,4 +65,3 @@ async fn echo_udp(address: SocketAddr, pod: String) {
         let _ = socket.send_to(greeting(&pod, peer).as_bytes(), peer).await;
     }
 }
-

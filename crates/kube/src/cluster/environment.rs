@@ -53,7 +53,10 @@ impl Surroundings<'_> {
     ///
     /// # Errors
     /// A reference to something that does not exist and is not optional.
-    pub fn environment(&self, container: &k8s_openapi::api::core::v1::Container) -> Result<BTreeMap<String, String>, MissingReference> {
+    pub fn environment(
+        &self,
+        container: &k8s_openapi::api::core::v1::Container,
+    ) -> Result<BTreeMap<String, String>, MissingReference> {
         let mut environment = self.cluster.clone();
         for from in container.env_from.iter().flatten() {
             let prefix = from.prefix.as_deref().unwrap_or("");
@@ -75,7 +78,11 @@ impl Surroundings<'_> {
         Ok(environment)
     }
 
-    fn value(&self, variable: &EnvVar, environment: &BTreeMap<String, String>) -> Result<Option<String>, MissingReference> {
+    fn value(
+        &self,
+        variable: &EnvVar,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Option<String>, MissingReference> {
         if let Some(value) = &variable.value {
             return Ok(Some(expand(value, environment)));
         }
@@ -177,9 +184,16 @@ impl Surroundings<'_> {
     ///
     /// # Errors
     /// If it does not exist and is not optional.
-    pub fn config_map_files(&self, name: &str, optional: bool) -> Result<BTreeMap<String, Vec<u8>>, MissingReference> {
-        let mut files: BTreeMap<String, Vec<u8>> =
-            self.config_map(name, optional)?.into_iter().map(|(key, value)| (key, value.into_bytes())).collect();
+    pub fn config_map_files(
+        &self,
+        name: &str,
+        optional: bool,
+    ) -> Result<BTreeMap<String, Vec<u8>>, MissingReference> {
+        let mut files: BTreeMap<String, Vec<u8>> = self
+            .config_map(name, optional)?
+            .into_iter()
+            .map(|(key, value)| (key, value.into_bytes()))
+            .collect();
         if let Some(map) = self.store.get::<ConfigMap>(self.namespace(), name) {
             files.extend(map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())));
         }

@@ -39,7 +39,8 @@ async fn get(address: SocketAddr) -> Option<u16> {
     let stream = TcpStream::connect(address).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
     let connection = host::spawn(connection);
-    let request = hyper::Request::get("/healthz").header(HOST, address.to_string()).body(Empty::<Bytes>::new()).ok()?;
+    let request =
+        hyper::Request::get("/healthz").header(HOST, address.to_string()).body(Empty::<Bytes>::new()).ok()?;
     let status = sender.send_request(request).await.ok()?.status().as_u16();
     connection.abort();
     Some(status)

@@ -56,7 +56,9 @@ async fn serve_on(address: SocketAddr, health: Rc<RefCell<Health>>) {
                 async move { Ok::<_, Infallible>(response) }
             });
             // A checker that goes away ends its connection, which concerns nobody else.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }

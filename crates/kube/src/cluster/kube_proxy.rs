@@ -30,7 +30,9 @@ pub async fn run(api: Api, facts: NodeFacts, device: DeviceId, machine: HostId) 
     let mut watch = api.watch(KINDS);
     loop {
         let inputs = match watch.next(timing::PROXY_LAG).await {
-            Changes::Some(changes) => changes.into_iter().filter_map(|change| input_of(change.action, change.object)).collect(),
+            Changes::Some(changes) => {
+                changes.into_iter().filter_map(|change| input_of(change.action, change.object)).collect()
+            }
             Changes::All => api.read(everything),
         };
         let change = proxy.apply(inputs);
@@ -50,7 +52,9 @@ pub async fn run(api: Api, facts: NodeFacts, device: DeviceId, machine: HostId) 
 
 fn input_of(action: Action, object: Object) -> Option<ProxyInput> {
     match (action, object) {
-        (Action::Deleted, Object::Service(service)) => Some(ProxyInput::ServiceGone(ServiceName::of(&service))),
+        (Action::Deleted, Object::Service(service)) => {
+            Some(ProxyInput::ServiceGone(ServiceName::of(&service)))
+        }
         (_, Object::Service(service)) => Some(ProxyInput::Service(service)),
         (Action::Deleted, Object::EndpointSlice(slice)) => {
             let name = slice.metadata.name.clone().unwrap_or_default();

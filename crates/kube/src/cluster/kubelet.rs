@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use hopwise_engine::{HostId, host};
-use k8s_openapi::api::core::v1::{self as core, ConfigMap, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{self as core, Pod, PodSpec};
 use tokio::sync::{mpsc, oneshot};
 
 use super::container_life::{self, Report};
@@ -127,10 +127,16 @@ async fn follow(
     }
 }
 
-fn write_status(shared: &Shared, (namespace, name): &PodName, change: impl FnOnce(&mut Pod, hopwise_engine::Time)) {
-    let was_ready = shared.api.read(|store| store.get::<Pod>(namespace, name).map(|pod| pod_state::is_ready(pod)));
-    let patched =
-        shared.api.write(|store, now| store.patch_status::<Pod>(namespace, name, now, |pod| change(pod, now)));
+fn write_status(
+    shared: &Shared,
+    (namespace, name): &PodName,
+    change: impl FnOnce(&mut Pod, hopwise_engine::Time),
+) {
+    let was_ready =
+        shared.api.read(|store| store.get::<Pod>(namespace, name).map(|pod| pod_state::is_ready(pod)));
+    let patched = shared
+        .api
+        .write(|store, now| store.patch_status::<Pod>(namespace, name, now, |pod| change(pod, now)));
     let Ok(pod) = patched else { return };
     let ready = pod_state::is_ready(&pod);
     if was_ready != Some(ready) {
@@ -164,10 +170,15 @@ async fn start(shared: &Rc<Shared>, pod: &Pod, name: &PodName, events: mpsc::Unb
         return;
     }
     for (container, command, environment) in prepared.containers {
-        let Mounted { files, disks } = prepared.volumes.mounted(container.volume_mounts.as_deref().unwrap_or(&[]));
+        let Mounted { files, disks } =
+            prepared.volumes.mounted(container.volume_mounts.as_deref().unwrap_or(&[]));
         let declared = container.ports.iter().flatten().filter_map(|port| {
             let number = u16::try_from(port.container_port).ok()?;
-            Some(ContainerPort { name: port.name.clone(), number, udp: port.protocol.as_deref() == Some("UDP") })
+            Some(ContainerPort {
+                name: port.name.clone(),
+                number,
+                udp: port.protocol.as_deref() == Some("UDP"),
+            })
         });
         let container = Container {
             namespace: name.0.clone(),
@@ -216,29 +227,38 @@ fn prepare<'a>(
                 fabric.set_resolver(site.device, shared.pod_resolver(&name.0));
                 Ok(site)
             });
-            let site = site.map_err(|error: super::topology::PodNetworkFull| ("FailedCreatePodSandBox", error.to_string()))?;
+            let site = site.map_err(|error: super::topology::PodNetworkFull| {
+                ("FailedCreatePodSandBox", error.to_string())
+            })?;
             if let Some(entry) = shared.running.borrow_mut().get_mut(name) {
                 entry.site = Some(site.clone());
             }
             site
         }
     };
-    let host_ips: Vec<IpAddr> =
-        shared.topology.borrow().nodes().filter(|(site, _)| site.name == node).flat_map(|(site, _)| site.addresses.clone()).collect();
+    let host_ips: Vec<IpAddr> = shared
+        .topology
+        .borrow()
+        .nodes()
+        .filter(|(site, _)| site.name == node)
+        .flat_map(|(site, _)| site.addresses.clone())
+        .collect();
     let prepared = shared.api.read(|store| {
         let text = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
         let (pod_ips, host_ips) = (text(&site.addresses), text(&host_ips));
         let cluster = shared.cluster_environment();
-        let surroundings = Surroundings { store, pod, pod_ips: &pod_ips, host_ips: &host_ips, cluster: &cluster };
+        let surroundings =
+            Surroundings { store, pod, pod_ips: &pod_ips, host_ips: &host_ips, cluster: &cluster };
         let disk_of = |claim: &str| {
             let volume = volumes::volume_of(store, &name.0, claim)?;
             Some(Disk { claim: claim.to_owned(), file_system: shared.file_system(&volume) })
         };
-        let volumes = PodVolumes::of(spec, &surroundings, disk_of).map_err(|error| ("FailedMount", error.to_string()))?;
+        let volumes = PodVolumes::of(spec, &surroundings, disk_of)
+            .map_err(|error| ("FailedMount", error.to_string()))?;
         let resolve = |container: &'a core::Container| {
-            let environment = surroundings
-                .environment(container)
-                .map_err(|error| ("CreateContainerConfigError", format!("container {}: {error}", container.name)))?;
+            let environment = surroundings.environment(container).map_err(|error| {
+                ("CreateContainerConfigError", format!("container {}: {error}", container.name))
+            })?;
             let words = container.command.iter().flatten().chain(container.args.iter().flatten());
             let command = words.map(|word| expand(word, &environment)).collect();
             Ok((container, command, environment))
@@ -252,7 +272,11 @@ fn prepare<'a>(
 
 /// Runs the init containers one after the other. Those whose image's scripts are not interpreted are assumed to
 /// succeed, which is reported.
-fn run_init_containers(shared: &Shared, prepared: &mut Prepared<'_>, spec: &PodSpec) -> Result<(), InitFailure> {
+fn run_init_containers(
+    shared: &Shared,
+    prepared: &mut Prepared<'_>,
+    spec: &PodSpec,
+) -> Result<(), InitFailure> {
     let _ = spec;
     for (container, command, environment) in &prepared.init_containers {
         let image = container.image.as_deref().unwrap_or("");
@@ -267,7 +291,8 @@ fn run_init_containers(shared: &Shared, prepared: &mut Prepared<'_>, spec: &PodS
         let mounts = container.volume_mounts.as_deref().unwrap_or(&[]);
         let mut files = prepared.volumes.mounted(mounts).files;
         let mut commands = (shell::Rpk, shared.node_query());
-        let failure = |problem| InitFailure { pod: prepared.pod.clone(), container: container.name.clone(), problem };
+        let failure =
+            |problem| InitFailure { pod: prepared.pod.clone(), container: container.name.clone(), problem };
         match shell::run(command, environment, &mut files, &mut commands) {
             Ok(exit) if exit.status == 0 => prepared.volumes.keep(mounts, &files),
             Ok(exit) => return Err(failure(super::state::InitProblem::Failed(exit))),
@@ -281,7 +306,8 @@ fn run_init_containers(shared: &Shared, prepared: &mut Prepared<'_>, spec: &PodS
 /// is given no time; then its network and its object go.
 async fn stop(shared: &Shared, pod: &Pod, name: &PodName) {
     let grace_s = shared.api.read(|store| {
-        let stored = store.get::<Pod>(&name.0, &name.1).filter(|stored| stored.metadata.uid == pod.metadata.uid);
+        let stored =
+            store.get::<Pod>(&name.0, &name.1).filter(|stored| stored.metadata.uid == pod.metadata.uid);
         stored.and_then(|stored| stored.metadata.deletion_grace_period_seconds)
     });
     if let Some(grace_s) = grace_s {
@@ -304,7 +330,9 @@ async fn stop(shared: &Shared, pod: &Pod, name: &PodName) {
     hopwise_engine::notable("pod.stopped", format!("pod {}/{}", name.0, name.1), "");
     shared.running.borrow_mut().remove(name);
     // The object may be gone already when the deletion was forced.
-    let _ = shared.api.write(|store, now| store.remove::<Pod>(&name.0, &name.1, pod.metadata.uid.as_deref(), now));
+    let _ = shared
+        .api
+        .write(|store, now| store.remove::<Pod>(&name.0, &name.1, pod.metadata.uid.as_deref(), now));
 }
 
 /// Kills the processes of a container: its tasks end, and its peers see what Linux shows them.

@@ -169,16 +169,21 @@ impl Cluster {
 
     fn is_ready(&self) -> bool {
         let pods = self.shared.api.read(|store| store.list::<Pod>().all(|pod| pod_state::is_healthy(pod)));
-        let balancers = self.shared.balancers.borrow().iter().all(|(name, balancer)| {
-            balancer.healthy > 0 || !self.has_ready_endpoint(name)
-        });
+        let balancers = self
+            .shared
+            .balancers
+            .borrow()
+            .iter()
+            .all(|(name, balancer)| balancer.healthy > 0 || !self.has_ready_endpoint(name));
         pods && balancers
     }
 
     fn has_ready_endpoint(&self, name: &ServiceName) -> bool {
         self.shared.api.read(|store| {
             let Some(service) = store.get::<Service>(&name.namespace, &name.name) else { return false };
-            let Some(selector) = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()) else { return false };
+            let Some(selector) = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()) else {
+                return false;
+            };
             store.list_in::<Pod>(&name.namespace).any(|pod| {
                 let labels = pod.metadata.labels.clone().unwrap_or_default();
                 pod_state::is_ready(pod) && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
@@ -201,7 +206,9 @@ impl Cluster {
         self.shared.api.read(|store| {
             let Some(pod) = store.get::<Pod>(namespace, pod) else { return Vec::new() };
             let claims = volumes::claims_of_pod(pod).into_iter();
-            claims.filter_map(|claim| Some((claim.clone(), volumes::volume_of(store, namespace, &claim)?.0))).collect()
+            claims
+                .filter_map(|claim| Some((claim.clone(), volumes::volume_of(store, namespace, &claim)?.0)))
+                .collect()
         })
     }
 
@@ -213,7 +220,9 @@ impl Cluster {
 
     /// The addresses by which a Service's load balancer is reached from outside; empty while it is pending.
     pub fn load_balancer_addresses(&self, namespace: &str, name: &str) -> Vec<IpAddr> {
-        self.shared.api.read(|store| store.get::<Service>(namespace, name).map(|it| cloud::addresses_of(it)).unwrap_or_default())
+        self.shared.api.read(|store| {
+            store.get::<Service>(namespace, name).map(|it| cloud::addresses_of(it)).unwrap_or_default()
+        })
     }
 
     /// The addresses that the internet's DNS has for a name.
@@ -224,7 +233,11 @@ impl Cluster {
 }
 
 /// Gives Services their addresses and ports; explicit ones first.
-fn allocate(manifests: &mut Manifests, system: &system::System, cluster: &ClusterFile) -> Vec<AllocationError> {
+fn allocate(
+    manifests: &mut Manifests,
+    system: &system::System,
+    cluster: &ClusterFile,
+) -> Vec<AllocationError> {
     let mut allocator = Allocator::new(vec![cluster.service_network()], 30_000..=32_767);
     let family = if cluster.service_network().addr().is_ipv4() { "IPv4" } else { "IPv6" };
     let mut own = system.services();

@@ -20,7 +20,10 @@ pub struct PodVolumes {
 
 enum Content {
     /// Files; kept between containers if `writable`.
-    Files { files: Files, writable: bool },
+    Files {
+        files: Files,
+        writable: bool,
+    },
     Disk(Disk),
 }
 
@@ -60,7 +63,9 @@ impl PodVolumes {
                     mounted.disks.insert(base.to_owned(), disk.clone());
                 }
                 Some(Content::Files { files, .. }) => {
-                    mounted.files.extend(visible(files, mount).map(|(path, content)| (path, content.clone())));
+                    mounted
+                        .files
+                        .extend(visible(files, mount).map(|(path, content)| (path, content.clone())));
                 }
                 None => {}
             }
@@ -71,7 +76,9 @@ impl PodVolumes {
     /// Keeps what a container with these mounts has left in writable volumes.
     pub fn keep(&mut self, mounts: &[VolumeMount], left: &Files) {
         for mount in mounts {
-            let Some(Content::Files { files, writable: true }) = self.volumes.get_mut(&mount.name) else { continue };
+            let Some(Content::Files { files, writable: true }) = self.volumes.get_mut(&mount.name) else {
+                continue;
+            };
             let base = format!("{}/", mount.mount_path.trim_end_matches('/'));
             let sub_path = mount.sub_path.as_deref().map(|path| format!("{path}/")).unwrap_or_default();
             *files = left
@@ -112,7 +119,8 @@ fn content_of(
         return Ok(read_only(selected(files, source.items.as_deref())));
     }
     if let Some(source) = &volume.persistent_volume_claim {
-        let disk = disk_of(&source.claim_name).ok_or_else(|| MissingReference::Claim(source.claim_name.clone()))?;
+        let disk =
+            disk_of(&source.claim_name).ok_or_else(|| MissingReference::Claim(source.claim_name.clone()))?;
         return Ok(Content::Disk(disk));
     }
     if let Some(source) = &volume.projected {
@@ -134,9 +142,8 @@ fn content_of(
 fn selected(files: Files, items: Option<&[KeyToPath]>) -> Files {
     match items {
         None => files,
-        Some(items) => items
-            .iter()
-            .filter_map(|item| Some((item.path.clone(), files.get(&item.key)?.clone())))
-            .collect(),
+        Some(items) => {
+            items.iter().filter_map(|item| Some((item.path.clone(), files.get(&item.key)?.clone()))).collect()
+        }
     }
 }

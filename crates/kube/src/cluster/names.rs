@@ -70,10 +70,17 @@ fn follow_services(store: &Store, zone: &mut Zone, before: &BTreeSet<ServiceName
     now
 }
 
-fn follow_pods(store: &Store, zone: &mut Zone, before: &BTreeSet<(String, String)>) -> BTreeSet<(String, String)> {
+fn follow_pods(
+    store: &Store,
+    zone: &mut Zone,
+    before: &BTreeSet<(String, String)>,
+) -> BTreeSet<(String, String)> {
     let mut now = BTreeSet::new();
     for pod in store.list::<Pod>() {
-        let name = (pod.metadata.namespace.clone().unwrap_or_default(), pod.metadata.name.clone().unwrap_or_default());
+        let name = (
+            pod.metadata.namespace.clone().unwrap_or_default(),
+            pod.metadata.name.clone().unwrap_or_default(),
+        );
         let ips: Vec<IpAddr> = pod_state::addresses(pod).iter().filter_map(|ip| ip.parse().ok()).collect();
         if ips.is_empty() {
             zone.remove_pod(&name.0, &name.1);
@@ -108,7 +115,8 @@ fn kind_of(spec: &k8s_openapi::api::core::v1::ServiceSpec) -> ServiceKind {
     if spec.type_.as_deref() == Some("ExternalName") {
         return ServiceKind::ExternalName(spec.external_name.clone().unwrap_or_default());
     }
-    let all = spec.cluster_ips.clone().or_else(|| spec.cluster_ip.clone().map(|ip| vec![ip])).unwrap_or_default();
+    let all =
+        spec.cluster_ips.clone().or_else(|| spec.cluster_ip.clone().map(|ip| vec![ip])).unwrap_or_default();
     if all.iter().any(|ip| ip == "None") {
         return ServiceKind::Headless;
     }
@@ -118,9 +126,13 @@ fn kind_of(spec: &k8s_openapi::api::core::v1::ServiceSpec) -> ServiceKind {
 fn slice_entry(slice: &Arc<EndpointSlice>) -> Slice {
     let ports = slice.ports.iter().flatten().filter_map(|port| {
         let protocol = port.protocol.as_deref().unwrap_or("TCP").to_lowercase();
-        Some(Port { name: port.name.clone().unwrap_or_default(), protocol, number: u16::try_from(port.port?).ok()? })
+        Some(Port {
+            name: port.name.clone().unwrap_or_default(),
+            protocol,
+            number: u16::try_from(port.port?).ok()?,
+        })
     });
-    let endpoints = slice.endpoints.iter().filter_map(|endpoint| {
+    let endpoints = slice.endpoints.iter().flatten().filter_map(|endpoint| {
         Some(Endpoint {
             ip: endpoint.addresses.first()?.parse().ok()?,
             hostname: endpoint.hostname.clone(),
@@ -141,7 +153,8 @@ pub fn upstream(cluster: &ClusterFile, store: &Store) -> Upstream {
         }
     }
     for (pattern, targets) in &cluster.external_names {
-        let addresses = targets.0.iter().flat_map(|target| outside_addresses(target, cluster, store)).collect();
+        let addresses =
+            targets.0.iter().flat_map(|target| outside_addresses(target, cluster, store)).collect();
         upstream.put(&pattern.to_string(), UpstreamName { addresses, truncated: false });
     }
     upstream
@@ -197,7 +210,12 @@ pub async fn serve(addresses: Vec<IpAddr>, zone: SharedZone, random: Stream) -> 
     std::future::pending().await
 }
 
-fn reply(zone: &SharedZone, random: &Rc<RefCell<Stream>>, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
+fn reply(
+    zone: &SharedZone,
+    random: &Rc<RefCell<Stream>>,
+    query: &[u8],
+    transport: Transport,
+) -> Option<Vec<u8>> {
     dns::answer(&zone.borrow(), query, transport, Some(&mut *random.borrow_mut()))
 }
 

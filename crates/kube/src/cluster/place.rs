@@ -138,10 +138,18 @@ impl Cluster {
             Place::External(address) => self.external_device(place, *address),
             Place::InCluster => self.client_pod().await?,
             Place::Pod { namespace, name } => self.pod_device(namespace, name)?,
-            Place::Node(name) => self.shared.topology.borrow().node(name).ok_or_else(|| PlaceError::Node {
-                name: name.clone(),
-                known: self.spec.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", "),
-            })?,
+            Place::Node(name) => {
+                self.shared.topology.borrow().node(name).ok_or_else(|| PlaceError::Node {
+                    name: name.clone(),
+                    known: self
+                        .spec
+                        .nodes
+                        .iter()
+                        .map(|node| node.name.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                })?
+            }
         };
         let host = host::create(name);
         hopwise_fabric::with(|fabric| {
@@ -181,11 +189,8 @@ impl Cluster {
 
     /// The client pod, started if it is not there.
     async fn client_pod(&self) -> Result<DeviceId, PlaceError> {
-        let container = Container {
-            name: "client".into(),
-            image: Some("hopwise/client".into()),
-            ..Container::default()
-        };
+        let container =
+            Container { name: "client".into(), image: Some("hopwise/client".into()), ..Container::default() };
         let pod = Pod {
             metadata: ObjectMeta {
                 namespace: Some(CLIENT_NAMESPACE.into()),
@@ -201,7 +206,9 @@ impl Cluster {
         loop {
             match self.pod_device(CLIENT_NAMESPACE, CLIENT_POD) {
                 Ok(device) => return Ok(device),
-                Err(error) if Duration::from(hopwise_engine::now() - started) > CLIENT_START => return Err(error),
+                Err(error) if Duration::from(hopwise_engine::now() - started) > CLIENT_START => {
+                    return Err(error);
+                }
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
@@ -232,7 +239,8 @@ mod tests {
 
     #[test]
     fn places_read_as_they_are_written() {
-        for text in ["external", "external=192.0.2.1", "in-cluster", "pod/redpanda/redpanda-0", "node/node-1"] {
+        for text in ["external", "external=192.0.2.1", "in-cluster", "pod/redpanda/redpanda-0", "node/node-1"]
+        {
             assert_eq!(text.parse::<Place>().map(|place| place.to_string()).as_deref(), Ok(text));
         }
         for text in ["", "pod/x", "pod//x", "external=somewhere", "node/", "elsewhere"] {

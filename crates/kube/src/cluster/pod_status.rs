@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use hopwise_engine::Time;
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition, PodIP,
-    PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition,
+    PodIP, PodStatus,
 };
 
 use crate::store::timestamp;
@@ -57,7 +57,8 @@ pub fn set_containers(pod: &mut Pod, containers: &[(String, ContainerPhase, i32)
 
 /// Says why no container of the pod can start.
 pub fn set_waiting(pod: &mut Pod, reason: &str, message: &str, now: Time) {
-    let names: Vec<String> = pod.spec.iter().flat_map(|spec| &spec.containers).map(|it| it.name.clone()).collect();
+    let names: Vec<String> =
+        pod.spec.iter().flat_map(|spec| &spec.containers).map(|it| it.name.clone()).collect();
     let waiting = ContainerPhase::Waiting { reason: reason.into(), message: message.into() };
     let containers: Vec<_> = names.into_iter().map(|name| (name, waiting.clone(), 0)).collect();
     set_containers(pod, &containers, now);
@@ -106,7 +107,10 @@ fn set_condition(
 fn container_status((name, phase, restarts): &(String, ContainerPhase, i32)) -> ContainerStatus {
     let state = match phase {
         ContainerPhase::Waiting { reason, message } => ContainerState {
-            waiting: Some(ContainerStateWaiting { reason: Some(reason.clone()), message: Some(message.clone()) }),
+            waiting: Some(ContainerStateWaiting {
+                reason: Some(reason.clone()),
+                message: Some(message.clone()),
+            }),
             ..ContainerState::default()
         },
         ContainerPhase::Running { .. } => {

@@ -41,17 +41,22 @@ fn bind_immediate_claims(api: &Api) {
 fn unscheduled(api: &Api) -> Vec<Arc<Pod>> {
     let mut pods: Vec<Arc<Pod>> = api.read(|store| {
         let waits = |pod: &&Arc<Pod>| {
-            pod_state::node_name(pod).is_none() && !pod_state::is_terminating(pod) && !pod_state::is_finished(pod)
+            pod_state::node_name(pod).is_none()
+                && !pod_state::is_terminating(pod)
+                && !pod_state::is_finished(pod)
         };
         store.list::<Pod>().filter(waits).cloned().collect()
     });
     let version = |pod: &Pod| pod.metadata.creation_timestamp.as_ref().map(|at| at.0);
-    pods.sort_by_key(|pod| (version(pod), scheduler::natural_key(pod.metadata.name.as_deref().unwrap_or(""))));
+    pods.sort_by_key(|pod| {
+        (version(pod), scheduler::natural_key(pod.metadata.name.as_deref().unwrap_or("")))
+    });
     pods
 }
 
 fn place(api: &Api, pod: &Pod) {
-    let (namespace, name) = (pod.metadata.namespace.clone().unwrap_or_default(), pod.metadata.name.clone().unwrap_or_default());
+    let (namespace, name) =
+        (pod.metadata.namespace.clone().unwrap_or_default(), pod.metadata.name.clone().unwrap_or_default());
     let placement = api.read(|store| scheduler::schedule(pod, &ClusterState::of(store)));
     let object = format!("pod {namespace}/{name}");
     match placement {
@@ -61,12 +66,16 @@ fn place(api: &Api, pod: &Pod) {
                 let _ = store.patch::<Pod>(&namespace, &name, now, |pod| {
                     pod.spec.get_or_insert_default().node_name = Some(node_name.clone());
                 });
-                let _ = store.patch_status::<Pod>(&namespace, &name, now, |pod| pod_status::set_scheduled(pod, None, now));
+                let _ = store.patch_status::<Pod>(&namespace, &name, now, |pod| {
+                    pod_status::set_scheduled(pod, None, now)
+                });
                 Ok::<_, volumes::BindError>(())
             });
             match bound {
                 Ok(()) => hopwise_engine::notable("pod.scheduled", object, format!("to {node_name}")),
-                Err(error) => refuse(api, &namespace, &name, &error.to_string()),
+                Err(error) => {
+                    refuse(api, &namespace, &name, &error.to_string());
+                }
             }
         }
         Placement::Unschedulable { message, .. } => {
@@ -101,7 +110,9 @@ fn refuse(api: &Api, namespace: &str, name: &str, message: &str) -> bool {
         return false;
     }
     let _ = api.write(|store, now| {
-        store.patch_status::<Pod>(namespace, name, now, |pod| pod_status::set_scheduled(pod, Some(message), now))
+        store.patch_status::<Pod>(namespace, name, now, |pod| {
+            pod_status::set_scheduled(pod, Some(message), now)
+        })
     });
     true
 }

@@ -10,8 +10,8 @@ use hopwise_engine::Time;
 use ipnet::IpNet;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
-    Container as PodContainer, ContainerPort, Namespace, Node, NodeAddress, NodeSpec, NodeStatus, PodSpec, PodTemplateSpec,
-    Service, ServicePort, ServiceSpec, Taint,
+    Container as PodContainer, ContainerPort, Namespace, Node, NodeAddress, NodeSpec, NodeStatus, PodSpec,
+    PodTemplateSpec, Service, ServicePort, ServiceSpec, Taint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -165,7 +165,8 @@ fn pod_networks(cluster: &ClusterFile) -> Vec<IpNet> {
     let whole = cluster.pod_network();
     let length = if whole.addr().is_ipv4() { whole.prefix_len().max(24) } else { whole.prefix_len().max(64) };
     let taken: Vec<IpNet> = cluster.nodes.iter().filter_map(|node| node.pod_cidr).collect();
-    let overlaps = |network: &IpNet| taken.iter().any(|other| other.contains(network) || network.contains(other));
+    let overlaps =
+        |network: &IpNet| taken.iter().any(|other| other.contains(network) || network.contains(other));
     let mut free = whole.subnets(length).into_iter().flatten().filter(|network| !overlaps(network));
     cluster.nodes.iter().map(|node| node.pod_cidr.or_else(|| free.next()).unwrap_or(whole)).collect()
 }
@@ -277,13 +278,19 @@ fn node_object(node: &cluster_file::Node) -> Node {
     });
     let allocatable = node.allocatable.as_ref().map(|allocatable| {
         let amounts = [("cpu", &allocatable.cpu), ("memory", &allocatable.memory)];
-        amounts.into_iter().filter_map(|(name, amount)| Some((name.to_owned(), Quantity(amount.clone()?)))).collect()
+        amounts
+            .into_iter()
+            .filter_map(|(name, amount)| Some((name.to_owned(), Quantity(amount.clone()?))))
+            .collect()
     });
     Node {
         metadata: ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..meta("", &node.name) },
         spec: Some(NodeSpec { taints: Some(taints.collect()), ..NodeSpec::default() }),
         status: Some(NodeStatus {
-            addresses: Some(vec![NodeAddress { address: node.address.to_string(), type_: "InternalIP".into() }]),
+            addresses: Some(vec![NodeAddress {
+                address: node.address.to_string(),
+                type_: "InternalIP".into(),
+            }]),
             allocatable,
             ..NodeStatus::default()
         }),

@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use hopwise_engine::Span;
-use hopwise_fabric::{Connection, Device, DeviceId, Fabric, LinkConfig, LinuxNode, NodeConfig, PortIndex, Router, Stack, Switch};
+use hopwise_fabric::{
+    Connection, Device, DeviceId, Fabric, LinkConfig, LinuxNode, NodeConfig, PortIndex, Router, Stack, Switch,
+};
 use ipnet::IpNet;
 
 use crate::profile::{Delay, Distribution, Latency};
@@ -99,7 +101,12 @@ impl Topology {
     ///
     /// # Errors
     /// If the pod network is full.
-    pub fn add_pod(&mut self, fabric: &mut Fabric, node: &str, name: &str) -> Result<PodSite, PodNetworkFull> {
+    pub fn add_pod(
+        &mut self,
+        fabric: &mut Fabric,
+        node: &str,
+        name: &str,
+    ) -> Result<PodSite, PodNetworkFull> {
         let link = link(&self.latency.pod_to_node);
         let node_device = self.nodes.get_mut(node).ok_or_else(|| PodNetworkFull { node: node.into() })?;
         let number = node_device.pods_made + 1;
@@ -162,7 +169,8 @@ impl Topology {
         let zones: Vec<(&String, &Zone)> = self.zones.iter().collect();
         for (index, (first_name, first)) in zones.iter().enumerate() {
             for (second_name, second) in &zones[index + 1..] {
-                let connection = fabric.connect(first.switch, second.switch, link(&self.latency.zone_to_zone));
+                let connection =
+                    fabric.connect(first.switch, second.switch, link(&self.latency.zone_to_zone));
                 for site in sites {
                     for address in &site.addresses {
                         if site.zone == **second_name {
@@ -180,7 +188,7 @@ impl Topology {
         let zone = &self.zones[&site.zone];
         let config = NodeConfig::new(site.addresses.clone(), site.pod_networks.clone());
         let random = hopwise_engine::stream(&format!("node/{}", site.name));
-        let device = fabric.add(site.name.as_str(), Device::Node(LinuxNode::new(config, random)));
+        let device = fabric.add(site.name.as_str(), Device::Node(Box::new(LinuxNode::new(config, random))));
         let connection = fabric.connect(device, zone.switch, link(&self.latency.node_to_zone));
         for address in &site.addresses {
             switch_of(fabric, zone.switch).learn(*address, connection.second);

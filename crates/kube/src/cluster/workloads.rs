@@ -71,21 +71,30 @@ fn reconcile_stateful_set(api: &Api, set: &StatefulSet) {
     });
 }
 
-fn carry_out(api: &Api, namespace: &str, set: &str, request: stateful_set::Request) -> Result<(), StoreError> {
+fn carry_out(
+    api: &Api,
+    namespace: &str,
+    set: &str,
+    request: stateful_set::Request,
+) -> Result<(), StoreError> {
     use stateful_set::Request;
     match request {
         Request::CreateRevision(revision) => api.write(|store, now| store.create(*revision, now)).map(drop),
         Request::UpdateRevision(revision) => api.write(|store, now| store.update(*revision, now)).map(drop),
-        Request::DeleteRevision { name } => {
-            api.write(|store, now| store.delete::<ControllerRevision>(namespace, &name, None, Grace::AsDeclared, now)).map(drop)
-        }
+        Request::DeleteRevision { name } => api
+            .write(|store, now| {
+                store.delete::<ControllerRevision>(namespace, &name, None, Grace::AsDeclared, now)
+            })
+            .map(drop),
         Request::CreateClaim(claim) => api.write(|store, now| store.create(*claim, now)).map(drop),
         Request::UpdateClaim(claim) => api.write(|store, now| store.update(*claim, now)).map(drop),
         Request::CreatePod(pod) => create_pod(api, *pod),
         Request::UpdatePod(pod) => api.write(|store, now| store.update(*pod, now)).map(drop),
         Request::DeletePod { name, uid } => delete_pod(api, namespace, &name, uid.as_deref()),
         Request::UpdateStatus(status) => api
-            .write(|store, now| store.patch_status::<StatefulSet>(namespace, set, now, |set| set.status = Some(*status)))
+            .write(|store, now| {
+                store.patch_status::<StatefulSet>(namespace, set, now, |set| set.status = Some(*status))
+            })
             .map(drop),
     }
 }
@@ -101,7 +110,9 @@ fn reconcile_deployment(api: &Api, deployment: &Deployment) {
             Request::DeletePod { name, uid } => delete_pod(api, &namespace, &name, uid.as_deref()),
             Request::UpdateStatus(status) => api
                 .write(|store, now| {
-                    store.patch_status::<Deployment>(&namespace, &name, now, |object| object.status = Some(*status))
+                    store.patch_status::<Deployment>(&namespace, &name, now, |object| {
+                        object.status = Some(*status)
+                    })
                 })
                 .map(drop),
         };
@@ -115,8 +126,10 @@ fn reconcile_endpoint_slices(api: &Api, service: &Service) {
     use endpoint_slices::Request;
     let namespace = service.metadata.namespace.clone().unwrap_or_default();
     let (pods, slices, nodes) = api.read(|store| {
-        let nodes: BTreeMap<String, Arc<Node>> =
-            store.list::<Node>().map(|node| (node.metadata.name.clone().unwrap_or_default(), node.clone())).collect();
+        let nodes: BTreeMap<String, Arc<Node>> = store
+            .list::<Node>()
+            .map(|node| (node.metadata.name.clone().unwrap_or_default(), node.clone()))
+            .collect();
         (all_in::<Pod>(store, &namespace), all_in::<EndpointSlice>(store, &namespace), nodes)
     });
     let node = |name: &str| nodes.get(name).map(Arc::as_ref);
@@ -139,7 +152,11 @@ pub fn create_pod(api: &Api, mut pod: Pod) -> Result<(), StoreError> {
     pod_admission::admit(&mut pod);
     let created = api.write(|store, now| store.create(pod, now))?;
     let (namespace, name) = (created.metadata.namespace.as_deref(), created.metadata.name.as_deref());
-    hopwise_engine::notable("pod.created", format!("pod {}/{}", namespace.unwrap_or(""), name.unwrap_or("")), "");
+    hopwise_engine::notable(
+        "pod.created",
+        format!("pod {}/{}", namespace.unwrap_or(""), name.unwrap_or("")),
+        "",
+    );
     Ok(())
 }
 

@@ -17,7 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hopwise_fabric::nat::rules::{Destination, DestinationRule, Protocol, RuleSet, SourceRule};
+use hopwise_fabric::nat::RuleKey;
+use hopwise_fabric::nat::rules::{DestinationRule, RuleSet, SourceRule};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -32,24 +33,6 @@ pub struct ServiceName {
     pub namespace: String,
     /// The name.
     pub name: String,
-}
-
-/// What one destination of a rule is: at most one rule has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleKey {
-    /// The address.
-    pub destination: Destination,
-    /// The protocol.
-    pub protocol: Protocol,
-    /// The port.
-    pub port: u16,
-}
-
-impl RuleKey {
-    /// The key of a rule.
-    pub fn of(rule: &DestinationRule) -> Self {
-        RuleKey { destination: rule.destination, protocol: rule.protocol, port: rule.port }
-    }
 }
 
 /// A health check port of the node (kubernetes.md 6.5): 200 while `local_endpoints` is above zero, else 503.
