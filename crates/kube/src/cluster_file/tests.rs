@@ -1,1 +1,156 @@
-//! Tests.
+//! Cluster files that are right, and what is wrong with others.
+
+use insta::assert_snapshot;
+
+use super::{ClusterFile, LoadBalancerKind, OutsideTarget, ProxyMode, SourceAddress};
+use crate::source::Source;
+
+fn load(text: &str) -> ClusterFile {
+    ClusterFile::load(&Source::new("cluster.yaml", text))
+        .unwrap_or_else(|errors| panic!("{:#?}", errors.errors()))
+}
+
+/// Each error of `text` on a line of its own.
+fn errors(text: &str) -> String {
+    let errors = ClusterFile::load(&Source::new("cluster.yaml", text)).expect_err("an error");
+    let lines = errors.errors().iter().map(|error| format!("{error} ({})", error.fix()));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_documented_example_loads() {
+    let page = include_str!("../../../../docs/cluster-file.md");
+    let example =
+        page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let cluster = load(example);
+    assert_eq!(cluster.nodes.len(), 3);
+    assert_eq!(cluster.proxy_mode, ProxyMode::Nftables);
+    assert_eq!(cluster.nodes[2].allocatable.as_ref().and_then(|of| of.cpu.as_deref()), Some("8"));
+    assert_eq!(cluster.load_balancers[1].kind, LoadBalancerKind::Proxy);
+    assert_eq!(cluster.load_balancers[1].source_address(), SourceAddress::Rewritten);
+    assert_eq!(
+        cluster.resolve_outside("redpanda-0.example.com."),
+        Some([OutsideTarget::Node("node-0".to_owned())].as_slice())
+    );
+    assert_eq!(cluster.resolve_outside("b.apps.Example.com").map(<[_]>::len), Some(2));
+    assert_eq!(cluster.resolve_outside("example.com"), None);
+    assert_eq!(cluster.locate("nodes[1].zone").expect("a file").line, 6);
+}
+
+#[test]
+fn every_field_is_documented() {
+    let page = include_str!("../../../../docs/cluster-file.md");
+    let listed = errors("x: 1");
+    let fields: Vec<&str> = listed.split('`').skip(3).step_by(2).collect();
+    assert!(fields.len() > 5, "{listed}");
+    for field in fields {
+        assert!(page.contains(&format!("| `{field}` |")), "{field} is not in the table");
+    }
+}
+
+#[test]
+fn nodes_without_a_file() {
+    let cluster = ClusterFile::with_nodes(4);
+    let shown: Vec<_> = cluster
+        .nodes
+        .iter()
+        .map(|node| format!("{} {} {}", node.name, node.address, node.zone.as_deref().unwrap_or("-")))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "node-0 10.0.0.10 zone-a",
+            "node-1 10.0.0.11 zone-b",
+            "node-2 10.0.0.12 zone-c",
+            "node-3 10.0.0.13 zone-a"
+        ]
+    );
+    assert_eq!(cluster.service_network().to_string(), "10.96.0.0/12");
+    assert_eq!(ClusterFile::with_nodes(u16::MAX).nodes.len(), 65_000);
+    let mut named = load("nodes: [{name: a, address: 10.0.0.1}]");
+    named.add_nodes(3);
+    assert_eq!(named.nodes.len(), 1);
+}
+
+#[test]
+fn networks_follow_the_nodes() {
+    let cluster = load("nodes: [{name: a, address: 2001:db8::1}]");
+    assert_eq!(cluster.pod_network().to_string(), "fd00:10:244::/56");
+    assert_eq!(cluster.service_network().to_string(), "fd00:10:96::/112");
+}
+
+#[test]
+fn the_longest_wildcard_wins_over_shorter_ones() {
+    let cluster = load(
+        "externalNames:\n  '*.com': 192.0.2.1\n  '*.example.com': 192.0.2.2\n  a.example.com: [192.0.2.3]\n",
+    );
+    let resolved = |name: &str| cluster.resolve_outside(name).map(|targets| format!("{targets:?}"));
+    assert!(resolved("x.com").is_some_and(|targets| targets.contains("192.0.2.1")));
+    assert!(resolved("x.y.example.com").is_some_and(|targets| targets.contains("192.0.2.2")));
+    assert!(resolved("a.example.com").is_some_and(|targets| targets.contains("192.0.2.3")));
+    assert_eq!(resolved("com"), None);
+}
+
+#[test]
+fn fields_that_do_not_fit() {
+    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:12: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
+    assert_snapshot!(errors("proxyMode: userspace\n"), @"cluster.yaml:1:12: proxyMode: unknown value `userspace` (known: `iptables`, `nftables`, `ipvs`)");
+    assert_snapshot!(errors("nodes:\n  - name: a\n"), @"cluster.yaml:2:5: nodes[0].address: missing field `address` (add `address`; it has no default)");
+    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0}\n"), @"cluster.yaml:2:24: nodes[0].address: invalid IP address syntax (change the value to what is expected)");
+    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0.1, adress: x}\n"), @"cluster.yaml:2:42: nodes[0].adress: unknown field `adress` (did you mean `address`? Known: `name`, `zone`, `region`, `address`, `podCIDR`, `labels`, `taints`, `allocatable`)");
+    assert_snapshot!(errors("podCIDR: 10.244.0.0\n"), @r#"cluster.yaml:1:10: podCIDR: expected a network such as 10.244.0.0/16, got "10.244.0.0" (change the value to what is expected)"#);
+    assert_snapshot!(errors("podCIDR: 10.244.1.0/16\n"), @"cluster.yaml:1:10: podCIDR: expected the address of a network, got 10.244.1.0/16, which is inside of 10.244.0.0/16 (change the value to what is expected)");
+    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0.1, allocatable: {cpu: four}}\n"), @r#"cluster.yaml:2:53: nodes[0].allocatable.cpu: expected a quantity such as 4, 500m or 16Gi, got "four" (change the value to what is expected)"#);
+    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0.1, taints: [{key: k, effect: No}]}\n"), @"cluster.yaml:2:60: nodes[0].taints[0].effect: expected string or map, got the boolean false (write string or map here)");
+    assert_snapshot!(errors("externalNames:\n  a_b.example.com: 192.0.2.1\n"), @r#"cluster.yaml:2:20: externalNames["a_b.example.com"]: expected a DNS name such as broker-0.example.com, or *.example.com, got "a_b.example.com" (change the value to what is expected)"#);
+    assert_snapshot!(errors("externalNames:\n  a.example.com: nodes/a\n"), @r#"cluster.yaml:2:18: externalNames["a.example.com"]: expected an address, node/NAME or service/NAMESPACE/NAME, got "nodes/a" (change the value to what is expected)"#);
+    assert_snapshot!(errors("externalNames:\n  a.example.com: []\n"), @r#"cluster.yaml:2:3: externalNames["a.example.com"]: expected at least one target, got an empty list (change the value to what is expected)"#);
+    assert_snapshot!(errors("externalNames:\n  a.example.com: 5\n"), @r#"cluster.yaml:2:18: externalNames["a.example.com"]: expected an address, node/NAME or service/NAMESPACE/NAME, or a list of them, got the number 5 (write an address, node/NAME or service/NAMESPACE/NAME, or a list of them here)"#);
+    assert_snapshot!(errors("loadBalancers:\n  - {service: web, address: 192.0.2.1}\n"), @r#"cluster.yaml:2:15: loadBalancers[0].service: expected a Service as NAMESPACE/NAME, got "web" (change the value to what is expected)"#);
+    assert_snapshot!(errors("overrides: {link.delay: fast}\n"), @r#"cluster.yaml:1:25: overrides["link.delay"]: expected a number, got "fast" (write the number in the unit that the profile uses)"#);
+    assert_snapshot!(errors("- nodes\n"), @r#"cluster.yaml:1:3: [0]: expected a list, got the text "nodes" (write a list here)"#);
+}
+
+#[test]
+fn values_that_do_not_fit_together() {
+    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0.1}\n  - {name: a, address: 10.0.0.1}\n"), @r"
+    cluster.yaml:3:12: nodes[1].name: nodes[0] has the name a already (give each node a name of its own)
+    cluster.yaml:3:24: nodes[1].address: a has the address 10.0.0.1 already (give each node an address of its own)
+    ");
+    assert_snapshot!(errors("nodes:\n  - {name: A, address: 10.244.0.1}\n  - {name: b, address: 10.96.0.1}\n"), @r#"
+    cluster.yaml:2:12: nodes[0].name: expected a DNS name, got "A" (use lower-case letters, digits, `-` and `.`, with a letter or digit at both ends)
+    cluster.yaml:2:24: nodes[0].address: 10.244.0.1 is inside of the podCIDR 10.244.0.0/16 (use an address outside of it, or change podCIDR)
+    cluster.yaml:3:24: nodes[1].address: 10.96.0.1 is inside of the serviceCIDR 10.96.0.0/12 (use an address outside of it, or change serviceCIDR)
+    "#);
+    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0.1}\n  - {name: b, address: '::1'}\n"), @r"
+    cluster.yaml:2:24: nodes[0].address: 10.0.0.1 is IPv4, and other nodes are not (use one address family for all nodes)
+    cluster.yaml:3:24: nodes[1].address: expected the address of a machine, got ::1 (use an address that other machines can reach)
+    cluster.yaml:3:24: nodes[1].address: ::1 is IPv6, and other nodes are not (use one address family for all nodes)
+    ");
+    assert_snapshot!(errors("podCIDR: 10.96.0.0/16\n"), @"cluster.yaml:1:10: podCIDR: the podCIDR 10.96.0.0/16 and the serviceCIDR 10.96.0.0/12 overlap (choose networks without a common address)");
+    assert_snapshot!(errors("nodes: [{name: a, address: 10.0.0.1}]\npodCIDR: fd00::/56\n"), @"cluster.yaml:2:10: podCIDR: fd00::/56 is IPv6, and the nodes are IPv4 (use the address family of the nodes)");
+    assert_snapshot!(
+        errors(
+            "nodes:\n  - {name: a, address: 10.0.0.1, podCIDR: 10.244.0.0/24}\n  \
+             - {name: b, address: 10.0.0.2, podCIDR: 10.244.0.0/25}\n  \
+             - {name: c, address: 10.0.0.3, podCIDR: 10.1.0.0/24}\n"
+        ),
+        @r"
+        cluster.yaml:3:43: nodes[1].podCIDR: 10.244.0.0/25 overlaps with 10.244.0.0/24 of a (give each node a network of its own)
+        cluster.yaml:4:43: nodes[2].podCIDR: 10.1.0.0/24 is outside of the cluster's podCIDR 10.244.0.0/16 (use a part of it, or change podCIDR)
+        "
+    );
+    assert_snapshot!(errors("nodes: [{name: node-0, address: 10.0.0.1}]\nexternalNames: {a.b: node/node-O}\n"), @r#"cluster.yaml:2:22: externalNames["a.b"]: expected an address, node/NAME or service/NAMESPACE/NAME, got "node/node-O" (change the value to what is expected)"#);
+    assert_snapshot!(
+        errors(
+            "loadBalancers:\n  - {service: a/b, address: 192.0.2.1}\n  \
+             - {service: a/b, address: 192.0.2.1, kind: proxy, source: kept}\n"
+        ),
+        @r"
+        cluster.yaml:3:15: loadBalancers[1].service: the Service a/b has a load balancer already (declare one load balancer per Service)
+        cluster.yaml:3:29: loadBalancers[1].address: 192.0.2.1 is the address of a node or another load balancer (give each load balancer an address of its own)
+        cluster.yaml:3:61: loadBalancers[1].source: a proxy opens connections of its own, so that nodes see its address (use kind: nat, or source: rewritten)
+        "
+    );
+    assert_snapshot!(errors("clusterDomain: Cluster_Local\n"), @r#"cluster.yaml:1:16: clusterDomain: expected a DNS name, got "Cluster_Local" (write a domain such as cluster.local)"#);
+}

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use hopwise_engine::Span;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -104,4 +105,28 @@ fn an_unknown_field_is_refused_with_its_line() {
         panic!("an unknown field parsed")
     };
     assert!(message.contains("podToHost") && message.contains("line 7"), "{message}");
+}
+
+proptest! {
+    /// Whatever a cluster file overrides, the result is a sound profile or an error that names the path.
+    #[test]
+    fn an_override_gives_a_sound_profile_or_an_error(
+        path in prop_oneof![
+            "[a-z.]{0,20}",
+            prop::sample::select(vec![
+                "latency.zoneToZone", "latency.zoneToZone.unit", "latency.zoneToZone.spread", "latency", "name",
+                "loadBalancer.kind", "loadBalancer.healthCheck", "loadBalancer.idleTimeoutS.value",
+                "prices.egressUsdPerGigabyte", "prices.loadBalancer.capacityUnit.gigabytesPerHour", "prices",
+            ]).prop_map(str::to_owned),
+        ],
+        value in prop_oneof![
+            any::<f64>().prop_map(Value::from), any::<i64>().prop_map(Value::from), Just(Value::Null),
+            Just(json!({})), Just(json!([1])), "[a-z]{0,5}".prop_map(Value::from),
+        ],
+    ) {
+        match overridden(&path, value) {
+            Ok(profile) => prop_assert_eq!(profile.validate(), Ok(())),
+            Err(error) => prop_assert!(error.to_string().contains(&path)),
+        }
+    }
 }

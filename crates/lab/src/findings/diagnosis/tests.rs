@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::super::facts::{Advertised, Tls};
 use super::super::lint::fixture::{advertise, port, sound};
 use super::super::lint::lint;
@@ -218,4 +220,50 @@ fn an_unknown_broker_does_not_panic() {
     for outcome in [Outcome::Timeout, Outcome::Refused, Outcome::WrongBroker, Outcome::NotExposed] {
         assert_eq!(diagnose(&cluster, &route(outcome, 9, "", vec![])).object, "Broker 9");
     }
+}
+
+const FAILURES: [Outcome; 9] = [
+    Outcome::NameNotFound,
+    Outcome::Refused,
+    Outcome::Timeout,
+    Outcome::Unreachable,
+    Outcome::WrongBroker,
+    Outcome::TlsFailed,
+    Outcome::AuthenticationFailed,
+    Outcome::ProtocolMismatch,
+    Outcome::NotExposed,
+];
+
+proptest! {
+    /// Whatever a broker advertises and wherever the way ends, a failure has one finding that names the client's place.
+    #[test]
+    fn every_failure_is_explained(
+        outcome in prop::sample::select(FAILURES.as_slice()),
+        broker in -1..4,
+        host in prop_oneof![".{0,20}", "[0-9.:a-z-]{0,20}", Just("10.0.0.11".to_owned()), Just("redpanda-1".to_owned())],
+        port in prop_oneof![Just(31092u16), any::<u16>()],
+        device in prop_oneof![Just("node-1"), Just("internet"), Just("redpanda/redpanda-1")],
+        action in prop_oneof![Just("dropped"), Just("rejected"), Just("delivered"), Just("forwarded")],
+        inside: bool,
+    ) {
+        let mut cluster = sound();
+        advertise(&mut cluster, |_, _| (host.clone(), port));
+        let address = format!("{host}:{port}");
+        let mut route = route(outcome, broker, &address, vec![hop(device, action, &address, None)]);
+        if inside {
+            route.from = Place::InCluster;
+        }
+        let finding = diagnose(&cluster, &route);
+        prop_assert!(finding.explanation.contains(&route.from.to_string()), "{}", finding.explanation);
+        prop_assert!(!finding.fix.is_empty());
+        let explained = explain(&cluster, &[route], lint(&cluster));
+        let routes: usize = explained.iter().map(|finding| finding.routes.len()).sum();
+        prop_assert_eq!(routes, usize::from(outcome != Outcome::NotExposed || needs_a_finding_here(inside, broker, &cluster)));
+    }
+}
+
+/// Whether a listener that is not exposed has to have a finding: it is meant for outside, and so is the client.
+fn needs_a_finding_here(inside: bool, broker: i32, cluster: &Cluster) -> bool {
+    let known = cluster.brokers.iter().find(|own| own.id == broker);
+    !inside && known.is_some_and(|own| cluster.is_for_outside(&own.listeners[1]))
 }
