@@ -1,0 +1,220 @@
+//! The programs that hopwise knows: brokers, and the client pod that waits to be used.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hopwise_broker::{Broker, BrokerStatus, HostPort, NodeConfig, Phase, StartParameters};
+use hopwise_fabric::Route;
+use hopwise_kube::cluster::{Container, Process, Programs};
+use tokio::sync::watch;
+
+/// Where redpanda.yaml is mounted (redpanda.md 1.6).
+const CONFIG_PATH: &str = "/etc/redpanda/redpanda.yaml";
+/// Where the first configuration of the cluster is mounted (redpanda.md 1.6).
+const BOOTSTRAP_PATH: &str = "/etc/redpanda/.bootstrap.yaml";
+/// The option of `rpk redpanda start` with the broker's own RPC address (redpanda.md 1.5).
+const ADVERTISE_RPC: &str = "--advertise-rpc-addr=";
+
+/// A broker that was started in a pod.
+#[derive(Clone, Debug)]
+pub struct RunningBroker {
+    /// `namespace/name` of its pod.
+    pub pod: String,
+    /// Its configuration.
+    pub config: NodeConfig,
+    /// Its state.
+    pub status: BrokerStatus,
+}
+
+/// Why a broker's container did not start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartFailure {
+    /// `namespace/name` of its pod.
+    pub pod: String,
+    /// Why, in words for the user.
+    pub reason: String,
+}
+
+/// The brokers of a cluster, by pod; the last started one of each.
+#[derive(Clone, Debug, Default)]
+pub struct Brokers(Arc<Mutex<Registry>>);
+
+#[derive(Debug, Default)]
+struct Registry {
+    running: BTreeMap<String, RunningBroker>,
+    failures: BTreeMap<String, StartFailure>,
+}
+
+impl Brokers {
+    /// The brokers, by pod.
+    pub fn all(&self) -> Vec<RunningBroker> {
+        self.locked(|registry| registry.running.values().cloned().collect())
+    }
+
+    /// Pods whose broker did not start.
+    pub fn failures(&self) -> Vec<StartFailure> {
+        self.locked(|registry| registry.failures.values().cloned().collect())
+    }
+
+    /// The id of the broker in a pod, `namespace/name`.
+    pub fn id_of(&self, pod: &str) -> Option<i32> {
+        self.locked(|registry| registry.running.get(pod).and_then(|broker| broker.status.broker_id()))
+    }
+
+    /// Which broker stands behind a route.
+    pub fn whois(&self) -> Arc<dyn Fn(&Route) -> Option<i32> + Send + Sync> {
+        let brokers = self.clone();
+        Arc::new(move |route| brokers.id_of(route.reached()?))
+    }
+
+    fn locked<R>(&self, f: impl FnOnce(&mut Registry) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What the lab puts into containers.
+#[derive(Default)]
+pub struct LabPrograms {
+    /// The brokers that were started.
+    pub brokers: Brokers,
+}
+
+impl Programs for LabPrograms {
+    fn interprets(&self, image: &str) -> bool {
+        is_redpanda(image)
+    }
+
+    fn start(&self, container: &Container) -> Option<Result<Process, String>> {
+        if container.image == "hopwise/client" {
+            return Some(Ok(waiting()));
+        }
+        if !is_redpanda(&container.image) {
+            return None;
+        }
+        if !starts_a_broker(&container.command) {
+            // A sidecar of the same image (config-watcher): it serves nobody.
+            return Some(Ok(waiting()));
+        }
+        let pod = format!("{}/{}", container.namespace, container.pod);
+        let started = self.start_broker(&pod, container);
+        self.brokers.locked(|registry| match &started {
+            Ok(_) => {
+                registry.failures.remove(&pod);
+            }
+            Err(reason) => {
+                registry.failures.insert(pod.clone(), StartFailure { pod, reason: reason.clone() });
+            }
+        });
+        Some(started)
+    }
+}
+
+impl LabPrograms {
+    fn start_broker(&self, pod: &str, container: &Container) -> Result<Process, String> {
+        let config = config_of(container)?;
+        let data_directory = config.data_directory.clone();
+        let mount = container.disks.iter().find(|(path, _)| data_directory.starts_with(path));
+        let volume = match mount {
+            Some((_, disk)) => disk.file_system.clone(),
+            // Without a mounted disk the data lives in the container's own file system, and dies with it.
+            None => turmoil_fs::Fs::builder().seed(hopwise_engine::seed()).build(),
+        };
+        let status = BrokerStatus::new();
+        let parameters = StartParameters {
+            config: config.clone(),
+            volume,
+            clock: Arc::new(hopwise_engine::clock::unix_ms),
+            seed: seed_of(&container.pod_uid),
+            status: status.clone(),
+        };
+        let broker = RunningBroker { pod: pod.to_owned(), config, status: status.clone() };
+        self.brokers.locked(|registry| registry.running.insert(pod.to_owned(), broker));
+        let (ready, is_ready) = watch::channel(false);
+        let (brokers, pod) = (self.brokers.clone(), pod.to_owned());
+        let run = async move {
+            let tell = async {
+                status.wait_ready().await;
+                hopwise_engine::notable("broker.ready", format!("broker {}", status.broker_id().unwrap_or(-1)), pod.as_str());
+                ready.send_replace(true);
+                std::future::pending::<()>().await;
+            };
+            let reason = tokio::select! {
+                biased;
+                ended = Broker::start(parameters) => match ended {
+                    Err(error) => error.to_string(),
+                    Ok(never) => match never {},
+                },
+                () = tell => "it ended".to_owned(),
+            };
+            let failure = StartFailure { pod: pod.clone(), reason: reason.clone() };
+            brokers.locked(|registry| registry.failures.insert(pod, failure));
+            reason
+        };
+        Ok(Process { run: Box::pin(run), ready: is_ready })
+    }
+}
+
+fn config_of(container: &Container) -> Result<NodeConfig, String> {
+    let text = |path: &str| container.files.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let Some(redpanda_yaml) = text(CONFIG_PATH) else {
+        let mounted: Vec<&str> = container.files.keys().map(String::as_str).collect();
+        return Err(format!("{CONFIG_PATH} is not mounted; the container has {}", mounted.join(", ")));
+    };
+    let mut config = NodeConfig::parse(&redpanda_yaml, text(BOOTSTRAP_PATH).as_deref())
+        .map_err(|error| format!("{CONFIG_PATH}: {error}"))?;
+    if let Some(address) = container.command.iter().find_map(|word| word.strip_prefix(ADVERTISE_RPC)) {
+        config.advertised_rpc_api = HostPort::parse(address)
+            .ok_or_else(|| format!("{ADVERTISE_RPC}{address}: expected HOST:PORT"))?;
+    }
+    Ok(config)
+}
+
+/// Whether an image holds Redpanda: the last part of its name, whatever the registry and tag.
+fn is_redpanda(image: &str) -> bool {
+    let name = image.split('@').next().unwrap_or(image).rsplit('/').next().unwrap_or(image);
+    matches!(name.split(':').next(), Some("redpanda" | "redpanda-nightly" | "redpanda-unstable"))
+}
+
+fn starts_a_broker(command: &[String]) -> bool {
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    // The image's own entry point starts a broker.
+    words.is_empty() || words.windows(2).any(|pair| pair == ["redpanda", "start"]) || words.first() == Some(&"redpanda")
+}
+
+fn seed_of(uid: &str) -> u64 {
+    use rand::Rng;
+    hopwise_engine::stream(&format!("broker/{uid}")).next_u64()
+}
+
+fn waiting() -> Process {
+    let (_, ready) = watch::channel(true);
+    Process { run: Box::pin(std::future::pending()), ready }
+}
+
+/// Whether a broker has joined its cluster and opened its listeners.
+pub fn is_ready(broker: &RunningBroker) -> bool {
+    broker.status.phase() == Phase::Ready
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_brokers_are_known_by_name() {
+        for image in ["redpanda", "docker.redpanda.com/redpandadata/redpanda:v24.1.11", "r.example:5000/x/redpanda@sha256:ab"] {
+            assert!(is_redpanda(image), "{image}");
+        }
+        for image in ["docker.redpanda.com/redpandadata/console:v2.4.6", "redpanda-operator:v2", ""] {
+            assert!(!is_redpanda(image), "{image}");
+        }
+    }
+
+    #[test]
+    fn only_the_broker_container_starts_a_broker() {
+        let command = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(starts_a_broker(&command(&["rpk", "redpanda", "start", "--advertise-rpc-addr=a:1"])));
+        assert!(starts_a_broker(&[]));
+        assert!(!starts_a_broker(&command(&["/bin/sh", "-c", "exec /etc/secrets/config-watcher/scripts/sasl-user.sh"])));
+    }
+}

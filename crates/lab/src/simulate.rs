@@ -1,0 +1,117 @@
+//! One simulation of a cluster: the fabric is installed, the cluster starts and settles, then the caller's part runs.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hopwise_engine::{Simulation, Span, Stalled};
+use hopwise_fabric::{Fabric, FabricWorld};
+use hopwise_kube::cluster::{Cluster, ClusterSpec, Settled};
+
+use crate::inputs::Inputs;
+use crate::programs::{Brokers, LabPrograms};
+
+/// How a cluster is brought up.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The seed.
+    pub seed: u64,
+    /// Virtual time in which everything should be ready.
+    pub limit: Duration,
+    /// Where a capture of each device is written, one pcapng file per device.
+    pub captures: Option<PathBuf>,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Start { seed: 0, limit: Duration::from_secs(20 * 60), captures: None }
+    }
+}
+
+/// A cluster that has settled.
+pub struct Started {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its brokers.
+    pub brokers: Brokers,
+    /// How far it has come.
+    pub settled: Settled,
+}
+
+/// Why a simulation gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// It did not end.
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
+    /// A capture cannot be written.
+    #[error("captures in {}: {error}", path.display())]
+    Capture {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// How long nothing may change until a cluster counts as stuck: longer than any back-off or health check that
+/// could still bring news (load balancers check every 30 s and need three checks).
+const QUIET: Duration = Duration::from_secs(310);
+
+/// The longest simulation; what is not over by then never is.
+const LIMIT: Span = Span::from_secs(30 * 86_400);
+
+/// Starts the cluster of `inputs`, waits until it has settled, and runs `main` on it.
+///
+/// # Errors
+/// If `main` cannot end, or captures cannot be written.
+pub fn simulate<M, F>(inputs: Inputs, start: Start, main: M) -> Result<F::Output, SimulationError>
+where
+    M: FnOnce(Started) -> F + 'static,
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let previous = hopwise_fabric::install(Fabric::new());
+    assert!(previous.is_none(), "a fabric is installed already");
+    let captures = start.captures.clone();
+    let result = Simulation::new(start.seed).limit(LIMIT).run(FabricWorld, move || async move {
+        let programs = LabPrograms::default();
+        let brokers = programs.brokers.clone();
+        let spec = ClusterSpec {
+            manifests: inputs.manifests,
+            cluster: inputs.cluster,
+            profile: inputs.profile,
+            programs: Rc::new(programs),
+        };
+        let cluster = Cluster::start(spec);
+        let settled = cluster.settle(QUIET, start.limit).await;
+        main(Started { cluster, brokers, settled }).await
+    });
+    let fabric = hopwise_fabric::uninstall();
+    if let (Some(mut fabric), Some(path)) = (fabric, captures) {
+        fabric.finish_captures().map_err(|error| SimulationError::Capture { path, error })?;
+    }
+    Ok(result?)
+}
+
+/// Starts a capture of every device into `directory`, one file per device, named after it.
+///
+/// # Errors
+/// If the directory or a file cannot be made.
+pub fn capture_all(directory: &PathBuf) -> Result<BTreeMap<String, PathBuf>, SimulationError> {
+    let failed = |error| SimulationError::Capture { path: directory.clone(), error };
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    hopwise_fabric::with(|fabric| {
+        let mut files = BTreeMap::new();
+        for (device, name) in fabric.device_names() {
+            let path = directory.join(format!("{}.pcapng", name.replace(['/', ' '], "_")));
+            let file = std::fs::File::create(&path).map_err(failed)?;
+            fabric.capture(device, Box::new(io::BufWriter::new(file))).map_err(failed)?;
+            files.insert(name.to_string(), path);
+        }
+        Ok(files)
+    })
+}
