@@ -5,7 +5,7 @@ use std::time::Duration;
 use hopwise_broker::BrokerError;
 
 use crate::http::get;
-use crate::support::{TestBroker, new_cluster, own_address, start_cluster, yaml};
+use crate::support::{TestBroker, all_heard, new_cluster, own_address, start_cluster, yaml};
 
 #[tokio::test]
 async fn the_first_start_waits_for_every_seed_and_ids_are_places_in_the_list() {
@@ -38,6 +38,7 @@ async fn later_starts_need_no_seed() {
 #[tokio::test]
 async fn a_lost_volume_makes_a_new_member_and_leaves_a_ghost() {
     let mut brokers = start_cluster(3).await;
+    all_heard().await;
     brokers[1].kill().await;
     brokers[1].volume = turmoil_fs::Fs::builder().seed(77).build();
     brokers[1].start();
@@ -89,7 +90,8 @@ async fn a_late_founder_takes_its_place() {
 #[tokio::test]
 async fn one_broker_alone_founds_its_cluster() {
     let ip = own_address();
-    let mut broker = TestBroker::new(ip, yaml(ip, 0, &[]).replace("  seed_servers:\n", "  seed_servers: []\n"));
+    let mut broker =
+        TestBroker::new(ip, yaml(ip, 0, &[]).replace("  seed_servers:\n", "  seed_servers: []\n"));
     broker.start();
     broker.ready().await;
     assert_eq!(broker.id(), 0);
@@ -119,5 +121,8 @@ async fn a_port_in_use_names_the_listener() {
     broker.start();
     let message = broker.error().await.to_string();
     drop(taken);
-    assert!(message.starts_with(&format!("kafka listener \"default\" cannot listen on {ip}:9094: ")), "{message}");
+    assert!(
+        message.starts_with(&format!("kafka listener \"default\" cannot listen on {ip}:9094: ")),
+        "{message}"
+    );
 }

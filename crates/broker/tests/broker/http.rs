@@ -82,7 +82,8 @@ async fn proxy_and_registry_answer_in_their_content_types() {
     assert_eq!(answer.body, r#"{"brokers":[0,1]}"#);
     assert!(answer.is_of_type("application/vnd.kafka.v2+json"), "{}", answer.head);
     assert_eq!(get(ip, 8082, "/topics").await.body, r#"["orders"]"#);
-    let request = format!("GET /topics HTTP/1.1\r\nhost: {ip}\r\naccept: text/html\r\nconnection: close\r\n\r\n");
+    let request =
+        format!("GET /topics HTTP/1.1\r\nhost: {ip}\r\naccept: text/html\r\nconnection: close\r\n\r\n");
     assert_eq!(ask(ip, 8082, &request).await.status, 406);
 
     let types = get(ip, 8081, "/schemas/types").await;

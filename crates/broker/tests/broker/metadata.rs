@@ -9,10 +9,14 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::{ResponseError, messages::RequestHeader};
 
-use crate::support::{Client, new_cluster, start_cluster};
+use crate::support::{Client, all_heard, new_cluster, start_cluster};
 
 fn addresses(metadata: &MetadataResponse) -> Vec<(i32, String)> {
-    metadata.brokers.iter().map(|broker| (broker.node_id.0, format!("{}:{}", broker.host, broker.port))).collect()
+    metadata
+        .brokers
+        .iter()
+        .map(|broker| (broker.node_id.0, format!("{}:{}", broker.host, broker.port)))
+        .collect()
 }
 
 async fn coordinator(client: &mut Client, key: &str) -> FindCoordinatorResponse {
@@ -37,6 +41,7 @@ async fn each_listener_names_its_own_addresses() {
 #[tokio::test]
 async fn a_dead_broker_is_left_out_and_comes_back() {
     let mut brokers = start_cluster(3).await;
+    all_heard().await;
     let mut client = brokers[0].client().await;
     brokers[2].kill().await;
     tokio::time::sleep(Duration::from_millis(1500)).await;

@@ -49,18 +49,15 @@ async fn every_codec_and_acks_keeps_the_records() {
     let brokers = start_cluster(1).await;
     let mut client = brokers[0].client().await;
     client.create_topic("orders", 1, 1).await;
-    let codecs = [
-        Compression::None,
-        Compression::Gzip,
-        Compression::Snappy,
-        Compression::Lz4,
-        Compression::Zstd,
-    ];
+    let codecs =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
     for (index, codec) in codecs.into_iter().enumerate() {
         let answer = client.produce("orders", 0, 1, batch(&["x", "y"], codec)).await;
         assert_eq!((answer.error_code, answer.base_offset), (0, 2 * index as i64));
     }
-    client.send(ApiKey::Produce, 9, &produce_request("orders", 0, 0, batch(&["last"], Compression::None))).await;
+    client
+        .send(ApiKey::Produce, 9, &produce_request("orders", 0, 0, batch(&["last"], Compression::None)))
+        .await;
     // acks 0 has no answer: the next answer is that of the next request.
     let values = client.values("orders", 0, 3).await;
     assert_eq!(values.last().unwrap(), &(10, "last".to_owned()));

@@ -160,6 +160,11 @@ pub async fn start_cluster(count: usize) -> Vec<TestBroker> {
     brokers
 }
 
+/// Until every broker has heard every other one: a broker that was never heard counts as alive (redpanda.md 4.1).
+pub async fn all_heard() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
 pub fn new_cluster(count: usize) -> Vec<TestBroker> {
     let addresses: Vec<IpAddr> = (0..count).map(|_| own_address()).collect();
     let broker = |(index, ip): (usize, &IpAddr)| TestBroker::new(*ip, yaml(*ip, index, &addresses));
@@ -265,7 +270,13 @@ impl Client {
         answer.responses[0].partition_responses[0].clone()
     }
 
-    pub async fn fetch(&mut self, topic: &str, partition: i32, offset: i64, max_wait_ms: i32) -> PartitionData {
+    pub async fn fetch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        max_wait_ms: i32,
+    ) -> PartitionData {
         let partition = FetchPartition::default()
             .with_partition(partition)
             .with_current_leader_epoch(-1)
@@ -326,6 +337,7 @@ pub fn batch(values: &[&str], compression: Compression) -> Bytes {
     };
     let records: Vec<Record> = values.iter().enumerate().map(record).collect();
     let mut bytes = BytesMut::new();
-    RecordBatchEncoder::encode(&mut bytes, &records, &RecordEncodeOptions { version: 2, compression }).unwrap();
+    RecordBatchEncoder::encode(&mut bytes, &records, &RecordEncodeOptions { version: 2, compression })
+        .unwrap();
     bytes.freeze()
 }
