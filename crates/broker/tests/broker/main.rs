@@ -1,0 +1,10 @@
+//! Brokers on the machine's loopback addresses, with volumes in memory, asked over real sockets.
+
+mod cluster;
+mod config;
+mod hostile;
+mod http;
+mod metadata;
+mod records;
+mod restart;
+mod support;
