@@ -47,7 +47,8 @@ fn pods_become_endpoints_as_in_kubernetes_own_table() {
         // The table's expectation names the zone also where the pod's row leaves it out.
         let zone = [&case["pod"]["node_zone"], &case["expect"]["zone"]].into_iter().find_map(Value::as_str);
         let labels = zone.map(|zone| json!({ ZONE_LABEL: zone }));
-        let node: Node = serde_json::from_value(json!({ "metadata": { "name": "node-1", "labels": labels } })).unwrap();
+        let node: Node =
+            serde_json::from_value(json!({ "metadata": { "name": "node-1", "labels": labels } })).unwrap();
         let exists = case["pod"]["node_exists"] != json!(false);
         let slices = build(&service, &[Arc::new(pod_of(case))], |_| Some(&node).filter(|_| exists));
         let found = slices.first().and_then(|slice| slice.endpoints.as_ref()).map(|endpoints| {

@@ -41,7 +41,7 @@ pub enum Placement {
     Unschedulable {
         /// The whole reason in one line, as in the pod's PodScheduled condition.
         message: String,
-        /// Why, and on how many nodes, by text.
+        /// Why, and on how many nodes.
         reasons: Vec<(Reason, usize)>,
     },
 }
@@ -156,19 +156,16 @@ impl<'a> Filters<'a> {
     }
 }
 
-fn unschedulable(nodes: usize, mut reasons: Vec<(Reason, usize)>) -> Placement {
-    reasons.sort_by_key(|(reason, _)| reason.to_string());
-    let counted: Vec<String> = reasons
-        .iter()
-        .map(
-            |(reason, count)| {
-                if reason.is_about_the_pod() { reason.to_string() } else { format!("{count} {reason}") }
-            },
-        )
-        .collect();
-    let message = match counted.is_empty() {
+fn unschedulable(nodes: usize, reasons: Vec<(Reason, usize)>) -> Placement {
+    let counted = |(reason, count): &(Reason, usize)| match reason.is_about_the_pod() {
+        true => reason.to_string(),
+        false => format!("{count} {reason}"),
+    };
+    let mut texts: Vec<String> = reasons.iter().map(counted).collect();
+    texts.sort_unstable();
+    let message = match texts.is_empty() {
         true => format!("0/{nodes} nodes are available"),
-        false => format!("0/{nodes} nodes are available: {}", counted.join(", ")),
+        false => format!("0/{nodes} nodes are available: {}", texts.join(", ")),
     };
     Placement::Unschedulable { message, reasons }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::claims::{claims_of, claims_to_reown, find, must_wait};
+use super::claims::{Claims, by_name, claims_of, claims_to_reown, find, must_wait};
 use super::identity::{
     self, Membership, membership, new_pod, ordinal_of, pod_name, put_identity_right, set_name,
 };
@@ -62,6 +62,7 @@ pub(super) struct Pass<'a> {
     pub replicas: Vec<Slot>,
     /// Pods outside the set's ordinals, descending.
     pub condemned: Vec<Slot>,
+    claims: Claims<'a>,
     pub(super) api: Api<'a>,
 }
 
@@ -96,7 +97,7 @@ impl<'a> Pass<'a> {
             })
         });
         let replicas = replicas.collect();
-        Ok(Pass { view, revisions, replicas, condemned, api })
+        Ok(Pass { view, revisions, replicas, condemned, claims: by_name(view), api })
     }
 
     /// Steps 1 to 4.
@@ -196,7 +197,7 @@ impl<'a> Pass<'a> {
     /// Creates the slot's claims and pod; false if a claim is in the way.
     fn create(&mut self, index: usize) -> Result<bool, RequestFailed> {
         let ordinal = self.replicas[index].ordinal;
-        if must_wait(self.view, ordinal) {
+        if must_wait(self.view.set, &self.claims, ordinal) {
             return Ok(false);
         }
         self.create_missing_claims(ordinal)?;
@@ -208,7 +209,7 @@ impl<'a> Pass<'a> {
 
     fn create_missing_claims(&mut self, ordinal: u64) -> Result<(), RequestFailed> {
         for claim in claims_of(self.view.set, ordinal) {
-            if find(self.view, claim.metadata.name.as_deref()).is_none() {
+            if find(&self.claims, claim.metadata.name.as_ref()).is_none() {
                 (self.api)(Request::CreateClaim(Box::new(claim)))?;
             }
         }
@@ -224,7 +225,7 @@ impl<'a> Pass<'a> {
             (self.api)(Request::UpdatePod(Box::new(pod.clone())))?;
             slot.pod = pod;
         }
-        for claim in claims_to_reown(self.view, &slot.pod, slot.ordinal, true) {
+        for claim in claims_to_reown(self.view.set, &self.claims, &slot.pod, slot.ordinal, true) {
             (self.api)(Request::UpdateClaim(Box::new(claim)))?;
         }
         Ok(())
@@ -232,7 +233,7 @@ impl<'a> Pass<'a> {
 
     fn put_condemned_claims_right(&mut self) -> Result<(), RequestFailed> {
         for slot in &self.condemned {
-            for claim in claims_to_reown(self.view, &slot.pod, slot.ordinal, false) {
+            for claim in claims_to_reown(self.view.set, &self.claims, &slot.pod, slot.ordinal, false) {
                 (self.api)(Request::UpdateClaim(Box::new(claim)))?;
             }
         }
