@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest, Sha256};
 
-use super::{controller_of, controller_reference};
+use super::{REPLICAS_MAX, controller_of, controller_reference};
 use crate::store::pod_state::{is_available, is_finished, is_ready, is_terminating};
 
 /// The label with the hash of the template that the pod was created from.
@@ -114,7 +114,9 @@ fn in_order_of_removal<'a>(mut pods: Vec<&'a Pod>, now: Time, deployment: &Deplo
 }
 
 fn replicas(deployment: &Deployment) -> usize {
-    usize::try_from(deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)).unwrap_or(0)
+    usize::try_from(deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1))
+        .unwrap_or(0)
+        .min(REPLICAS_MAX)
 }
 
 fn min_ready(deployment: &Deployment) -> Span {

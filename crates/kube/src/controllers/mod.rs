@@ -13,6 +13,9 @@ pub mod stateful_set;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+/// The most replicas that one object gets; more are treated as this many, so that a slip of the pen does not eat the memory.
+pub const REPLICAS_MAX: usize = 10_000;
+
 /// Why the API did not carry out a request; the pass of the controller ends there and is repeated later.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request failed: {0}")]

@@ -82,7 +82,7 @@ impl<'a> ClusterState<'a> {
             .list::<Node>()
             .map(|node| NodeState { node: Arc::as_ref(node), pods: Vec::new() })
             .collect();
-        nodes.sort_by(|a, b| natural_key(a.name()).cmp(&natural_key(b.name())));
+        nodes.sort_by_key(|node| natural_key(node.name()));
         let by_name: std::collections::BTreeMap<String, usize> =
             nodes.iter().enumerate().map(|(index, node)| (node.name().to_owned(), index)).collect();
         for pod in store.list::<Pod>().filter(|pod| !is_finished(pod)) {

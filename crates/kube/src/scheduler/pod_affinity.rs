@@ -60,7 +60,8 @@ impl<'a> Required<'a> {
         for (term, domains) in self.affinity.iter().zip(&self.wanted) {
             let Some(value) = node.label(&term.topology_key) else { return Err(Reason::PodAffinity) };
             let together = domains.contains(&(term.topology_key.as_str(), value));
-            if !together && !(none_yet && self.starts_group) {
+            let may_start = none_yet && self.starts_group;
+            if !together && !may_start {
                 return Err(Reason::PodAffinity);
             }
         }

@@ -20,7 +20,7 @@ use hopwise_engine::{Span, Time};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
-use super::RequestFailed;
+use super::{REPLICAS_MAX, RequestFailed};
 use pass::Pass;
 
 pub use claims::{ClaimOwner, claim_name, claim_owner};
@@ -119,10 +119,10 @@ fn is_ordered(set: &StatefulSet) -> bool {
     policy.unwrap_or("OrderedReady") != "Parallel"
 }
 
-/// The number of pods that are wanted.
+/// The number of pods that are wanted, at most [`REPLICAS_MAX`].
 fn replicas_wanted(set: &StatefulSet) -> usize {
     let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    usize::try_from(wanted).unwrap_or(0)
+    usize::try_from(wanted).unwrap_or(0).min(REPLICAS_MAX)
 }
 
 /// The first ordinal.
