@@ -1,8 +1,9 @@
-//! kube-proxy's rules against the tables of Kubernetes' own tests: the verdict on single packets, and the choice of endpoints.
+//! kube-proxy's rules against the tables of Kubernetes' own tests: the verdict on single packets, and the
+//! choice of endpoints.
 //!
-//! The tables are not part of this repository: the environment variable `HOPWISE_CASES` names their directory; without it the
-//! tests say so and check nothing. Packets are judged from the rules' data alone: the rule of the destination, then the first branch
-//! whose source matches.
+//! The tables are not part of this repository: the environment variable `HOPWISE_CASES` names their
+//! directory; without it the tests say so and check nothing. Packets are judged from the rules' data alone:
+//! the rule of the destination, then the first branch whose source matches.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

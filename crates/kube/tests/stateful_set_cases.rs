@@ -1,8 +1,9 @@
 //! The StatefulSet controller against the sequences of Kubernetes' own tests.
 //!
-//! The sequences are not part of this repository: the environment variable `HOPWISE_CASES` names their directory; without it the
-//! test says so and checks nothing. Each case is a world (a set, its pods, claims and revisions) that events change and that
-//! every `sync` step reconciles once; the requests and the status must be those of the table.
+//! The sequences are not part of this repository: the environment variable `HOPWISE_CASES` names their
+//! directory; without it the test says so and checks nothing. Each case is a world (a set, its pods, claims
+//! and revisions) that events change and that every `sync` step reconciles once; the requests and the status
+//! must be those of the table.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -379,7 +380,8 @@ fn sets_reconcile_as_in_kubernetes_own_tests() {
         let outcome = if !case["pvc"].is_null() {
             run_claims(case)
         } else if case["stage"] == "update_only" && !is_whole(case) {
-            // Only one stage of the real controller's pass, in a state in which the whole pass ends before it.
+            // Only one stage of the real controller's pass, in a state in which the whole pass ends before
+            // it.
             elsewhere.push(id);
             continue;
         } else if has_sync {
@@ -387,7 +389,8 @@ fn sets_reconcile_as_in_kubernetes_own_tests() {
         } else if case["set"].is_object() {
             run_to_end(case)
         } else {
-            // Node loss, adoption and revision bookkeeping are not told as reconciles of a set; unit tests have the latter two.
+            // Node loss, adoption and revision bookkeeping are not told as reconciles of a set; unit tests
+            // have the latter two.
             elsewhere.push(id);
             continue;
         };
@@ -400,8 +403,8 @@ fn sets_reconcile_as_in_kubernetes_own_tests() {
     assert!(failed.is_empty(), "{} cases fail:\n{}", failed.len(), failed.join("\n"));
 }
 
-/// Whether a case of the update stage alone has the same outcome in a whole pass: under Parallel no stage ends the pass, and
-/// under OrderedReady all pods must be available.
+/// Whether a case of the update stage alone has the same outcome in a whole pass: under Parallel no stage
+/// ends the pass, and under OrderedReady all pods must be available.
 fn is_whole(case: &Value) -> bool {
     let disturbed = case["steps"].as_array().unwrap().iter().any(|step| !step["event"]["pod"].is_null());
     case["set"]["pod_management_policy"] == "Parallel" || !disturbed

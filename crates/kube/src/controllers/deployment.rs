@@ -1,7 +1,8 @@
 //! The Deployment controller: interchangeable pods of one template.
 //!
-//! It keeps the pods itself; the ReplicaSets in between are left out (nothing a client can observe on the network depends on
-//! them), so there is no rollback, pause or progress deadline. Pod names are `NAME-HASH-SUFFIX` as with the real one.
+//! It keeps the pods itself; the ReplicaSets in between are left out (nothing a client can observe on the
+//! network depends on them), so there is no rollback, pause or progress deadline. Pod names are
+//! `NAME-HASH-SUFFIX` as with the real one.
 //! Source: the Kubernetes page "Deployments" (strategies, rounding of maxSurge and maxUnavailable).
 
 use std::sync::Arc;
@@ -38,8 +39,8 @@ pub enum Request {
     UpdateStatus(Box<DeploymentStatus>),
 }
 
-/// One pass: `pods` are the pods of the Deployment's namespace. `now` decides availability and makes new names differ from
-/// those of pods that are gone.
+/// One pass: `pods` are the pods of the Deployment's namespace. `now` decides availability and makes new
+/// names differ from those of pods that are gone.
 pub fn reconcile(deployment: &Deployment, pods: &[Arc<Pod>], now: Time) -> Vec<Request> {
     let mut requests = Vec::new();
     let hash = template_hash(deployment);

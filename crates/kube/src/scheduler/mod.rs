@@ -1,9 +1,10 @@
 //! The scheduler: on which node a pod runs.
 //!
-//! Filters decide where the pod may run, scores where it runs best; equal scores go to the first node in node order (numbers
-//! in names count as numbers), so the pods of a set with anti-affinity land on node 0, 1, 2 in turn. When no node is left,
-//! the reasons are counted per node in the scheduler's own words. Left out: preemption, priorities, extended resources' claims,
-//! image locality, balanced allocation, and other scheduler profiles.
+//! Filters decide where the pod may run, scores where it runs best; equal scores go to the first node in node
+//! order (numbers in names count as numbers), so the pods of a set with anti-affinity land on node 0, 1, 2 in
+//! turn. When no node is left, the reasons are counted per node in the scheduler's own words. Left out:
+//! preemption, priorities, extended resources' claims, image locality, balanced allocation, and other
+//! scheduler profiles.
 //! Source: kubernetes.md 2, the Kubernetes pages on scheduling, affinity, taints and topology spread.
 
 mod fit;

@@ -1,6 +1,7 @@
 //! Pod affinity and anti-affinity, required and preferred, in both directions.
 //!
-//! Source: kubernetes.md 2 (anti-affinity is symmetric; terminating pods count), the Kubernetes page "Assigning Pods to Nodes".
+//! Source: kubernetes.md 2 (anti-affinity is symmetric; terminating pods count), the Kubernetes page
+//! "Assigning Pods to Nodes".
 
 use std::collections::BTreeSet;
 

@@ -78,7 +78,8 @@ pub(super) fn find<'a>(claims: &Claims<'a>, name: Option<&String>) -> Option<&'a
     claims.get(name?.as_str()).copied()
 }
 
-/// Whether a claim of the pod-to-be still belongs to an earlier pod of that name, or is going away: then the pod has to wait.
+/// Whether a claim of the pod-to-be still belongs to an earlier pod of that name, or is going away: then the
+/// pod has to wait.
 pub(super) fn must_wait(set: &StatefulSet, claims: &Claims<'_>, ordinal: u64) -> bool {
     let pod = pod_name(set_name(set), ordinal);
     claims_of(set, ordinal).filter_map(|claim| find(claims, claim.metadata.name.as_ref())).any(|claim| {

@@ -1,8 +1,9 @@
 //! The StatefulSet controller: numbered pods with claims of their own.
 //!
-//! One call of [`reconcile_against`] is one pass of the real controller: it compares the set with its pods and claims, makes
-//! its requests in order (each may fail, which ends the pass), and writes the status once at the end. [`reconcile`] is the
-//! same with requests that never fail. Left out: the events it records, and garbage collection of what a deleted set owned.
+//! One call of [`reconcile_against`] is one pass of the real controller: it compares the set with its pods
+//! and claims, makes its requests in order (each may fail, which ends the pass), and writes the status once
+//! at the end. [`reconcile`] is the same with requests that never fail. Left out: the events it records, and
+//! garbage collection of what a deleted set owned.
 //! Source: kubernetes.md 1.1 to 1.5.
 
 mod claims;
@@ -92,8 +93,8 @@ pub fn reconcile(view: &View<'_>) -> Vec<Request> {
     requests
 }
 
-/// One pass. `api` is given each request in order and says whether it succeeded; the first failure ends the pass, after which
-/// only the status is written. The failure is returned, for the caller to try again later.
+/// One pass. `api` is given each request in order and says whether it succeeded; the first failure ends the
+/// pass, after which only the status is written. The failure is returned, for the caller to try again later.
 pub fn reconcile_against(
     view: &View<'_>,
     api: &mut dyn FnMut(Request) -> Result<(), RequestFailed>,

@@ -133,8 +133,8 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// OrderedReady: one slot after the other, stopping where a step says so. Parallel: batches of 1, 2, 4, ... requests;
-    /// within a batch every slot is tried, and an error ends the pass after its batch.
+    /// OrderedReady: one slot after the other, stopping where a step says so. Parallel: batches of 1, 2, 4,
+    /// ... requests; within a batch every slot is tried, and an error ends the pass after its batch.
     fn for_all(
         &mut self,
         count: usize,
@@ -263,7 +263,8 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// The pod if it belongs to the set, adopted if nobody controls it; a pod whose labels no longer match is released.
+/// The pod if it belongs to the set, adopted if nobody controls it; a pod whose labels no longer match is
+/// released.
 fn claim_pod(view: &View<'_>, pod: &Pod, api: Api<'_>) -> Result<Option<Pod>, RequestFailed> {
     let deleted = view.set.metadata.deletion_timestamp.is_some();
     match membership(view.set, pod) {
@@ -287,8 +288,8 @@ fn claim_pod(view: &View<'_>, pod: &Pod, api: Api<'_>) -> Result<Option<Pod>, Re
     }
 }
 
-/// The pod that an empty slot gets. During a rolling update, ordinals below the partition stay at the current revision
-/// (kubernetes.md 1.3).
+/// The pod that an empty slot gets. During a rolling update, ordinals below the partition stay at the current
+/// revision (kubernetes.md 1.3).
 fn pod_to_create(view: &View<'_>, revisions: &Revisions, ordinal: u64) -> Pod {
     let kept = rolling_partition(view.set)
         .is_some_and(|partition| ordinal < start_ordinal(view.set).saturating_add(partition as u64));
