@@ -1,7 +1,7 @@
 //! Pods as endpoints, against the table of Kubernetes' own tests.
 //!
-//! The table is not part of this repository: the environment variable `HOPWISE_CASES` names its directory; without it the test says so
-//! and checks nothing.
+//! The table is not part of this repository: the environment variable `HOPWISE_CASES` names its directory;
+//! without it the test says so and checks nothing.
 
 use std::path::PathBuf;
 use std::sync::Arc;

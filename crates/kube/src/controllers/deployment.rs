@@ -1,7 +1,8 @@
 //! The Deployment controller: interchangeable pods of one template.
 //!
-//! It keeps the pods itself; the ReplicaSets in between are left out (nothing a client can observe on the network depends on
-//! them), so there is no rollback, pause or progress deadline. Pod names are `NAME-HASH-SUFFIX` as with the real one.
+//! It keeps the pods itself; the ReplicaSets in between are left out (nothing a client can observe on the
+//! network depends on them), so there is no rollback, pause or progress deadline. Pod names are
+//! `NAME-HASH-SUFFIX` as with the real one.
 //! Source: the Kubernetes page "Deployments" (strategies, rounding of maxSurge and maxUnavailable).
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest, Sha256};
 
-use super::{controller_of, controller_reference};
+use super::{REPLICAS_MAX, controller_of, controller_reference};
 use crate::store::pod_state::{is_available, is_finished, is_ready, is_terminating};
 
 /// The label with the hash of the template that the pod was created from.
@@ -38,8 +39,8 @@ pub enum Request {
     UpdateStatus(Box<DeploymentStatus>),
 }
 
-/// One pass: `pods` are the pods of the Deployment's namespace. `now` decides availability and makes new names differ from
-/// those of pods that are gone.
+/// One pass: `pods` are the pods of the Deployment's namespace. `now` decides availability and makes new
+/// names differ from those of pods that are gone.
 pub fn reconcile(deployment: &Deployment, pods: &[Arc<Pod>], now: Time) -> Vec<Request> {
     let mut requests = Vec::new();
     let hash = template_hash(deployment);
@@ -114,7 +115,9 @@ fn in_order_of_removal<'a>(mut pods: Vec<&'a Pod>, now: Time, deployment: &Deplo
 }
 
 fn replicas(deployment: &Deployment) -> usize {
-    usize::try_from(deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)).unwrap_or(0)
+    usize::try_from(deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1))
+        .unwrap_or(0)
+        .min(REPLICAS_MAX)
 }
 
 fn min_ready(deployment: &Deployment) -> Span {

@@ -1,7 +1,9 @@
 //! The EndpointSlice controller: which pods stand behind a Service, on which ports, and in what state.
 //!
-//! The slices of a Service are built as a whole from its pods, sorted by pod name, and compared with the ones that exist.
-//! Left out: the legacy Endpoints object, and keeping an endpoint in the slice it was in when others of more than 100 go.
+//! The slices of a Service are built as a whole from its pods, sorted by pod name, and compared with the ones
+//! that exist.
+//! Left out: the legacy Endpoints object, and keeping an endpoint in the slice it was in when others of more
+//! than 100 go.
 //! Source: kubernetes.md 4 and 6.8, redpanda.md 1.10.
 
 use std::collections::BTreeMap;
@@ -83,8 +85,8 @@ pub fn reconcile<'a>(
     requests
 }
 
-/// The slices that a Service with a selector should have: per address family and set of resolved ports, at most 100 endpoints
-/// each. A Service without selector, or of type ExternalName, has none of its own.
+/// The slices that a Service with a selector should have: per address family and set of resolved ports, at
+/// most 100 endpoints each. A Service without selector, or of type ExternalName, has none of its own.
 pub fn build<'a>(
     service: &Service,
     pods: &[Arc<Pod>],
@@ -174,7 +176,8 @@ fn endpoint_of<'a>(
     })
 }
 
-/// The hints that `trafficDistribution` asks for (kubernetes.md 6.8): its own zone, and for PreferSameNode its own node.
+/// The hints that `trafficDistribution` asks for (kubernetes.md 6.8): its own zone, and for PreferSameNode
+/// its own node.
 fn hints(service: &Service, node: Option<&str>, zone: Option<&str>) -> Option<EndpointHints> {
     let distribution = service.spec.as_ref()?.traffic_distribution.as_deref()?;
     let for_zones = || Some(vec![ForZone { name: zone?.into() }]);
@@ -188,7 +191,8 @@ fn hints(service: &Service, node: Option<&str>, zone: Option<&str>) -> Option<En
     }
 }
 
-/// The Service's ports as this pod has them. A named target port that no container of the pod has is left out.
+/// The Service's ports as this pod has them. A named target port that no container of the pod has is left
+/// out.
 fn ports_of(ports: &[ServicePort], pod: &Pod) -> Vec<EndpointPort> {
     let resolved = |port: &ServicePort| {
         let protocol = port.protocol.as_deref().unwrap_or("TCP");

@@ -1,7 +1,7 @@
 //! The controllers that turn declared objects into others, each as a pure function of what it sees.
 //!
-//! A controller is given the objects and the instant and answers with requests; whoever runs it decides when it looks (and
-//! how stale its view is) and carries the requests out on the API store.
+//! A controller is given the objects and the instant and answers with requests; whoever runs it decides when
+//! it looks (and how stale its view is) and carries the requests out on the API store.
 //! Left out: garbage collection, jobs, daemon sets, autoscalers.
 
 pub mod deployment;
@@ -12,6 +12,10 @@ pub mod service_defaults;
 pub mod stateful_set;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+/// The most replicas that one object gets; more are treated as this many, so that a slip of the pen does not
+/// eat the memory.
+pub const REPLICAS_MAX: usize = 10_000;
 
 /// Why the API did not carry out a request; the pass of the controller ends there and is repeated later.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,8 @@
 //! Cluster IPs and node ports for Services.
 //!
-//! Values that manifests name are reserved first, the others are taken from the dynamic band, lowest free first, and from
-//! the static band when it is full. (The real allocator picks at random in the band; lowest first keeps runs equal.)
+//! Values that manifests name are reserved first, the others are taken from the dynamic band, lowest free
+//! first, and from the static band when it is full. (The real allocator picks at random in the band; lowest
+//! first keeps runs equal.)
 //! Source: kubernetes.md 3.
 
 use std::collections::BTreeMap;
@@ -41,7 +42,8 @@ pub enum AllocationError {
     },
     /// `spec.clusterIP` is not in the service network.
     #[error(
-        "Service {service}: clusterIP {address} is outside the service network {networks}; choose an address inside it or leave the field out"
+        "Service {service}: clusterIP {address} is outside the service network {networks}; \
+         choose an address inside it or leave the field out"
     )]
     AddressOutside {
         /// The Service.
@@ -53,7 +55,8 @@ pub enum AllocationError {
     },
     /// Another Service has the address.
     #[error(
-        "Service {service}: clusterIP {address} is already used by Service {holder}; leave the field out in one of them"
+        "Service {service}: clusterIP {address} is already used by Service {holder}; \
+         leave the field out in one of them"
     )]
     AddressTaken {
         /// The Service.
@@ -87,7 +90,8 @@ pub enum AllocationError {
     },
     /// The port is used already.
     #[error(
-        "Service {service}: {field} {port}/{protocol} is already used by Service {holder}; choose another port in one of them"
+        "Service {service}: {field} {port}/{protocol} is already used by Service {holder}; \
+         choose another port in one of them"
     )]
     PortTaken {
         /// The Service.
@@ -119,8 +123,9 @@ impl Allocator {
         Allocator { service_networks, node_ports, addresses: BTreeMap::new(), ports: BTreeMap::new() }
     }
 
-    /// Reserves what all of `services` name, then fills in what they leave out, in their order. Services are expected to have
-    /// their defaults. Each error is about one Service, which is left as it was; the others are served all the same.
+    /// Reserves what all of `services` name, then fills in what they leave out, in their order. Services are
+    /// expected to have their defaults. Each error is about one Service, which is left as it was; the others
+    /// are served all the same.
     pub fn allocate_all<'a>(
         &mut self,
         services: impl IntoIterator<Item = &'a mut Service>,
@@ -310,8 +315,8 @@ fn family_of(network: Option<&IpNet>) -> &'static str {
     }
 }
 
-/// The lowest free address of the dynamic band, then of the static band (the lowest min(max(16, size/16), 256) addresses).
-/// The network's own and, for IPv4, its last address are never given.
+/// The lowest free address of the dynamic band, then of the static band (the lowest min(max(16, size/16),
+/// 256) addresses). The network's own and, for IPv4, its last address are never given.
 fn free_address(network: &IpNet, taken: &BTreeMap<IpAddr, String>) -> Option<IpAddr> {
     let (base, bits) = match network {
         IpNet::V4(network) => (u128::from(u32::from(network.network())), 32 - network.prefix_len()),
@@ -399,7 +404,12 @@ mod tests {
 
     #[test]
     fn the_health_check_port_belongs_to_the_local_policy() {
-        let spec = |policy| json!({ "type": "LoadBalancer", "externalTrafficPolicy": policy, "allocateLoadBalancerNodePorts": false, "ports": [{ "port": 80 }] });
+        let spec = |policy| {
+            json!({
+                "type": "LoadBalancer", "externalTrafficPolicy": policy,
+                "allocateLoadBalancerNodePorts": false, "ports": [{ "port": 80 }]
+            })
+        };
         let mut services = [service("a", spec("Local")), service("b", spec("Cluster"))];
         assert_eq!(allocator().allocate_all(&mut services), []);
         let health = |service: &Service| service.spec.as_ref().unwrap().health_check_node_port;

@@ -1,6 +1,7 @@
 //! One Service compiled into the rules of one node.
 //!
-//! Source: kubernetes.md 6.2 (the verdict, step by step), 6.4 (node port addresses), 6.5 (health check ports).
+//! Source: kubernetes.md 6.2 (the verdict, step by step), 6.4 (node port addresses), 6.5 (health check
+//! ports).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -43,7 +44,8 @@ pub(super) fn compile(
     }
     let health_check = health_check(node, name, service, spec, slices);
     if let Some(check) = &health_check {
-        // The port is a socket of kube-proxy's own; its rule only keeps it from being taken by something else.
+        // The port is a socket of kube-proxy's own; its rule only keeps it from being taken by something
+        // else.
         rules.push(DestinationRule {
             destination: Destination::AnyLocal { loopback: true },
             protocol: Protocol::Tcp,
@@ -75,7 +77,8 @@ impl Addresses {
         cluster.dedup();
         let ingress = service.status.iter().flat_map(|status| &status.load_balancer);
         let ingress = ingress.flat_map(|balancer| balancer.ingress.iter().flatten());
-        // Mode Proxy: no rule, packets go to the real balancer. A hostname alone never has a rule (kubernetes.md 3).
+        // Mode Proxy: no rule, packets go to the real balancer. A hostname alone never has a rule
+        // (kubernetes.md 3).
         let mut vips = ingress
             .filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"))
             .filter_map(|ingress| ingress.ip.as_ref());
@@ -214,8 +217,8 @@ impl<'a> CompiledPort<'a> {
         branches
     }
 
-    /// Step 2: sources outside `loadBalancerSourceRanges` are dropped. The load balancer's own address is let through if one of
-    /// the node's addresses is in the ranges.
+    /// Step 2: sources outside `loadBalancerSourceRanges` are dropped. The load balancer's own address is let
+    /// through if one of the node's addresses is in the ranges.
     fn source_range_branch(&self, address: IpAddr) -> Option<Branch> {
         let texts = self.spec.load_balancer_source_ranges.as_deref().filter(|ranges| !ranges.is_empty())?;
         let parsed = texts.iter().filter_map(|text| text.trim().parse::<IpNet>().ok());
@@ -261,7 +264,8 @@ impl<'a> CompiledPort<'a> {
     }
 }
 
-/// Where the node accepts node ports of a family (kubernetes.md 6.4). Loopback is only for IPv4 in iptables mode.
+/// Where the node accepts node ports of a family (kubernetes.md 6.4). Loopback is only for IPv4 in iptables
+/// mode.
 fn node_port_destinations(node: &NodeFacts, ipv4: bool) -> Vec<Destination> {
     let own: Vec<IpAddr> = node.addresses.iter().copied().filter(|ip| ip.is_ipv4() == ipv4).collect();
     let loopback = ipv4 && node.mode == Mode::Iptables && node.localhost_node_ports;
@@ -287,7 +291,8 @@ fn node_port_destinations(node: &NodeFacts, ipv4: bool) -> Vec<Destination> {
     }
 }
 
-/// The health check port of a load balancer with the Local policy: it counts ready local endpoints of the first port.
+/// The health check port of a load balancer with the Local policy: it counts ready local endpoints of the
+/// first port.
 fn health_check(
     node: &NodeFacts,
     name: &ServiceName,

@@ -48,8 +48,8 @@ pub struct Selection {
     pub has_any: bool,
 }
 
-/// Sorts endpoints into the cluster set and the local set of a node in `zone`. `node` is the node's name if hints for nodes are
-/// honoured.
+/// Sorts endpoints into the cluster set and the local set of a node in `zone`. `node` is the node's name if
+/// hints for nodes are honoured.
 pub fn select(
     candidates: &[Candidate],
     used_by: UsedBy,
@@ -80,7 +80,8 @@ fn addresses(candidates: &[&Candidate]) -> Vec<SocketAddr> {
     candidates.iter().map(|one| one.address).collect()
 }
 
-/// Narrows ready endpoints by their hints: to this node's, else to this zone's; not at all if one has no hint or none matches.
+/// Narrows ready endpoints by their hints: to this node's, else to this zone's; not at all if one has no hint
+/// or none matches.
 fn hinted<'a>(ready: Vec<&'a Candidate>, node: Option<&str>, zone: Option<&str>) -> Vec<&'a Candidate> {
     let by_node = node.and_then(|node| narrowed(&ready, node, |one| &one.node_hints));
     let by_zone = || {
@@ -103,7 +104,8 @@ fn narrowed<'a>(
     (!matching.is_empty()).then_some(matching)
 }
 
-/// The endpoints of one Service port in its slices, by address; an endpoint that is in two slices counts once.
+/// The endpoints of one Service port in its slices, by address; an endpoint that is in two slices counts
+/// once.
 pub(super) fn candidates(
     slices: &[&EndpointSlice],
     port_name: &str,

@@ -63,7 +63,8 @@ impl NodeFacts {
     }
 }
 
-/// How kube-proxy writes its rules. The verdicts are the same; the defaults of node port addresses differ (kubernetes.md 6.7).
+/// How kube-proxy writes its rules. The verdicts are the same; the defaults of node port addresses differ
+/// (kubernetes.md 6.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// iptables.

@@ -1,10 +1,11 @@
 //! kube-proxy: Services and EndpointSlices compiled into the NAT rules of one node.
 //!
-//! A [`Proxy`] belongs to one node and keeps what it has compiled. A change of a Service or of its slices recompiles that Service
-//! alone, and the caller is given the rules that went and came, so a change costs the same however many other Services there
-//! are. When it is told of a change (and how late) is the caller's business.
-//! Left out: SCTP (the fabric has no such protocol), the INVALID-drop of iptables mode, nftables' answers for unused ports of a
-//! cluster IP and for unallocated service addresses (rules name exact destinations), ipvs.
+//! A [`Proxy`] belongs to one node and keeps what it has compiled. A change of a Service or of its slices
+//! recompiles that Service alone, and the caller is given the rules that went and came, so a change costs the
+//! same however many other Services there are. When it is told of a change (and how late) is the caller's
+//! business.
+//! Left out: SCTP (the fabric has no such protocol), the INVALID-drop of iptables mode, nftables' answers for
+//! unused ports of a cluster IP and for unallocated service addresses (rules name exact destinations), ipvs.
 //! Source: kubernetes.md 6.
 
 mod compile;
@@ -60,7 +61,8 @@ pub struct RuleChange {
 pub struct Proxy {
     node: NodeFacts,
     services: BTreeMap<ServiceName, Compiled>,
-    /// The rules for a destination, by Service. Two Services may claim one external IP and port; the first by name has it.
+    /// The rules for a destination, by Service. Two Services may claim one external IP and port; the first by
+    /// name has it.
     claims: BTreeMap<RuleKey, BTreeMap<ServiceName, DestinationRule>>,
 }
 
@@ -239,8 +241,8 @@ fn effective(claims: &BTreeMap<ServiceName, DestinationRule>) -> Option<&Destina
     claims.values().next()
 }
 
-/// The CNI's masquerade: what pods of this node send to addresses outside the pod network leaves with the node's address
-/// (kubernetes.md 6.3, "most CNIs").
+/// The CNI's masquerade: what pods of this node send to addresses outside the pod network leaves with the
+/// node's address (kubernetes.md 6.3, "most CNIs").
 pub fn source_rules(node: &NodeFacts) -> Vec<SourceRule> {
     if !node.masquerade_pods {
         return Vec::new();

@@ -1,7 +1,7 @@
 //! Whether requests and host ports fit into what is left of a node.
 //!
-//! Requests alone count, limits do not (kubernetes.md 2). A resource that the node does not declare is unlimited, so that nodes
-//! without declared sizes take everything.
+//! Requests alone count, limits do not (kubernetes.md 2). A resource that the node does not declare is
+//! unlimited, so that nodes without declared sizes take everything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,7 +53,8 @@ pub(super) fn used(node: &NodeState<'_>) -> Amounts {
     all
 }
 
-/// What a pod requests: its containers together with its sidecars, or its largest init container if that is more.
+/// What a pod requests: its containers together with its sidecars, or its largest init container if that is
+/// more.
 pub(super) fn requests(pod: &Pod) -> Amounts {
     let Some(spec) = pod.spec.as_ref() else { return Amounts::new() };
     let mut running = Amounts::new();

@@ -1,9 +1,10 @@
 //! The scheduler: on which node a pod runs.
 //!
-//! Filters decide where the pod may run, scores where it runs best; equal scores go to the first node in node order (numbers
-//! in names count as numbers), so the pods of a set with anti-affinity land on node 0, 1, 2 in turn. When no node is left,
-//! the reasons are counted per node in the scheduler's own words. Left out: preemption, priorities, extended resources' claims,
-//! image locality, balanced allocation, and other scheduler profiles.
+//! Filters decide where the pod may run, scores where it runs best; equal scores go to the first node in node
+//! order (numbers in names count as numbers), so the pods of a set with anti-affinity land on node 0, 1, 2 in
+//! turn. When no node is left, the reasons are counted per node in the scheduler's own words. Left out:
+//! preemption, priorities, extended resources' claims, image locality, balanced allocation, and other
+//! scheduler profiles.
 //! Source: kubernetes.md 2, the Kubernetes pages on scheduling, affinity, taints and topology spread.
 
 mod fit;
@@ -41,7 +42,7 @@ pub enum Placement {
     Unschedulable {
         /// The whole reason in one line, as in the pod's PodScheduled condition.
         message: String,
-        /// Why, and on how many nodes, by text.
+        /// Why, and on how many nodes.
         reasons: Vec<(Reason, usize)>,
     },
 }
@@ -82,7 +83,7 @@ impl<'a> ClusterState<'a> {
             .list::<Node>()
             .map(|node| NodeState { node: Arc::as_ref(node), pods: Vec::new() })
             .collect();
-        nodes.sort_by(|a, b| natural_key(a.name()).cmp(&natural_key(b.name())));
+        nodes.sort_by_key(|node| natural_key(node.name()));
         let by_name: std::collections::BTreeMap<String, usize> =
             nodes.iter().enumerate().map(|(index, node)| (node.name().to_owned(), index)).collect();
         for pod in store.list::<Pod>().filter(|pod| !is_finished(pod)) {
@@ -156,19 +157,16 @@ impl<'a> Filters<'a> {
     }
 }
 
-fn unschedulable(nodes: usize, mut reasons: Vec<(Reason, usize)>) -> Placement {
-    reasons.sort_by_key(|(reason, _)| reason.to_string());
-    let counted: Vec<String> = reasons
-        .iter()
-        .map(
-            |(reason, count)| {
-                if reason.is_about_the_pod() { reason.to_string() } else { format!("{count} {reason}") }
-            },
-        )
-        .collect();
-    let message = match counted.is_empty() {
+fn unschedulable(nodes: usize, reasons: Vec<(Reason, usize)>) -> Placement {
+    let counted = |(reason, count): &(Reason, usize)| match reason.is_about_the_pod() {
+        true => reason.to_string(),
+        false => format!("{count} {reason}"),
+    };
+    let mut texts: Vec<String> = reasons.iter().map(counted).collect();
+    texts.sort_unstable();
+    let message = match texts.is_empty() {
         true => format!("0/{nodes} nodes are available"),
-        false => format!("0/{nodes} nodes are available: {}", counted.join(", ")),
+        false => format!("0/{nodes} nodes are available: {}", texts.join(", ")),
     };
     Placement::Unschedulable { message, reasons }
 }

@@ -1,6 +1,7 @@
 //! Pod affinity and anti-affinity, required and preferred, in both directions.
 //!
-//! Source: kubernetes.md 2 (anti-affinity is symmetric; terminating pods count), the Kubernetes page "Assigning Pods to Nodes".
+//! Source: kubernetes.md 2 (anti-affinity is symmetric; terminating pods count), the Kubernetes page
+//! "Assigning Pods to Nodes".
 
 use std::collections::BTreeSet;
 
@@ -60,7 +61,8 @@ impl<'a> Required<'a> {
         for (term, domains) in self.affinity.iter().zip(&self.wanted) {
             let Some(value) = node.label(&term.topology_key) else { return Err(Reason::PodAffinity) };
             let together = domains.contains(&(term.topology_key.as_str(), value));
-            if !together && !(none_yet && self.starts_group) {
+            let may_start = none_yet && self.starts_group;
+            if !together && !may_start {
                 return Err(Reason::PodAffinity);
             }
         }

@@ -1,7 +1,7 @@
 //! How well a pod would do on each of the nodes it fits on.
 //!
-//! Each score is brought to 0..=100 over the feasible nodes and weighted as in the real scheduler (taints 3, affinities and spread
-//! 2, free resources 1).
+//! Each score is brought to 0..=100 over the feasible nodes and weighted as in the real scheduler (taints 3,
+//! affinities and spread 2, free resources 1).
 
 use super::{ClusterState, NodeState, fit, node_selector, pod_affinity, spread, taints};
 use k8s_openapi::api::core::v1::Pod;
@@ -35,7 +35,8 @@ fn scaled(scores: Vec<i64>) -> Vec<i64> {
     scores.iter().map(|score| (score - least) * 100 / (most - least)).collect()
 }
 
-/// The share of CPU and memory that would be left, in percent (LeastAllocated); 0 where the node does not say what it has.
+/// The share of CPU and memory that would be left, in percent (LeastAllocated); 0 where the node does not say
+/// what it has.
 fn free(pod: &Pod, node: &NodeState<'_>) -> i64 {
     let (allocatable, used, own) = (fit::allocatable(node), fit::used(node), fit::requests(pod));
     let share = |resource: &str| {

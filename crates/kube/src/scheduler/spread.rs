@@ -1,8 +1,9 @@
 //! Topology spread constraints.
 //!
-//! Source: kubernetes.md 2 (skew, eligible domains, node taints policy; terminating pods do not count), the Kubernetes page
-//! "Pod Topology Spread Constraints". A pod without constraints is spread over hosts and zones among the pods of
-//! its controller as a matter of preference, which stands for the cluster's default constraints.
+//! Source: kubernetes.md 2 (skew, eligible domains, node taints policy; terminating pods do not count), the
+//! Kubernetes page "Pod Topology Spread Constraints". A pod without constraints is spread over hosts and
+//! zones among the pods of its controller as a matter of preference, which stands for the cluster's default
+//! constraints.
 
 use std::collections::BTreeMap;
 
@@ -95,8 +96,8 @@ fn crowding_by_controller(pod: &Pod, state: &ClusterState<'_>, nodes: &[&NodeSta
     })
 }
 
-/// Sums, over several ways to divide the nodes into domains, what `count` finds in each node's domain. A node without
-/// the label counts as crowded as the fullest.
+/// Sums, over several ways to divide the nodes into domains, what `count` finds in each node's domain. A node
+/// without the label counts as crowded as the fullest.
 fn crowding_by<'a, C>(
     state: &ClusterState<'_>,
     nodes: &[&NodeState<'_>],

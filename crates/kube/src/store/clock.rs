@@ -4,10 +4,12 @@ use hopwise_engine::Time;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as Timestamp;
 use k8s_openapi::jiff;
 
-/// What the clock on the wall shows when the simulation starts: 2026-01-01 00:00:00 UTC, in seconds since 1970.
+/// What the clock on the wall shows when the simulation starts: 2026-01-01 00:00:00 UTC, in seconds since
+/// 1970.
 const START_UNIX_S: i64 = 1_767_225_600;
 
-/// The timestamp of an instant, to the nanosecond. (Written out, Kubernetes timestamps are cut to whole seconds.)
+/// The timestamp of an instant, to the nanosecond. (Written out, Kubernetes timestamps are cut to whole
+/// seconds.)
 pub fn timestamp(at: Time) -> Timestamp {
     let seconds = i64::try_from(at.as_nanos() / 1_000_000_000).unwrap_or(i64::MAX);
     let nanoseconds = i32::try_from(at.as_nanos() % 1_000_000_000).unwrap_or(0);

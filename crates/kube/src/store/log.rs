@@ -1,7 +1,8 @@
 //! The ordered log of changes that watches read.
 //!
-//! Each watch keeps a cursor, so a watch costs nothing while it sleeps and several watches may read at different speeds.
-//! The log is bounded; as in the real API, a watch that lies too far behind has to list again.
+//! Each watch keeps a cursor, so a watch costs nothing while it sleeps and several watches may read at
+//! different speeds. The log is bounded; as in the real API, a watch that lies too far behind has to list
+//! again.
 
 use std::collections::VecDeque;
 
@@ -41,7 +42,8 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(u64);
 
-/// The watch lies further behind than the log reaches: list all objects and watch from [`super::Store::cursor`].
+/// The watch lies further behind than the log reaches: list all objects and watch from
+/// [`super::Store::cursor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{missed} changes after this cursor are no longer kept; list again")]
 pub struct CursorExpired {

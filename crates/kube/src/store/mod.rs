@@ -1,10 +1,10 @@
 //! The API store: the objects of the cluster, in memory, with versions and an ordered log of changes.
 //!
 //! It behaves as the Kubernetes API does for the controllers of this crate: optimistic locking by resource
-//! version, UIDs that change when an object is created anew, graceful deletion of pods (the object stays until
-//! the kubelet confirms), finalizers, and watches (a cursor into the change log). It is a plain data structure:
-//! the instant is an argument, nothing runs by itself. Left out: admission, server-side apply, garbage
-//! collection by owner reference, and versions of a kind.
+//! version, UIDs that change when an object is created anew, graceful deletion of pods (the object stays
+//! until the kubelet confirms), finalizers, and watches (a cursor into the change log). It is a plain data
+//! structure: the instant is an argument, nothing runs by itself. Left out: admission, server-side apply,
+//! garbage collection by owner reference, and versions of a kind.
 //! Source: kubernetes.md 1.3 ("Pod deletion by hand"), 1.5 (claim protection), 1.8 (termination).
 
 mod clock;
@@ -137,8 +137,8 @@ impl Store {
         self.objects.range(first..).take_while(|(key, _)| key.kind == T::KIND)
     }
 
-    /// Adds an object. It gets a UID, a creation time, generation 1, a resource version, and a name where it has only
-    /// `generateName`; a namespaced object without a namespace goes to `default`.
+    /// Adds an object. It gets a UID, a creation time, generation 1, a resource version, and a name where it
+    /// has only `generateName`; a namespaced object without a namespace goes to `default`.
     pub fn create<T: Resource>(&mut self, mut object: T, now: Time) -> Result<Arc<T>, StoreError> {
         self.name_object(&mut object)?;
         let key = Key::of(&object);
@@ -155,8 +155,9 @@ impl Store {
         Ok(self.put(key, object, Action::Added, now))
     }
 
-    /// Replaces an object. With a resource version in it, that version must be the stored one; with a UID, that UID.
-    /// Replacing an object by its equal changes nothing. An object that is being deleted and has no finalizers left is removed.
+    /// Replaces an object. With a resource version in it, that version must be the stored one; with a UID,
+    /// that UID. Replacing an object by its equal changes nothing. An object that is being deleted and has no
+    /// finalizers left is removed.
     pub fn update<T: Resource>(&mut self, object: T, now: Time) -> Result<Arc<T>, StoreError> {
         let key = Key::of(&object);
         let stored = self.find::<T>(&key)?;
@@ -202,8 +203,8 @@ impl Store {
         self.replace(key, stored, object, specification, now)
     }
 
-    /// Asks for an object to go. A pod that runs on a node is only marked: [`Store::remove`] ends it. So is any object with
-    /// finalizers. `uid`, if given, must be the stored object's.
+    /// Asks for an object to go. A pod that runs on a node is only marked: [`Store::remove`] ends it. So is
+    /// any object with finalizers. `uid`, if given, must be the stored object's.
     pub fn delete<T: Resource>(
         &mut self,
         namespace: &str,
@@ -253,8 +254,8 @@ impl Store {
         self.log.end()
     }
 
-    /// The changes after `cursor`, oldest first. After reading them all the watch stands at [`Store::cursor`].
-    /// A watch that lies too far behind is told so: it lists everything again.
+    /// The changes after `cursor`, oldest first. After reading them all the watch stands at
+    /// [`Store::cursor`]. A watch that lies too far behind is told so: it lists everything again.
     pub fn changes_since(&self, cursor: Cursor) -> Result<impl Iterator<Item = &Change>, CursorExpired> {
         self.log.since(cursor)
     }

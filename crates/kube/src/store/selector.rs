@@ -9,12 +9,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 /// The labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
-/// Whether `labels` has every pair of `wanted` (a Service's or a node's selector). Nothing wanted matches all.
+/// Whether `labels` has every pair of `wanted` (a Service's or a node's selector). Nothing wanted matches
+/// all.
 pub fn matches_labels(wanted: &Labels, labels: Option<&Labels>) -> bool {
     wanted.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
-/// Whether `labels` satisfies a selector. The empty selector matches all; an unknown operator matches nothing.
+/// Whether `labels` satisfies a selector. The empty selector matches all; an unknown operator matches
+/// nothing.
 pub fn matches_selector(selector: &LabelSelector, labels: Option<&Labels>) -> bool {
     selector.match_labels.as_ref().is_none_or(|wanted| matches_labels(wanted, labels))
         && selector.match_expressions.iter().flatten().all(|requirement| meets(requirement, labels))

@@ -12,9 +12,9 @@ use super::{
 use crate::scheduler::parse_milli;
 use crate::store::{Store, matches_selector};
 
-/// Binds a claim: to the volume it names, to the smallest available volume that fits, or to a new one of its class. `node` is where the
-/// pod that uses it is going to run; without a node, classes that wait for their first consumer do not bind. Binding a bound claim
-/// changes nothing.
+/// Binds a claim: to the volume it names, to the smallest available volume that fits, or to a new one of its
+/// class. `node` is where the pod that uses it is going to run; without a node, classes that wait for their
+/// first consumer do not bind. Binding a bound claim changes nothing.
 pub fn bind(
     store: &mut Store,
     namespace: &str,
@@ -63,7 +63,8 @@ pub(super) fn is_bound(claim: &PersistentVolumeClaim) -> bool {
     claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
 }
 
-/// The volume for a claim among those that are there: one that was reserved for it, else the smallest that fits, by name.
+/// The volume for a claim among those that are there: one that was reserved for it, else the smallest that
+/// fits, by name.
 pub(super) fn find_available<'a>(
     store: &'a Store,
     claim: &PersistentVolumeClaim,

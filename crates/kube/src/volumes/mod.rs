@@ -1,8 +1,9 @@
 //! Volumes: which claim is bound to which volume, and from where a volume can be reached.
 //!
-//! Claims bind by name to volumes that are there, or to volumes made for them by their StorageClass. The data lives under the
-//! volume ([`VolumeId`]), not under the claim or pod: a pod that comes back to its claim comes back to its data, and a new
-//! claim has none. Left out: capacity of pools, resizing, snapshots, attach and detach times, read-write-once conflicts.
+//! Claims bind by name to volumes that are there, or to volumes made for them by their StorageClass. The data
+//! lives under the volume ([`VolumeId`]), not under the claim or pod: a pod that comes back to its claim
+//! comes back to its data, and a new claim has none. Left out: capacity of pools, resizing, snapshots, attach
+//! and detach times, read-write-once conflicts.
 //! Source: kubernetes.md 1.5 and 1.7, the Kubernetes page "Persistent Volumes".
 
 mod binding;
@@ -143,8 +144,9 @@ pub fn volume_of(store: &Store, namespace: &str, claim: &str) -> Option<VolumeId
     is_bound(claim).then(|| volume_name(claim).map(|name| VolumeId(name.to_owned())))?
 }
 
-/// Lets deleted claims go that no pod uses any more, and then their volumes as their reclaim policy says. The volumes whose data
-/// is gone for good are returned. (A claim in use keeps terminating: finalizer `kubernetes.io/pvc-protection`.)
+/// Lets deleted claims go that no pod uses any more, and then their volumes as their reclaim policy says. The
+/// volumes whose data is gone for good are returned. (A claim in use keeps terminating: finalizer
+/// `kubernetes.io/pvc-protection`.)
 pub fn reclaim(store: &mut Store, now: Time) -> Result<Vec<VolumeId>, StoreError> {
     let unused: Vec<(String, String)> = store
         .list::<PersistentVolumeClaim>()

@@ -42,7 +42,8 @@ impl Disk {
     }
 }
 
-/// From where the volumes of a class can be reached, by its provisioner. Provisioners that are not known count as network disks.
+/// From where the volumes of a class can be reached, by its provisioner. Provisioners that are not known
+/// count as network disks.
 pub fn disk_of(class: &StorageClass) -> Disk {
     match class.provisioner.as_str() {
         "hopwise/zonal-disk"
@@ -67,7 +68,8 @@ pub fn disk_of(class: &StorageClass) -> Disk {
     }
 }
 
-/// Adds the class `standard` as the default if the store has no default class. Its volumes are bound to the first consumer's node.
+/// Adds the class `standard` as the default if the store has no default class. Its volumes are bound to the
+/// first consumer's node.
 pub fn install_default_class(store: &mut Store, disk: Disk, now: Time) -> Result<(), StoreError> {
     if store.list::<StorageClass>().any(|class| is_default(class))
         || store.get::<StorageClass>("", "standard").is_some()
@@ -89,8 +91,8 @@ pub fn install_default_class(store: &mut Store, disk: Disk, now: Time) -> Result
     store.create(class, now).map(|_| ())
 }
 
-/// What the API server adds to a claim: the default class where it names none, and the protection finalizer. When several classes
-/// are the default, the youngest counts (the last by resource version).
+/// What the API server adds to a claim: the default class where it names none, and the protection finalizer.
+/// When several classes are the default, the youngest counts (the last by resource version).
 pub fn admit_claim(store: &Store, claim: &mut PersistentVolumeClaim) {
     let spec = claim.spec.get_or_insert_default();
     if spec.storage_class_name.is_none() {
@@ -131,7 +133,8 @@ pub(super) fn can_provision(class: &StorageClass, node: Option<&Node>) -> bool {
     class.provisioner != NO_PROVISIONER && in_topology
 }
 
-/// A new volume for a claim, reachable from where its kind of disk is; none if that is unknown without a node.
+/// A new volume for a claim, reachable from where its kind of disk is; none if that is unknown without a
+/// node.
 pub(super) fn new_volume(
     store: &Store,
     class: &StorageClass,
@@ -184,7 +187,8 @@ pub(super) fn reference(claim: &PersistentVolumeClaim) -> ObjectReference {
     }
 }
 
-/// The zone for a zonal disk that is made before anybody uses it: claims of one set go round the zones by their ordinals.
+/// The zone for a zonal disk that is made before anybody uses it: claims of one set go round the zones by
+/// their ordinals.
 fn zone_for(store: &Store, claim: &PersistentVolumeClaim) -> Option<String> {
     let nodes = store.list::<Node>();
     let zones: std::collections::BTreeSet<&str> =

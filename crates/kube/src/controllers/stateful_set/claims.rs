@@ -2,7 +2,7 @@
 //!
 //! Source: kubernetes.md 1.1 (names and labels), 1.5 (retention policy).
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -65,15 +65,24 @@ pub(super) fn claims_of(set: &StatefulSet, ordinal: u64) -> impl Iterator<Item =
     })
 }
 
-/// The claim of that name, if it exists.
-pub(super) fn find<'a>(view: &View<'a>, name: Option<&str>) -> Option<&'a Arc<PersistentVolumeClaim>> {
-    view.claims.iter().find(|claim| claim.metadata.name.as_deref() == name)
+/// The claims that exist, by name.
+pub(super) type Claims<'a> = BTreeMap<&'a str, &'a PersistentVolumeClaim>;
+
+/// The claims that the controller sees, by name.
+pub(super) fn by_name<'a>(view: &View<'a>) -> Claims<'a> {
+    view.claims.iter().map(|claim| (claim.metadata.name.as_deref().unwrap_or(""), claim.as_ref())).collect()
 }
 
-/// Whether a claim of the pod-to-be still belongs to an earlier pod of that name, or is going away: then the pod has to wait.
-pub(super) fn must_wait(view: &View<'_>, ordinal: u64) -> bool {
-    let pod = pod_name(set_name(view.set), ordinal);
-    claims_of(view.set, ordinal).filter_map(|claim| find(view, claim.metadata.name.as_deref())).any(|claim| {
+/// The claim of that name, if it exists.
+pub(super) fn find<'a>(claims: &Claims<'a>, name: Option<&String>) -> Option<&'a PersistentVolumeClaim> {
+    claims.get(name?.as_str()).copied()
+}
+
+/// Whether a claim of the pod-to-be still belongs to an earlier pod of that name, or is going away: then the
+/// pod has to wait.
+pub(super) fn must_wait(set: &StatefulSet, claims: &Claims<'_>, ordinal: u64) -> bool {
+    let pod = pod_name(set_name(set), ordinal);
+    claims_of(set, ordinal).filter_map(|claim| find(claims, claim.metadata.name.as_ref())).any(|claim| {
         claim.metadata.deletion_timestamp.is_some()
             || claim
                 .metadata
@@ -86,20 +95,21 @@ pub(super) fn must_wait(view: &View<'_>, ordinal: u64) -> bool {
 
 /// The claims of an existing pod whose owners are not what the retention policy says, put right.
 pub(super) fn claims_to_reown(
-    view: &View<'_>,
+    set: &StatefulSet,
+    claims: &Claims<'_>,
     pod: &Pod,
     ordinal: u64,
     in_range: bool,
 ) -> Vec<PersistentVolumeClaim> {
-    let wanted = claim_owner(view.set, in_range);
-    claims_of(view.set, ordinal)
-        .filter_map(|claim| find(view, claim.metadata.name.as_deref()))
+    let wanted = claim_owner(set, in_range);
+    claims_of(set, ordinal)
+        .filter_map(|claim| find(claims, claim.metadata.name.as_ref()))
         .filter_map(|claim| {
             let mut owners = claim.metadata.owner_references.clone().unwrap_or_default();
-            owners.retain(|owner| !is_set(owner, view.set) && !is_pod(owner, &pod.metadata));
+            owners.retain(|owner| !is_set(owner, set) && !is_pod(owner, &pod.metadata));
             match wanted {
                 ClaimOwner::Nobody => {}
-                ClaimOwner::Set => owners.push(set_reference(view.set)),
+                ClaimOwner::Set => owners.push(set_reference(set)),
                 ClaimOwner::Pod => owners.push(pod_reference(&pod.metadata)),
             }
             let owners = Some(owners).filter(|owners| !owners.is_empty());

@@ -1,8 +1,9 @@
 //! The StatefulSet controller: numbered pods with claims of their own.
 //!
-//! One call of [`reconcile_against`] is one pass of the real controller: it compares the set with its pods and claims, makes
-//! its requests in order (each may fail, which ends the pass), and writes the status once at the end. [`reconcile`] is the
-//! same with requests that never fail. Left out: the events it records, and garbage collection of what a deleted set owned.
+//! One call of [`reconcile_against`] is one pass of the real controller: it compares the set with its pods
+//! and claims, makes its requests in order (each may fail, which ends the pass), and writes the status once
+//! at the end. [`reconcile`] is the same with requests that never fail. Left out: the events it records, and
+//! garbage collection of what a deleted set owned.
 //! Source: kubernetes.md 1.1 to 1.5.
 
 mod claims;
@@ -20,7 +21,7 @@ use hopwise_engine::{Span, Time};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
-use super::RequestFailed;
+use super::{REPLICAS_MAX, RequestFailed};
 use pass::Pass;
 
 pub use claims::{ClaimOwner, claim_name, claim_owner};
@@ -92,8 +93,8 @@ pub fn reconcile(view: &View<'_>) -> Vec<Request> {
     requests
 }
 
-/// One pass. `api` is given each request in order and says whether it succeeded; the first failure ends the pass, after which
-/// only the status is written. The failure is returned, for the caller to try again later.
+/// One pass. `api` is given each request in order and says whether it succeeded; the first failure ends the
+/// pass, after which only the status is written. The failure is returned, for the caller to try again later.
 pub fn reconcile_against(
     view: &View<'_>,
     api: &mut dyn FnMut(Request) -> Result<(), RequestFailed>,
@@ -119,10 +120,10 @@ fn is_ordered(set: &StatefulSet) -> bool {
     policy.unwrap_or("OrderedReady") != "Parallel"
 }
 
-/// The number of pods that are wanted.
+/// The number of pods that are wanted, at most [`REPLICAS_MAX`].
 fn replicas_wanted(set: &StatefulSet) -> usize {
     let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    usize::try_from(wanted).unwrap_or(0)
+    usize::try_from(wanted).unwrap_or(0).min(REPLICAS_MAX)
 }
 
 /// The first ordinal.

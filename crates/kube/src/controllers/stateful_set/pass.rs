@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::claims::{claims_of, claims_to_reown, find, must_wait};
+use super::claims::{Claims, by_name, claims_of, claims_to_reown, find, must_wait};
 use super::identity::{
     self, Membership, membership, new_pod, ordinal_of, pod_name, put_identity_right, set_name,
 };
@@ -62,6 +62,7 @@ pub(super) struct Pass<'a> {
     pub replicas: Vec<Slot>,
     /// Pods outside the set's ordinals, descending.
     pub condemned: Vec<Slot>,
+    claims: Claims<'a>,
     pub(super) api: Api<'a>,
 }
 
@@ -96,7 +97,7 @@ impl<'a> Pass<'a> {
             })
         });
         let replicas = replicas.collect();
-        Ok(Pass { view, revisions, replicas, condemned, api })
+        Ok(Pass { view, revisions, replicas, condemned, claims: by_name(view), api })
     }
 
     /// Steps 1 to 4.
@@ -132,8 +133,8 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    /// OrderedReady: one slot after the other, stopping where a step says so. Parallel: batches of 1, 2, 4, ... requests;
-    /// within a batch every slot is tried, and an error ends the pass after its batch.
+    /// OrderedReady: one slot after the other, stopping where a step says so. Parallel: batches of 1, 2, 4,
+    /// ... requests; within a batch every slot is tried, and an error ends the pass after its batch.
     fn for_all(
         &mut self,
         count: usize,
@@ -196,7 +197,7 @@ impl<'a> Pass<'a> {
     /// Creates the slot's claims and pod; false if a claim is in the way.
     fn create(&mut self, index: usize) -> Result<bool, RequestFailed> {
         let ordinal = self.replicas[index].ordinal;
-        if must_wait(self.view, ordinal) {
+        if must_wait(self.view.set, &self.claims, ordinal) {
             return Ok(false);
         }
         self.create_missing_claims(ordinal)?;
@@ -208,7 +209,7 @@ impl<'a> Pass<'a> {
 
     fn create_missing_claims(&mut self, ordinal: u64) -> Result<(), RequestFailed> {
         for claim in claims_of(self.view.set, ordinal) {
-            if find(self.view, claim.metadata.name.as_deref()).is_none() {
+            if find(&self.claims, claim.metadata.name.as_ref()).is_none() {
                 (self.api)(Request::CreateClaim(Box::new(claim)))?;
             }
         }
@@ -224,7 +225,7 @@ impl<'a> Pass<'a> {
             (self.api)(Request::UpdatePod(Box::new(pod.clone())))?;
             slot.pod = pod;
         }
-        for claim in claims_to_reown(self.view, &slot.pod, slot.ordinal, true) {
+        for claim in claims_to_reown(self.view.set, &self.claims, &slot.pod, slot.ordinal, true) {
             (self.api)(Request::UpdateClaim(Box::new(claim)))?;
         }
         Ok(())
@@ -232,7 +233,7 @@ impl<'a> Pass<'a> {
 
     fn put_condemned_claims_right(&mut self) -> Result<(), RequestFailed> {
         for slot in &self.condemned {
-            for claim in claims_to_reown(self.view, &slot.pod, slot.ordinal, false) {
+            for claim in claims_to_reown(self.view.set, &self.claims, &slot.pod, slot.ordinal, false) {
                 (self.api)(Request::UpdateClaim(Box::new(claim)))?;
             }
         }
@@ -262,7 +263,8 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// The pod if it belongs to the set, adopted if nobody controls it; a pod whose labels no longer match is released.
+/// The pod if it belongs to the set, adopted if nobody controls it; a pod whose labels no longer match is
+/// released.
 fn claim_pod(view: &View<'_>, pod: &Pod, api: Api<'_>) -> Result<Option<Pod>, RequestFailed> {
     let deleted = view.set.metadata.deletion_timestamp.is_some();
     match membership(view.set, pod) {
@@ -286,8 +288,8 @@ fn claim_pod(view: &View<'_>, pod: &Pod, api: Api<'_>) -> Result<Option<Pod>, Re
     }
 }
 
-/// The pod that an empty slot gets. During a rolling update, ordinals below the partition stay at the current revision
-/// (kubernetes.md 1.3).
+/// The pod that an empty slot gets. During a rolling update, ordinals below the partition stay at the current
+/// revision (kubernetes.md 1.3).
 fn pod_to_create(view: &View<'_>, revisions: &Revisions, ordinal: u64) -> Pod {
     let kept = rolling_partition(view.set)
         .is_some_and(|partition| ordinal < start_ordinal(view.set).saturating_add(partition as u64));

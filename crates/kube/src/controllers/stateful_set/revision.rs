@@ -1,8 +1,8 @@
 //! The revisions of the set's pod template.
 //!
-//! A revision is a template with a name and a number. Two templates of equal content are one revision, so that going back to
-//! an earlier template is a rollback to its revision. Names are `SET-HASH` with a hash of the content (the real controller
-//! uses another hash; names differ, behaviour does not).
+//! A revision is a template with a name and a number. Two templates of equal content are one revision, so
+//! that going back to an earlier template is a rollback to its revision. Names are `SET-HASH` with a hash of
+//! the content (the real controller uses another hash; names differ, behaviour does not).
 //! Source: kubernetes.md 1.3 (revision equality, rollback, history limit).
 
 use std::collections::BTreeSet;
@@ -39,7 +39,8 @@ pub(super) struct Revision {
     pub template: PodTemplateSpec,
 }
 
-/// Finds the revision of the set's template, keeping or renumbering it where needed, and the current revision.
+/// Finds the revision of the set's template, keeping or renumbering it where needed, and the current
+/// revision.
 pub(super) fn resolve(
     view: &View<'_>,
     api: &mut dyn FnMut(Request) -> Result<(), RequestFailed>,

@@ -34,8 +34,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// As many stale pods go, from the top, as may be unavailable together. Under Parallel, stale pods that are unavailable
-    /// already go first and cost nothing extra.
+    /// As many stale pods go, from the top, as may be unavailable together. Under Parallel, stale pods that
+    /// are unavailable already go first and cost nothing extra.
     fn update_within_budget(&mut self, partition: usize) -> Result<(), RequestFailed> {
         let view = self.view;
         let available: Vec<bool> =
