@@ -175,6 +175,12 @@ impl Fabric {
         self.devices[device.0 as usize].device.as_mut()
     }
 
+    /// The devices that are there, with their names, in order of creation.
+    pub fn device_names(&self) -> Vec<(DeviceId, Arc<str>)> {
+        let present = self.devices.iter().zip(0..).filter(|(slot, _)| slot.device.is_some());
+        present.map(|(slot, id)| (DeviceId(id), slot.name.clone())).collect()
+    }
+
     /// The device's name.
     pub fn name(&self, device: DeviceId) -> Arc<str> {
         self.devices[device.0 as usize].name.clone()

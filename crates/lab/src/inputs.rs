@@ -1,13 +1,10 @@
 //! What a simulation is made from: manifests, a cluster description and a profile, read and checked.
 
-use hopwise_kube::admission::{self, Rejection};
+use hopwise_kube::admission::{self, Refused, Rejection};
 use hopwise_kube::cluster_file::ClusterFile;
 use hopwise_kube::manifest::Manifests;
 use hopwise_kube::profile::Profile;
 use hopwise_kube::source::{LoadErrors, Source};
-
-/// The API server's default range of node ports (kubernetes.md 3).
-pub const NODE_PORT_RANGE: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 
 /// Inputs that can be simulated.
 #[derive(Clone, Debug)]
@@ -70,7 +67,7 @@ impl Inputs {
         let profile = profile
             .with_overrides(&cluster.overrides)
             .map_err(|error| profile_error(&cluster, "overrides", &error.to_string()))?;
-        let rejections = admission::admit(&manifests, NODE_PORT_RANGE);
+        let rejections = admission::admit(&manifests, admission::NODE_PORTS_DEFAULT);
         drop_rejected(&mut manifests, &rejections);
         Ok(Inputs { manifests, cluster, profile, rejections })
     }
@@ -92,7 +89,9 @@ fn nodes_needed(manifests: &Manifests) -> u16 {
 
 /// `kubectl apply` creates what the API server takes and goes on after what it rejects.
 fn drop_rejected(manifests: &mut Manifests, rejections: &[Rejection]) {
-    let rejected = |reference: &hopwise_kube::manifest::ObjectRef| rejections.iter().any(|it| it.object == *reference);
+    let rejected = |reference: &hopwise_kube::manifest::ObjectRef| {
+        rejections.iter().any(|it| it.refused == Refused::Object && it.object == *reference)
+    };
     macro_rules! keep_accepted {
         ($($list:ident),*) => { $(manifests.$list.retain(|object| !rejected(&object.reference()));)* };
     }

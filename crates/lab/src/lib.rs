@@ -3,7 +3,10 @@
 pub mod cost;
 pub mod entry;
 pub mod findings;
+pub mod inputs;
 pub mod latency;
 pub mod place;
+pub mod programs;
 pub mod report;
 pub mod scenario;
+pub mod simulate;

@@ -94,10 +94,7 @@ fn arrays() {
 fn substitution_and_arithmetic() {
     assert_prints("echo `expr 3 + 4` $(expr 2 \\* 3) $((1+2*3)) $((2**10)) $((-7/2))", "7 6 7 1024 -3\n");
     assert_prints(r#"echo "a$(echo "b$(echo "c")")d" "`echo \"q r\"`""#, "abcd q r\n");
-    assert_prints(
-        "echo $(echo -n 10.0.0.10 | sha256sum | head -c 7)",
-        "0b1fe2b\n".replace("0b1fe2b", &sha_prefix()).as_str(),
-    );
+    assert_prints("echo $(echo -n 10.0.0.10 | sha256sum | head -c 7)", &format!("{}\n", sha_prefix()));
     assert_prints("echo \"$(printf 'a\\n\\n\\n')b\"", "ab\n");
 }
 
