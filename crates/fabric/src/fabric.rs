@@ -17,6 +17,7 @@ use crate::Action;
 use crate::capture::{Capture, Way};
 use crate::device::{Context, Device, DeviceId, Outputs, PortIndex};
 use crate::link::{Direction, Fate, LinkConfig};
+use crate::net::resolver::ResolverConfig;
 use crate::packet::Packet;
 use crate::routing::NextHop;
 use crate::stack::Stack;
@@ -46,6 +47,7 @@ pub struct Fabric {
     devices: Vec<Slot>,
     links: Vec<Link>,
     stack_of: FxHashMap<HostId, DeviceId>,
+    resolvers: FxHashMap<DeviceId, (Arc<ResolverConfig>, u16)>,
     dirty: Vec<DeviceId>,
     traced: FxHashSet<HostId>,
     outputs: Outputs,
@@ -168,7 +170,18 @@ impl Fabric {
     }
 
     /// Sets how the tasks on `device` resolve names.
-    pub fn set_resolver(&mut self, _device: DeviceId, _config: crate::net::resolver::ResolverConfig) {}
+    pub fn set_resolver(&mut self, device: DeviceId, config: ResolverConfig) {
+        self.resolvers.insert(device, (Arc::new(config), 1));
+    }
+
+    /// How the tasks on `device` resolve names, and the id of a look-up's first message.
+    pub(crate) fn resolver_of(&mut self, device: DeviceId) -> (Arc<ResolverConfig>, u16) {
+        let (config, next_id) = self.resolvers.entry(device).or_default();
+        let first_id = *next_id;
+        // A look-up counts up from its first id, by less than this.
+        *next_id = next_id.wrapping_add(64);
+        (config.clone(), first_id)
+    }
 
     /// The device, unless it was removed.
     pub fn device_mut(&mut self, device: DeviceId) -> Option<&mut Device> {

@@ -5,12 +5,14 @@
 //! and in real time on loopback. Beyond tokio's API, [`TcpStream::route`] and [`connect_traced`] tell which way
 //! the packets went; on the machine's sockets that is unknown.
 
+mod lookup;
 mod machine;
 pub mod resolver;
 mod simulated;
 mod tcp;
 mod udp;
 
+pub use lookup::{Resolved, lookup_traced};
 pub use tcp::{
     ConnectError, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket, TcpStream,
     WriteHalf, connect_traced,
@@ -25,6 +27,9 @@ use std::net::{IpAddr, SocketAddr};
 /// # Errors
 /// [`io::ErrorKind::NotFound`] if the name does not exist, [`io::ErrorKind::TimedOut`] if no server answered.
 pub async fn lookup_ip(host: &str) -> io::Result<Vec<IpAddr>> {
+    if crate::is_installed() {
+        return lookup_traced(host).await.result;
+    }
     machine::lookup_ip(host).await
 }
 
