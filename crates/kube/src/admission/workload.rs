@@ -74,7 +74,7 @@ pub fn check_share(
         Some(IntOrString::Int(number)) => checker.at_least(field, Some(i64::from(*number)), 0),
         Some(IntOrString::String(text)) => {
             let percent = text.strip_suffix('%').and_then(|digits| digits.parse::<u32>().ok());
-            if !percent.is_some_and(|percent| percent <= percent_max) {
+            if percent.is_none_or(|percent| percent > percent_max) {
                 let what = format!("`{text}` is no share of the pods");
                 checker.reject(field, what, "a number such as 1, or text such as 25%", "change it");
             }

@@ -181,3 +181,9 @@ fn the_report_shows_the_line() {
      help: write the value in quotes
     ");
 }
+
+#[test]
+fn surrogate_pairs_of_json_are_an_error() {
+    assert_snapshot!(errors(r#"{"a": "\ud83d\ude00"}"#), @"a.yaml:1:7: not valid YAML: while parsing a quoted scalar, found invalid Unicode character escape code (look at indentation, quotes and brackets on this line and the one before; a Helm template must be rendered first (helm template))");
+    assert_eq!(one("{\"a\": \"😀\"}").value(), json!({"a": "😀"}));
+}
