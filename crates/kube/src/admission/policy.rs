@@ -22,8 +22,8 @@ pub fn check_disruption_budget(checker: &mut Checker<'_>, budget: &PodDisruption
             "remove one of them",
         );
     }
-    workload::check_share(checker, &field.key("minAvailable"), spec.min_available.as_ref());
-    workload::check_share(checker, &field.key("maxUnavailable"), spec.max_unavailable.as_ref());
+    workload::check_share(checker, &field.key("minAvailable"), spec.min_available.as_ref(), 100);
+    workload::check_share(checker, &field.key("maxUnavailable"), spec.max_unavailable.as_ref(), 100);
     if let Some(selector) = &spec.selector {
         metadata::check_selector(checker, &field.key("selector"), selector);
     }

@@ -168,7 +168,7 @@ fn other_objects() {
         ),
         @r"
         Object web.yaml:1:113: PodDisruptionBudget default/b: spec.maxUnavailable: is set beside minAvailable; expected either minAvailable or maxUnavailable (remove one of them)
-        Object web.yaml:1:113: PodDisruptionBudget default/b: spec.maxUnavailable: `10 %` is neither a number nor a percentage; expected a number such as 1, or text such as 25% (change it)
+        Object web.yaml:1:113: PodDisruptionBudget default/b: spec.maxUnavailable: `10 %` is no share of the pods; expected a number such as 1, or text such as 25% (change it)
         "
     );
     assert_snapshot!(

@@ -47,8 +47,8 @@ pub fn check_deployment(checker: &mut Checker<'_>, deployment: &Deployment) {
             if strategy.type_.as_deref() == Some("Recreate") {
                 checker.reject(&field, "is set", "nothing with the type Recreate", "remove it");
             }
-            check_share(checker, &field.key("maxSurge"), rolling.max_surge.as_ref());
-            check_share(checker, &field.key("maxUnavailable"), rolling.max_unavailable.as_ref());
+            check_share(checker, &field.key("maxSurge"), rolling.max_surge.as_ref(), u32::MAX);
+            check_share(checker, &field.key("maxUnavailable"), rolling.max_unavailable.as_ref(), 100);
             if is_zero(rolling.max_surge.as_ref()) && is_zero(rolling.max_unavailable.as_ref()) {
                 let expected = "maxSurge or maxUnavailable above 0";
                 checker.reject(
@@ -63,14 +63,19 @@ pub fn check_deployment(checker: &mut Checker<'_>, deployment: &Deployment) {
     check_template(checker, &spec.selector, &spec.template, &BTreeSet::new());
 }
 
-/// The number of pods, or percentage of them, that a policy names.
-pub fn check_share(checker: &mut Checker<'_>, field: &FieldPath, share: Option<&IntOrString>) {
+/// The number of pods, or percentage of them, that a policy names; at most `percent_max` percent.
+pub fn check_share(
+    checker: &mut Checker<'_>,
+    field: &FieldPath,
+    share: Option<&IntOrString>,
+    percent_max: u32,
+) {
     match share {
         Some(IntOrString::Int(number)) => checker.at_least(field, Some(i64::from(*number)), 0),
         Some(IntOrString::String(text)) => {
             let percent = text.strip_suffix('%').and_then(|digits| digits.parse::<u32>().ok());
-            if !percent.is_some_and(|percent| percent <= 100) {
-                let what = format!("`{text}` is neither a number nor a percentage");
+            if percent.is_none_or(|percent| percent > percent_max) {
+                let what = format!("`{text}` is no share of the pods");
                 checker.reject(field, what, "a number such as 1, or text such as 25%", "change it");
             }
         }
@@ -95,7 +100,7 @@ fn check_set_strategy(checker: &mut Checker<'_>, field: &FieldPath, spec: &State
         checker.reject(&field, "is set", "nothing with the type OnDelete", "remove it");
     }
     checker.at_least(&field.key("partition"), rolling.partition.map(i64::from), 0);
-    check_share(checker, &field.key("maxUnavailable"), rolling.max_unavailable.as_ref());
+    check_share(checker, &field.key("maxUnavailable"), rolling.max_unavailable.as_ref(), 100);
     if is_zero(rolling.max_unavailable.as_ref()) {
         checker.reject(&field.key("maxUnavailable"), "is 0", "at least 1", "change it, or remove it");
     }

@@ -93,22 +93,22 @@ fn the_longest_wildcard_wins_over_shorter_ones() {
 
 #[test]
 fn fields_that_do_not_fit() {
-    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:12: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
+    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
     assert_snapshot!(errors("proxyMode: userspace\n"), @"cluster.yaml:1:12: proxyMode: unknown value `userspace` (known: `iptables`, `nftables`, `ipvs`)");
     assert_snapshot!(errors("nodes:\n  - name: a\n"), @"cluster.yaml:2:5: nodes[0].address: missing field `address` (add `address`; it has no default)");
-    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0}\n"), @"cluster.yaml:2:24: nodes[0].address: invalid IP address syntax (change the value to what is expected)");
-    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0.1, adress: x}\n"), @"cluster.yaml:2:42: nodes[0].adress: unknown field `adress` (did you mean `address`? Known: `name`, `zone`, `region`, `address`, `podCIDR`, `labels`, `taints`, `allocatable`)");
+    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0}\n"), @r#"cluster.yaml:2:24: nodes[0].address: expected an IP address, got the text "10.0.0" (write an address such as 192.0.2.1)"#);
+    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0.1, adress: x}\n"), @"cluster.yaml:2:34: nodes[0].adress: unknown field `adress` (did you mean `address`? Known: `name`, `zone`, `region`, `address`, `podCIDR`, `labels`, `taints`, `allocatable`)");
     assert_snapshot!(errors("podCIDR: 10.244.0.0\n"), @r#"cluster.yaml:1:10: podCIDR: expected a network such as 10.244.0.0/16, got "10.244.0.0" (change the value to what is expected)"#);
     assert_snapshot!(errors("podCIDR: 10.244.1.0/16\n"), @"cluster.yaml:1:10: podCIDR: expected the address of a network, got 10.244.1.0/16, which is inside of 10.244.0.0/16 (change the value to what is expected)");
     assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0.1, allocatable: {cpu: four}}\n"), @r#"cluster.yaml:2:53: nodes[0].allocatable.cpu: expected a quantity such as 4, 500m or 16Gi, got "four" (change the value to what is expected)"#);
-    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0.1, taints: [{key: k, effect: No}]}\n"), @"cluster.yaml:2:60: nodes[0].taints[0].effect: expected string or map, got the boolean false (write string or map here)");
+    assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0.1, taints: [{key: k, effect: No}]}\n"), @"cluster.yaml:2:60: nodes[0].taints[0].effect: expected one of NoSchedule, PreferNoSchedule, NoExecute, got the boolean false (write one of NoSchedule, PreferNoSchedule, NoExecute here)");
     assert_snapshot!(errors("externalNames:\n  a_b.example.com: 192.0.2.1\n"), @r#"cluster.yaml:2:20: externalNames["a_b.example.com"]: expected a DNS name such as broker-0.example.com, or *.example.com, got "a_b.example.com" (change the value to what is expected)"#);
     assert_snapshot!(errors("externalNames:\n  a.example.com: nodes/a\n"), @r#"cluster.yaml:2:18: externalNames["a.example.com"]: expected an address, node/NAME or service/NAMESPACE/NAME, got "nodes/a" (change the value to what is expected)"#);
     assert_snapshot!(errors("externalNames:\n  a.example.com: []\n"), @r#"cluster.yaml:2:3: externalNames["a.example.com"]: expected at least one target, got an empty list (change the value to what is expected)"#);
     assert_snapshot!(errors("externalNames:\n  a.example.com: 5\n"), @r#"cluster.yaml:2:18: externalNames["a.example.com"]: expected an address, node/NAME or service/NAMESPACE/NAME, or a list of them, got the number 5 (write an address, node/NAME or service/NAMESPACE/NAME, or a list of them here)"#);
     assert_snapshot!(errors("loadBalancers:\n  - {service: web, address: 192.0.2.1}\n"), @r#"cluster.yaml:2:15: loadBalancers[0].service: expected a Service as NAMESPACE/NAME, got "web" (change the value to what is expected)"#);
     assert_snapshot!(errors("overrides: {link.delay: fast}\n"), @r#"cluster.yaml:1:25: overrides["link.delay"]: expected a number, got "fast" (write the number in the unit that the profile uses)"#);
-    assert_snapshot!(errors("- nodes\n"), @r#"cluster.yaml:1:3: [0]: expected a list, got the text "nodes" (write a list here)"#);
+    assert_snapshot!(errors("- nodes\n"), @"cluster.yaml:1:1: expected a mapping, got a list (remove the `- `)");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn values_that_do_not_fit_together() {
         cluster.yaml:4:43: nodes[2].podCIDR: 10.1.0.0/24 is outside of the cluster's podCIDR 10.244.0.0/16 (use a part of it, or change podCIDR)
         "
     );
-    assert_snapshot!(errors("nodes: [{name: node-0, address: 10.0.0.1}]\nexternalNames: {a.b: node/node-O}\n"), @r#"cluster.yaml:2:22: externalNames["a.b"]: expected an address, node/NAME or service/NAMESPACE/NAME, got "node/node-O" (change the value to what is expected)"#);
+    assert_snapshot!(errors("nodes: [{name: node-0, address: 10.0.0.1}]\nexternalNames: {a.b: node/nod-0}\n"), @r#"cluster.yaml:2:22: externalNames["a.b"]: there is no node nod-0 (did you mean node/node-0?)"#);
     assert_snapshot!(
         errors(
             "loadBalancers:\n  - {service: a/b, address: 192.0.2.1}\n  \

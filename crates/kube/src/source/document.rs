@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::error::{Location, SourceError};
 use super::explain;
 use super::file::Source;
-use super::node::Node;
+use super::node::{Node, Span};
 use super::path::{FieldPath, Segment};
+use super::typed::{NoRules, Typed};
 
 /// A YAML or JSON document whose every value knows its line and column. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,7 +30,8 @@ impl Document {
     ///
     /// The first value that does not fit, with its place, what was expected and what was found.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SourceError> {
-        serde_path_to_error::deserialize(self.value()).map_err(|error| {
+        let value = self.value();
+        serde_path_to_error::deserialize(Typed::root(&value, &NoRules)).map_err(|error| {
             let path = field_path(error.path());
             self.explain(&FieldPath::root(), &path, &error.into_inner().to_string())
         })
@@ -70,29 +72,26 @@ impl Document {
         let mut place = self.root.place(&full);
         let mut field = path.clone();
         if let Some(key) = &explanation.key {
-            let at_key = matches!(path.segments().last(), Some(Segment::Key(last)) if last == key);
-            if !at_key {
-                place = self
-                    .root
-                    .at(&full)
-                    .and_then(|node| node.entry(key))
-                    .map_or(place, |entry| entry.key_span);
+            // serde's path ends at the mapping, or at the key if it had read it already.
+            if !matches!(path.segments().last(), Some(Segment::Key(last)) if last == key) {
                 field = path.key(key.as_str());
             }
+            let full = base.join(&field);
+            place = self.key_place(&full).unwrap_or(place);
         }
         SourceError::new(&self.source, place, explanation.what, explanation.help).in_field(field)
     }
 
     /// Where the last key of `path` is written, or the nearest parent that exists.
     pub(crate) fn locate_key(&self, path: &FieldPath) -> Location {
-        let Some((Segment::Key(key), parent)) = path.segments().split_last() else {
-            return self.locate(path);
-        };
+        let place = self.key_place(path).unwrap_or_else(|| self.root.place(path));
+        Location::new(&self.source, place)
+    }
+
+    fn key_place(&self, path: &FieldPath) -> Option<Span> {
+        let (Segment::Key(key), parent) = path.segments().split_last()? else { return None };
         let parent: FieldPath = parent.iter().cloned().collect();
-        match self.root.at(&parent).and_then(|node| node.entry(key)) {
-            Some(entry) => Location::new(&self.source, entry.key_span),
-            None => self.locate(path),
-        }
+        Some(self.root.at(&parent)?.entry(key)?.key_span)
     }
 
     pub(crate) fn root(&self) -> &Node {

@@ -20,6 +20,7 @@ pub fn explain(said: &str, node: Option<&Node>) -> Explanation {
         .or_else(|| unknown(said, "unknown field ", "field"))
         .or_else(|| unknown(said, "unknown variant ", "value"))
         .or_else(|| wrong_type(said, node))
+        .or_else(|| wrong_address(said, node))
         .unwrap_or_else(|| Explanation {
             what: said.to_owned(),
             help: "change the value to what is expected".to_owned(),
@@ -68,7 +69,8 @@ fn wrong_type(said: &str, node: Option<&Node>) -> Option<Explanation> {
         .iter()
         .find_map(|prefix| said.strip_prefix(prefix))?;
     let (got, expected) = rest.rsplit_once(", expected ")?;
-    let expected = type_in_words(expected);
+    let is_out_of_range = said.starts_with("invalid value");
+    let expected = type_in_words(expected, is_out_of_range);
     let got = node.map_or_else(|| got.to_owned(), Node::in_words);
     let help = match node.map(|node| &node.data) {
         Some(Data::Bool(_) | Data::Number(_)) if expected == "text" => "write the value in quotes".to_owned(),
@@ -87,13 +89,29 @@ fn wrong_type(said: &str, node: Option<&Node>) -> Option<Explanation> {
     Some(Explanation { what: format!("expected {expected}, got {got}"), help, key: None })
 }
 
+/// The standard library's message for text that is no IP address.
+fn wrong_address(said: &str, node: Option<&Node>) -> Option<Explanation> {
+    let kind = said.strip_prefix("invalid ")?.strip_suffix(" address syntax")?;
+    let example = if kind == "IPv6" { "2001:db8::1" } else { "192.0.2.1" };
+    let got = node.map_or_else(String::new, |node| format!(", got {}", node.in_words()));
+    Some(Explanation {
+        what: format!("expected an {kind} address{got}"),
+        help: format!("write an address such as {example}"),
+        key: None,
+    })
+}
+
 /// A type as serde or k8s-openapi names it, in plain words.
-fn type_in_words(name: &str) -> String {
+fn type_in_words(name: &str, is_out_of_range: bool) -> String {
     let words = match name {
         "a string" | "string" | "str" | "a borrowed string" => "text",
         "a boolean" | "bool" => "true or false",
+        "i32" if is_out_of_range => "a whole number from -2147483648 to 2147483647",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" if is_out_of_range => "a whole number from 0 to 4294967295",
+        "u32" | "u64" | "usize" => "a whole number of 0 or more",
         "f32" | "f64" => "a number",
         "a sequence" | "sequence" => "a list",
         "a map" | "map" => "a mapping",

@@ -144,3 +144,6 @@ fn unreadable(path: &Path, reason: io::Error) -> FileError {
         FileError::Unreadable { path, reason }
     }
 }
+
+#[cfg(test)]
+mod tests;

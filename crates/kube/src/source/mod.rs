@@ -19,6 +19,7 @@ mod node;
 mod path;
 mod reader;
 mod scalar;
+mod typed;
 
 pub use document::Document;
 pub use error::{LoadErrors, Location, SourceError};
@@ -29,3 +30,4 @@ pub use reader::{read, read_one};
 pub(crate) use document::field_path;
 pub(crate) use explain::nearest;
 pub(crate) use node::{Data, Node};
+pub(crate) use typed::{Rules, Trail, Typed, unexpected};

@@ -32,7 +32,8 @@ const ALIASED_NODES_MAX: usize = 100_000;
 /// * Keys are taken as text, as they are written: `on: 1` has the key `on`, `8080: x` has `8080`.
 /// * A key that occurs twice in one mapping is an error. (kubectl warns and takes the last one; which of the
 ///   two was meant cannot be known.)
-/// * JSON is read as the YAML that it is.
+/// * JSON is read as the YAML that it is. The one difference: a character written as two escapes (a surrogate
+///   pair, `\ud83d\ude00`) is an error; write the character itself.
 pub fn read(source: &Source) -> (Vec<Document>, Vec<SourceError>) {
     let mut reader = Reader::new(source);
     let mut parser = Parser::new_from_str(&source.text);
