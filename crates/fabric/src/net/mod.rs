@@ -6,6 +6,7 @@
 //! the packets went; on the machine's sockets that is unknown.
 
 mod machine;
+pub mod resolver;
 mod tcp;
 
 pub use tcp::{ConnectError, TcpListener, TcpStream, connect_traced};
