@@ -270,7 +270,8 @@ impl Reply<'_> {
     fn alias(&mut self, name: &Name, target: &str, kind: RecordType) {
         let Ok(mut target) = Name::from_ascii(target) else { return };
         target.set_fqdn(true);
-        let record = Record::from_rdata(name.clone(), self.zone.options.ttl_s, RData::CNAME(CNAME(target.clone())));
+        let record =
+            Record::from_rdata(name.clone(), self.zone.options.ttl_s, RData::CNAME(CNAME(target.clone())));
         if self.message.answers.contains(&record) {
             // An alias that leads back to itself.
             return;

@@ -96,10 +96,10 @@ fn endpoints(service: &Service, part: &Part, options: &Options) -> Option<Vec<Fo
     let mut found = Vec::new();
     for (endpoint, ports) in service.ready() {
         let label = label(endpoint, options.endpoint_pod_names);
-        if let Part::Endpoint { label: wanted, cluster } = part {
-            if *wanted != label || *cluster != options.multicluster {
-                continue;
-            }
+        if let Part::Endpoint { label: wanted, cluster } = part
+            && (*wanted != label || *cluster != options.multicluster)
+        {
+            continue;
         }
         let cluster = options.multicluster.as_ref().map(|cluster| format!("{cluster}.")).unwrap_or_default();
         let target = format!("{label}.{cluster}{}.{}.svc", service.name, service.namespace);

@@ -21,10 +21,11 @@ impl Shell<'_> {
     }
 
     fn expression(&mut self, text: &str, chain: usize) -> Flow<i64> {
-        if let Ok(number) = text.parse::<i64>() {
-            if number == 0 || !text.trim_start_matches(['-', '+']).starts_with('0') {
-                return Ok(number);
-            }
+        // A leading 0 makes a number octal.
+        if let Ok(number) = text.parse::<i64>()
+            && (number == 0 || !text.trim_start_matches(['-', '+']).starts_with('0'))
+        {
+            return Ok(number);
         }
         if text.len() > LENGTH_MAX || chain > CHAIN_MAX {
             let kind = ShellErrorKind::Limit { limit: LENGTH_MAX, what: "bytes of arithmetic" };

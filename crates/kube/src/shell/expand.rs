@@ -55,11 +55,8 @@ impl Expander {
     }
 
     fn finish_field(&mut self) {
-        if let Some(field) = self.current.take() {
-            if !field.characters.is_empty() || field.quoted {
-                self.fields.push(field);
-            }
-        }
+        let field = self.current.take().filter(|field| !field.characters.is_empty() || field.quoted);
+        self.fields.extend(field);
     }
 
     /// The result of an expansion, split unless quoted.
@@ -154,10 +151,10 @@ impl Shell<'_> {
 
     /// Tilde and brace expansion are not interpreted.
     fn check_left_out(&self, pieces: &[WordPieceWithSource], splitting: Splitting) -> Flow<()> {
-        if let Some(WordPiece::Text(text)) = pieces.first().map(|piece| &piece.piece) {
-            if text.starts_with('~') {
-                return Err(self.not_interpreted(format!("tilde expansion {text}")));
-            }
+        if let Some(WordPiece::Text(text)) = pieces.first().map(|piece| &piece.piece)
+            && text.starts_with('~')
+        {
+            return Err(self.not_interpreted(format!("tilde expansion {text}")));
         }
         if splitting == Splitting::None {
             return Ok(());

@@ -87,13 +87,16 @@ pub(super) fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     content.0.split(|&byte| byte == b'\n').filter(move |_| !empty)
 }
 
+/// Options with their values, and operands.
+type Arguments = (Vec<(char, String)>, Vec<String>);
+
 /// Takes options apart the way getopt does: letters with a value named in `valued`.
 pub(super) fn options(
     program: &str,
     args: &[String],
     flags: &str,
     valued: &str,
-) -> Result<(Vec<(char, String)>, Vec<String>), Unsupported> {
+) -> Result<Arguments, Unsupported> {
     let mut found = Vec::new();
     let mut operands = Vec::new();
     let mut rest = args.iter();
@@ -106,8 +109,7 @@ pub(super) fn options(
             operands.push(arg.clone());
             continue;
         };
-        let mut at = letters.char_indices();
-        while let Some((index, letter)) = at.next() {
+        for (index, letter) in letters.char_indices() {
             if flags.contains(letter) {
                 found.push((letter, String::new()));
             } else if valued.contains(letter) {

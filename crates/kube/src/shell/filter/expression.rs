@@ -150,11 +150,9 @@ impl Parser<'_> {
         if (keyword && self.at < self.args.len()) || self.peek() == Some(":") {
             return Err(Failure::LeftOut(format!("'{value}' as an operator or ':'")));
         }
-        if value == "length" {
-            if let Some(text) = self.peek().map(str::to_owned) {
-                self.at += 1;
-                return Ok(text.chars().count().to_string());
-            }
+        if let ("length", Some(text)) = (value.as_str(), self.peek().map(str::to_owned)) {
+            self.at += 1;
+            return Ok(text.chars().count().to_string());
         }
         Ok(value)
     }
