@@ -130,7 +130,11 @@ impl NodeConfig {
     /// Every port the broker opens: Kafka, Admin, HTTP Proxy, Schema Registry, RPC. The HTTP Proxy and the Schema
     /// Registry are there only if the file has their section.
     pub fn listeners(&self) -> Vec<Listener> {
-        self.listeners.clone()
+        let mut listeners = self.listeners.clone();
+        for listener in listeners.iter_mut().filter(|listener| listener.api == Api::Rpc) {
+            listener.advertised = Some(self.advertised_rpc_api.clone());
+        }
+        listeners
     }
 
     /// The listeners of one kind.
