@@ -1,8 +1,8 @@
 //! A request's outline, checked before it is decoded.
 //!
-//! `kafka-protocol` reserves memory for as many elements as an array's length claims. A frame of a few bytes can claim two
-//! billion, so the lengths are compared here with the bytes that are left. The outlines follow the protocol guide's
-//! request schemas; fields of a fixed size are merely passed over.
+//! `kafka-protocol` reserves memory for as many elements as an array's length claims. A frame of a few bytes
+//! can claim two billion, so the lengths are compared here with the bytes that are left. The outlines follow
+//! the protocol guide's request schemas; fields of a fixed size are merely passed over.
 
 use kafka_protocol::messages::ApiKey;
 
@@ -259,8 +259,8 @@ mod tests {
 
     const TEXT: StrBytes = StrBytes::from_static_str("orders");
 
-    /// Each version's outline ends where the request ends, and none of the frame's beginnings makes it fail otherwise
-    /// than by being short.
+    /// Each version's outline ends where the request ends, and none of the frame's beginnings makes it fail
+    /// otherwise than by being short.
     fn outline_fits<T: Message + Encodable>(api: ApiKey, request: impl Fn(i16) -> T) {
         for version in T::VERSIONS.min..=T::VERSIONS.max {
             let mut frame = BytesMut::new();
