@@ -1,13 +1,14 @@
 //! One Redpanda-like broker, started from the `redpanda.yaml` that is mounted in its pod.
 //!
 //! [`NodeConfig::parse`] reads the configuration, [`NodeConfig::listeners`] tells which ports it opens, and
-//! [`Broker::start`] runs it: the network is reached through `hopwise_fabric::net` alone, the disk through the
-//! [`turmoil_fs::Fs`] that is passed in, the time through `tokio::time`, and randomness comes from a seed. The same code
-//! therefore runs in virtual time and on the machine's own sockets.
+//! [`Broker::start`] runs it: the network is reached through `hopwise_fabric::net` alone, the disk through
+//! the [`turmoil_fs::Fs`] that is passed in, the time through `tokio::time`, and randomness comes from a
+//! seed. The same code therefore runs in virtual time and on the machine's own sockets.
 //!
-//! What is modelled, and what is not, is said at the top of each module. The largest things left out of this version:
-//! leader elections (a partition's first replica leads for good), TLS and SASL (listeners that ask for them answer plain
-//! text), consumer groups and transactions, records over the HTTP Proxy, schemas in the Schema Registry.
+//! What is modelled, and what is not, is said at the top of each module. The largest things left out of this
+//! version: leader elections (a partition's first replica leads for good), TLS and SASL (listeners that ask
+//! for them answer plain text), consumer groups and transactions, records over the HTTP Proxy, schemas in the
+//! Schema Registry.
 
 mod cluster;
 mod config;

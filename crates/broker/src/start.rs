@@ -1,7 +1,7 @@
 //! A broker's start: the order in which its parts come up, and everything that can stop it.
 //!
-//! Source: redpanda.md 2.3, last paragraph: RPC server, cluster, Admin, HTTP Proxy, Schema Registry, Kafka, ready. A port
-//! that is not open yet refuses connections.
+//! Source: redpanda.md 2.3, last paragraph: RPC server, cluster, Admin, HTTP Proxy, Schema Registry, Kafka,
+//! ready. A port that is not open yet refuses connections.
 
 use std::convert::Infallible;
 use std::io;
@@ -91,8 +91,8 @@ pub enum BrokerError {
 pub struct Broker;
 
 impl Broker {
-    /// Runs a broker until the future is dropped, which kills it: none of its tasks runs again, and what it had not synced
-    /// is as the volume keeps it.
+    /// Runs a broker until the future is dropped, which kills it: none of its tasks runs again, and what it
+    /// had not synced is as the volume keeps it.
     ///
     /// # Errors
     /// What stops the start; see [`BrokerError`]. A started broker does not end by itself.

@@ -1,7 +1,7 @@
 //! The tasks of one broker: they end together, at the instant the broker is dropped.
 //!
-//! A task that is marked as aborted is never polled again, so nothing of a killed broker reaches its volume or the
-//! network afterwards, whatever task was about to run.
+//! A task that is marked as aborted is never polled again, so nothing of a killed broker reaches its volume
+//! or the network afterwards, whatever task was about to run.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,8 @@
-//! Creating a topic: the broker that got the request checks it and asks the controller, which places the replicas.
+//! Creating a topic: the broker that got the request checks it and asks the controller, which places the
+//! replicas.
 //!
-//! The controller answers when every broker that it can reach knows the topic. Source: redpanda.md 4.3, last row.
+//! The controller answers when every broker that it can reach knows the topic. Source: redpanda.md 4.3, last
+//! row.
 
 use std::sync::Arc;
 use std::time::Duration;

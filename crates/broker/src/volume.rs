@@ -1,7 +1,7 @@
 //! The broker's volume: each operation enters the file system, works, and leaves, without waiting.
 //!
-//! What is not synced is lost in a crash, and so is a file whose directory entry is not synced; the functions here
-//! that promise durability do both.
+//! What is not synced is lost in a crash, and so is a file whose directory entry is not synced; the functions
+//! here that promise durability do both.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;

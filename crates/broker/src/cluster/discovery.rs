@@ -1,10 +1,10 @@
 //! How a broker comes to its cluster: found it with the other seeds, or join it.
 //!
-//! Source: redpanda.md 2.3. A broker whose own advertised RPC address is in the seed list asks every seed until all have
-//! answered. If none has a cluster, they found one, with ids by place in the list; every founder computes the same
-//! cluster id from the founders' uuids. If one has, the broker is either a founder that is late (its uuid is among the
-//! founders) or a joiner, who gets the next free id from the controller. A broker with a membership on its volume asks
-//! nobody.
+//! Source: redpanda.md 2.3. A broker whose own advertised RPC address is in the seed list asks every seed
+//! until all have answered. If none has a cluster, they found one, with ids by place in the list; every
+//! founder computes the same cluster id from the founders' uuids. If one has, the broker is either a founder
+//! that is late (its uuid is among the founders) or a joiner, who gets the next free id from the controller.
+//! A broker with a membership on its volume asks nobody.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Keeping the brokers' tables equal, and knowing who is alive.
 //!
-//! Every broker pings every other one each `node_status_interval` (redpanda.md 3.5: 100 ms). A ping carries what tells
-//! whether the tables differ; if they do, the two exchange them.
+//! Every broker pings every other one each `node_status_interval` (redpanda.md 3.5: 100 ms). A ping carries
+//! what tells whether the tables differ; if they do, the two exchange them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 //! What a volume remembers of the broker that lives on it: who it is, and its cluster's tables.
 //!
-//! Source: redpanda.md 2.3. The volume's uuid is made on the first start; the id and the cluster follow when the broker
-//! has found or joined one. A volume that is lost takes them with it, and the broker comes back as another member.
+//! Source: redpanda.md 2.3. The volume's uuid is made on the first start; the id and the cluster follow when
+//! the broker has found or joined one. A volume that is lost takes them with it, and the broker comes back as
+//! another member.
 
 use std::io;
 use std::path::PathBuf;
@@ -27,8 +28,8 @@ pub(crate) struct Identity {
 pub(crate) struct Membership {
     pub cluster: Uuid,
     pub id: i32,
-    /// The volumes of the brokers that founded the cluster, and the ids they have: a founder that is late learns here
-    /// that it is one.
+    /// The volumes of the brokers that founded the cluster, and the ids they have: a founder that is late
+    /// learns here that it is one.
     pub founders: Vec<(Uuid, i32)>,
 }
 

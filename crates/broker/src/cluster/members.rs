@@ -102,8 +102,8 @@ impl Members {
         if alive.is_empty() { self.all().collect() } else { alive }
     }
 
-    /// Whether work can be given to the broker: one that was never heard has the timeout, from this broker's start
-    /// on, to be heard.
+    /// Whether work can be given to the broker: one that was never heard has the timeout, from this broker's
+    /// start on, to be heard.
     pub fn reachable(&self, id: i32, now: Instant) -> bool {
         let since = self.heard.get(&id).copied().unwrap_or(self.started);
         id == self.own_id || now.saturating_duration_since(since) <= self.alive_timeout

@@ -2,9 +2,9 @@
 //!
 //! The tables are merged, not replicated by consensus: members by id and newest revision, topics by name. Two
 //! brokers that have exchanged their tables in both directions hold the same. The controller, which hands out
-//! ids and creates topics, is the alive broker with the lowest id. Left out, until there is a log of commands agreed on by
-//! a majority: two halves of a divided cluster may each have a controller; of two topics of one name the one with
-//! the lower id is kept when they meet.
+//! ids and creates topics, is the alive broker with the lowest id. Left out, until there is a log of commands
+//! agreed on by a majority: two halves of a divided cluster may each have a controller; of two topics of one
+//! name the one with the lower id is kept when they meet.
 
 pub(crate) mod discovery;
 pub(crate) mod gossip;

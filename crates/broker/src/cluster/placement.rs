@@ -1,8 +1,8 @@
 //! Which brokers get the replicas of a new topic.
 //!
-//! Leaders go to the broker that leads least, the other replicas to racks that the partition does not have yet and
-//! then to the broker that holds least; ties go round-robin from the leader on. Source: redpanda.md 4.5, last row
-//! (replicas are spread across racks at creation).
+//! Leaders go to the broker that leads least, the other replicas to racks that the partition does not have
+//! yet and then to the broker that holds least; ties go round-robin from the leader on. Source: redpanda.md
+//! 4.5, last row (replicas are spread across racks at creation).
 
 use std::collections::BTreeMap;
 

@@ -56,10 +56,14 @@ pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeCon
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: &'static str, text: &str) -> Result<T, ConfigError> {
-    serde_saphyr::from_str(text).map_err(|error| ConfigError::Syntax {
-        file,
-        line: error.location().map(|location| location.line()),
-        message: error.without_snippet().to_string(),
+    serde_saphyr::from_str(text).map_err(|error| {
+        let line = error.location().map(|location| location.line());
+        let written = line.and_then(|line| text.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?));
+        let mut message = error.without_snippet().to_string();
+        if let Some(written) = written {
+            message.push_str(&format!(", in: {}", written.trim()));
+        }
+        ConfigError::Syntax { file, line, message }
     })
 }
 
@@ -349,11 +353,7 @@ fn fill_advertised(config: &mut NodeConfig) {
         let entries = match listener.api {
             Api::Kafka => &config.advertised_kafka_api,
             Api::HttpProxy => &config.advertised_pandaproxy_api,
-            Api::Rpc => {
-                listener.advertised = Some(config.advertised_rpc_api.clone());
-                continue;
-            }
-            Api::Admin | Api::SchemaRegistry => continue,
+            Api::Admin | Api::SchemaRegistry | Api::Rpc => continue,
         };
         let entry = entries.iter().find(|entry| entry.name == listener.name);
         listener.advertised = entry.map(|entry| entry.address.clone());

@@ -124,8 +124,8 @@ pub struct Listener {
     pub name: String,
     /// Where it listens.
     pub bind: SocketAddr,
-    /// What clients that entered by it are told; `None` where nothing is advertised (Admin, Schema Registry, or no
-    /// advertised entry of this name).
+    /// What clients that entered by it are told; `None` where nothing is advertised (Admin, Schema Registry,
+    /// or no advertised entry of this name).
     pub advertised: Option<HostPort>,
     /// Whether the file asks for TLS. The listener answers in plain text all the same.
     pub tls: bool,

@@ -1,7 +1,7 @@
 //! A broker's node configuration: `redpanda.yaml` and, for the first start, `.bootstrap.yaml`.
 //!
-//! Both are the text that is mounted in the pod. What is read and what stops a start: redpanda.md 2.1 and 2.2.
-//! Left out: certificate files (no TLS in this version), `node_id_overrides`, the crash-loop counter.
+//! Both are the text that is mounted in the pod. What is read and what stops a start: redpanda.md 2.1 and
+//! 2.2. Left out: certificate files (no TLS in this version), `node_id_overrides`, the crash-loop counter.
 
 mod build;
 mod file;
@@ -127,10 +127,14 @@ impl NodeConfig {
         build::node_config(redpanda_yaml, bootstrap_yaml)
     }
 
-    /// Every port the broker opens: Kafka, Admin, HTTP Proxy, Schema Registry, RPC. The HTTP Proxy and the Schema
-    /// Registry are there only if the file has their section.
+    /// Every port the broker opens: Kafka, Admin, HTTP Proxy, Schema Registry, RPC. The HTTP Proxy and the
+    /// Schema Registry are there only if the file has their section.
     pub fn listeners(&self) -> Vec<Listener> {
-        self.listeners.clone()
+        let mut listeners = self.listeners.clone();
+        for listener in listeners.iter_mut().filter(|listener| listener.api == Api::Rpc) {
+            listener.advertised = Some(self.advertised_rpc_api.clone());
+        }
+        listeners
     }
 
     /// The listeners of one kind.

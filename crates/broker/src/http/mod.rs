@@ -1,4 +1,5 @@
-//! The HTTP listeners: Admin API, HTTP Proxy and Schema Registry, each an axum router over this crate's sockets.
+//! The HTTP listeners: Admin API, HTTP Proxy and Schema Registry, each an axum router over this crate's
+//! sockets.
 //!
 //! No `Date` header is sent, because it would read the machine's clock.
 

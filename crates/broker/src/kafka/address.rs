@@ -5,8 +5,9 @@
 use crate::cluster::members::Member;
 use crate::config::{HostPort, Listener};
 
-/// The address for Metadata. Where no advertised entry has the listener's name: the broker's own listener for itself; for
-/// another broker a guess, an entry with the listener's port or else its first one; `None` leaves the broker out.
+/// The address for Metadata. Where no advertised entry has the listener's name: the broker's own listener for
+/// itself; for another broker a guess, an entry with the listener's port or else its first one; `None` leaves
+/// the broker out.
 pub(super) fn for_metadata(member: &Member, own_id: i32, listener: &Listener) -> Option<HostPort> {
     if let Some(address) = for_coordinator(member, listener) {
         return Some(address);

@@ -1,4 +1,5 @@
-//! ApiVersions: what is offered. The one request whose unknown versions are answered, in the form of version 0 (KIP-511).
+//! ApiVersions: what is offered. The one request whose unknown versions are answered, in the form of version
+//! 0 (KIP-511).
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ApiVersionsResponse;

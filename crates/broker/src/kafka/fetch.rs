@@ -1,7 +1,7 @@
 //! Fetch: batches below the high watermark, waiting for them if there are not enough.
 //!
-//! Sessions are not kept: an answer carries session id 0, which tells the client to send whole requests (KIP-227). A
-//! follower is never named as a better replica to read from.
+//! Sessions are not kept: an answer carries session id 0, which tells the client to send whole requests
+//! (KIP-227). A follower is never named as a better replica to read from.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! FindCoordinator: which broker looks after a group or a transaction.
 //!
-//! Source: redpanda.md 4.1. The broker is chosen by a hash of the key over the alive brokers; it is named by the address
-//! of the listener's name alone, so where it advertises none the answer is COORDINATOR_NOT_AVAILABLE.
+//! Source: redpanda.md 4.1. The broker is chosen by a hash of the key over the alive brokers; it is named by
+//! the address of the listener's name alone, so where it advertises none the answer is
+//! COORDINATOR_NOT_AVAILABLE.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;

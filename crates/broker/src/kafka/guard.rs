@@ -1,8 +1,8 @@
 //! A request's outline, checked before it is decoded.
 //!
-//! `kafka-protocol` reserves memory for as many elements as an array's length claims. A frame of a few bytes can claim two
-//! billion, so the lengths are compared here with the bytes that are left. The outlines follow the protocol guide's
-//! request schemas; fields of a fixed size are merely passed over.
+//! `kafka-protocol` reserves memory for as many elements as an array's length claims. A frame of a few bytes
+//! can claim two billion, so the lengths are compared here with the bytes that are left. The outlines follow
+//! the protocol guide's request schemas; fields of a fixed size are merely passed over.
 
 use kafka_protocol::messages::ApiKey;
 
@@ -112,6 +112,11 @@ const API_VERSIONS: &[Field] = &[from(3, Text), from(3, Text)];
 /// # Errors
 /// A frame that ends too early, or an array that cannot have the elements it claims.
 pub(super) fn check(api: ApiKey, version: i16, frame: &[u8]) -> Result<(), OutlineError> {
+    rest(api, version, frame).map(drop)
+}
+
+/// What follows the request in its frame; normally nothing.
+fn rest(api: ApiKey, version: i16, frame: &[u8]) -> Result<&[u8], OutlineError> {
     let fields = match api {
         ApiKey::Metadata => METADATA,
         ApiKey::Produce => PRODUCE,
@@ -120,7 +125,7 @@ pub(super) fn check(api: ApiKey, version: i16, frame: &[u8]) -> Result<(), Outli
         ApiKey::FindCoordinator => FIND_COORDINATOR,
         ApiKey::CreateTopics => CREATE_TOPICS,
         ApiKey::ApiVersions => API_VERSIONS,
-        _ => return Ok(()),
+        _ => return Ok(&[]),
     };
     let flexible = api.request_header_version(version) >= 2;
     let mut walk = Walk { rest: frame, version, flexible: false };
@@ -129,7 +134,8 @@ pub(super) fn check(api: ApiKey, version: i16, frame: &[u8]) -> Result<(), Outli
     walk.text()?;
     walk.flexible = flexible;
     walk.tags()?;
-    walk.structure(fields)
+    walk.structure(fields)?;
+    Ok(walk.rest)
 }
 
 struct Walk<'a> {
@@ -230,5 +236,95 @@ impl<'a> Walk<'a> {
             Integers => (0..self.elements()?).try_for_each(|_| self.take(4).map(drop)),
             Texts => (0..self.elements()?).try_for_each(|_| self.text()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use kafka_protocol::messages::create_topics_request::{
+        CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+    };
+    use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
+    use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+    use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+    use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use kafka_protocol::messages::{
+        ApiVersionsRequest, BrokerId, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest,
+        ListOffsetsRequest, MetadataRequest, ProduceRequest, RequestHeader, TopicName,
+    };
+    use kafka_protocol::protocol::{Encodable, Message, StrBytes};
+
+    use super::*;
+
+    const TEXT: StrBytes = StrBytes::from_static_str("orders");
+
+    /// Each version's outline ends where the request ends, and none of the frame's beginnings makes it fail
+    /// otherwise than by being short.
+    fn outline_fits<T: Message + Encodable>(api: ApiKey, request: impl Fn(i16) -> T) {
+        for version in T::VERSIONS.min..=T::VERSIONS.max {
+            let mut frame = BytesMut::new();
+            let header = RequestHeader::default().with_request_api_key(api as i16).with_client_id(Some(TEXT));
+            header.encode(&mut frame, api.request_header_version(version)).unwrap();
+            request(version).encode(&mut frame, version).unwrap();
+            assert_eq!(rest(api, version, &frame), Ok(&[][..]), "{api:?} version {version}");
+            for length in 0..frame.len() {
+                assert!(
+                    check(api, version, &frame[..length]).is_err(),
+                    "{api:?} version {version} at {length}"
+                );
+            }
+        }
+    }
+
+    /// The topic's name, where the version has names; later versions have ids.
+    fn named(version: i16) -> TopicName {
+        if version < 13 { TopicName(TEXT) } else { TopicName::default() }
+    }
+
+    #[test]
+    fn outlines_fit_what_is_encoded() {
+        outline_fits(ApiKey::ApiVersions, |_| ApiVersionsRequest::default());
+        outline_fits(ApiKey::Metadata, |_| {
+            let topic = MetadataRequestTopic::default().with_name(Some(TopicName(TEXT)));
+            MetadataRequest::default().with_topics(Some(vec![topic.clone(), topic]))
+        });
+        outline_fits(ApiKey::Produce, |version| {
+            let partition = PartitionProduceData::default().with_records(Some(TEXT.into_bytes()));
+            let topic = TopicProduceData::default().with_name(named(version));
+            let topic = topic.with_partition_data(vec![partition.clone(), partition]);
+            ProduceRequest::default().with_topic_data(vec![topic])
+        });
+        outline_fits(ApiKey::Fetch, |version| {
+            let topic = FetchTopic::default().with_topic(named(version));
+            let topic = topic.with_partitions(vec![FetchPartition::default(); 2]);
+            let forgotten = ForgottenTopic::default().with_topic(named(version)).with_partitions(vec![1, 2]);
+            let forgotten = if version < 7 { Vec::new() } else { vec![forgotten] };
+            FetchRequest::default().with_topics(vec![topic]).with_forgotten_topics_data(forgotten)
+        });
+        outline_fits(ApiKey::ListOffsets, |_| {
+            let topic = ListOffsetsTopic::default().with_name(TopicName(TEXT));
+            let topic = topic.with_partitions(vec![ListOffsetsPartition::default(); 2]);
+            ListOffsetsRequest::default().with_topics(vec![topic])
+        });
+        outline_fits(ApiKey::FindCoordinator, |version| match version {
+            4.. => FindCoordinatorRequest::default().with_coordinator_keys(vec![TEXT; 2]),
+            _ => FindCoordinatorRequest::default().with_key(TEXT),
+        });
+        outline_fits(ApiKey::CreateTopics, |_| {
+            let assignment = CreatableReplicaAssignment::default().with_broker_ids(vec![BrokerId(1); 3]);
+            let config = CreatableTopicConfig::default().with_name(TEXT).with_value(Some(TEXT));
+            let topic = CreatableTopic::default().with_name(TopicName(TEXT));
+            let topic = topic.with_assignments(vec![assignment]).with_configs(vec![config]);
+            CreateTopicsRequest::default().with_topics(vec![topic])
+        });
+    }
+
+    #[test]
+    fn a_claim_beyond_the_frame_is_refused() {
+        let mut frame = BytesMut::new();
+        RequestHeader::default().with_request_api_key(3).encode(&mut frame, 1).unwrap();
+        frame.extend_from_slice(&i32::MAX.to_be_bytes());
+        assert_eq!(check(ApiKey::Metadata, 1, &frame), Err(OutlineError::Elements(i32::MAX as usize)));
     }
 }

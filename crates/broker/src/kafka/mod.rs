@@ -1,8 +1,9 @@
 //! The Kafka listeners: requests in, responses out, in order, one connection a task.
 //!
-//! Frames are read and written with `kafka-protocol`. Bytes that are no request end their connection and nothing else.
-//! Left out in this version: TLS and SASL (a listener that asks for them answers plain text), groups, transactions and
-//! idempotent sequences, fetch sessions (every answer says "no session", which clients accept), quotas.
+//! Frames are read and written with `kafka-protocol`. Bytes that are no request end their connection and
+//! nothing else. Left out in this version: TLS and SASL (a listener that asks for them answers plain text),
+//! groups, transactions and idempotent sequences, fetch sessions (every answer says "no session", which
+//! clients accept), quotas.
 
 mod address;
 mod api_versions;

@@ -1,7 +1,7 @@
 //! Produce: a batch per partition, written at its leader.
 //!
-//! Source: redpanda.md 4.3. acks -1 waits for a majority's disks, 1 for the leader's, 0 for nobody and gets no answer.
-//! Sequence numbers of idempotent producers are kept in the batch but not checked.
+//! Source: redpanda.md 4.3. acks -1 waits for a majority's disks, 1 for the leader's, 0 for nobody and gets
+//! no answer. Sequence numbers of idempotent producers are kept in the batch but not checked.
 
 use std::time::Duration;
 

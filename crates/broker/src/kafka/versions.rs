@@ -1,8 +1,8 @@
 //! Which requests are offered, in which versions.
 //!
-//! Each key from the lowest version that present clients send (clients.md, version table) or that `kafka-protocol` reads,
-//! to the highest that it reads. Produce is offered from 0 though read from 3: librdkafka turns compression off where
-//! Produce 0 is missing (Apache Kafka 4.0 does the same, KAFKA-18659).
+//! Each key from the lowest version that present clients send (clients.md, version table) or that
+//! `kafka-protocol` reads, to the highest that it reads. Produce is offered from 0 though read from 3:
+//! librdkafka turns compression off where Produce 0 is missing (Apache Kafka 4.0 does the same, KAFKA-18659).
 
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest,

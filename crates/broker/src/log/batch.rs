@@ -44,7 +44,8 @@ fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], BatchError>
 }
 
 impl BatchHeader {
-    /// Reads the header at the start of `bytes`, which may go on with other batches. The checksum is not looked at.
+    /// Reads the header at the start of `bytes`, which may go on with other batches. The checksum is not
+    /// looked at.
     pub fn read(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
         let length = i32::from_be_bytes(field(bytes, 8)?);
         let magic = i8::from_be_bytes(field(bytes, 16)?);
@@ -109,8 +110,8 @@ pub(crate) fn stamp(batch: &mut [u8], now_ms: i64) {
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// The first record at or after `timestamp_ms`: its timestamp and offset. A compressed batch is not opened: its
-/// first offset stands for all of its records.
+/// The first record at or after `timestamp_ms`: its timestamp and offset. A compressed batch is not opened:
+/// its first offset stands for all of its records.
 pub(crate) fn first_at(batch: &[u8], header: &BatchHeader, timestamp_ms: i64) -> Option<(i64, i64)> {
     if header.max_timestamp_ms < timestamp_ms {
         return None;

@@ -1,9 +1,9 @@
 //! A partition's log: batches as received, in segment files that only grow.
 //!
-//! An append is on the disk (synced) when it returns. Opening a log checks every batch and cuts the log at the
-//! first one that is torn or damaged; what was cut is told. An append that fails leaves the log as it was; if even
-//! that cannot be made sure, the log refuses further appends until it is opened again.
-//! Left out: retention and compaction; the log starts at offset 0 for ever.
+//! An append is on the disk (synced) when it returns. Opening a log checks every batch and cuts the log at
+//! the first one that is torn or damaged; what was cut is told. An append that fails leaves the log as it
+//! was; if even that cannot be made sure, the log refuses further appends until it is opened again. Left out:
+//! retention and compaction; the log starts at offset 0 for ever.
 
 pub(crate) mod batch;
 mod segment;
@@ -151,8 +151,8 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Whole batches from the one that holds `from`, all below `to`, of at most `bytes_max`; the first is given
-    /// even if it is larger when `first_always`.
+    /// Whole batches from the one that holds `from`, all below `to`, of at most `bytes_max`; the first is
+    /// given even if it is larger when `first_always`.
     pub fn read(
         &self,
         from: i64,

@@ -56,7 +56,8 @@ impl Segment {
         Ok(Segment { path, base_offset, length: 0, entries: Vec::new() })
     }
 
-    /// Reads a segment and indexes its good batches. What follows the last good one is described, not removed.
+    /// Reads a segment and indexes its good batches. What follows the last good one is described, not
+    /// removed.
     pub fn open(volume: &Volume, directory: &Path, base: i64) -> io::Result<(Segment, Option<BadTail>)> {
         let path = path(directory, base);
         let bytes = volume.read(&path)?.unwrap_or_default();

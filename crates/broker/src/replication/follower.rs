@@ -13,8 +13,9 @@ fn storage(node: &Node, error: PartitionError) -> Refusal {
     Refusal::Storage(error.to_string())
 }
 
-/// Takes the leader's batches from `base_offset` on. Batches that are there already are passed over, so a request that
-/// arrives twice does no harm; one that is there with other content is cut off with all that follows it.
+/// Takes the leader's batches from `base_offset` on. Batches that are there already are passed over, so a
+/// request that arrives twice does no harm; one that is there with other content is cut off with all that
+/// follows it.
 pub(crate) fn append(
     node: &Node,
     key: PartitionKey,

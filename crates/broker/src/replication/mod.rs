@@ -1,12 +1,13 @@
 //! Replicas of partitions: who writes, who copies, and when a record counts as kept.
 //!
-//! In this version the leader of a partition is fixed: the first of its replicas. While that broker is away the
-//! partition is unavailable. The leader appends, syncs, and sends each follower what it lacks; a record is committed
-//! (below the high watermark) when a majority of the replicas have it on their disks.
+//! In this version the leader of a partition is fixed: the first of its replicas. While that broker is away
+//! the partition is unavailable. The leader appends, syncs, and sends each follower what it lacks; a record
+//! is committed (below the high watermark) when a majority of the replicas have it on their disks.
 //!
-//! A leader that starts first hears a majority of the replicas and copies what one of them has more, so that a log that
-//! recovery had to cut loses nothing that was committed. Since there is one leader, logs differ in length alone, but for
-//! records that were cut at the leader before a majority had them; a follower replaces those when it is sent others.
+//! A leader that starts first hears a majority of the replicas and copies what one of them has more, so that
+//! a log that recovery had to cut loses nothing that was committed. Since there is one leader, logs differ in
+//! length alone, but for records that were cut at the leader before a majority had them; a follower replaces
+//! those when it is sent others.
 //!
 //! **Boundary:** the rest of the broker uses [`partition::Partition`] for reading, appending and waiting, and
 //! [`open_replicas`]; what decides about leadership and commitment is in here, to be replaced by elections.

@@ -1,7 +1,8 @@
 //! Connections to other brokers.
 //!
-//! One per address, opened when first needed; the name is resolved at each attempt, because a pod comes back with
-//! another IP. A connection whose answer does not come in time is given up, and the next call opens another.
+//! One per address, opened when first needed; the name is resolved at each attempt, because a pod comes back
+//! with another IP. A connection whose answer does not come in time is given up, and the next call opens
+//! another.
 
 use std::collections::BTreeMap;
 use std::io;

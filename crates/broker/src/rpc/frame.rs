@@ -49,8 +49,8 @@ pub(crate) async fn read<H: DeserializeOwned>(
     Ok(Some((head, bytes)))
 }
 
-/// Reads a block behind its length (u32, big-endian), as RPC and Kafka frames both are. Memory grows with what
-/// arrives, not with what the length claims. `None` if the peer closed the connection before the block.
+/// Reads a block behind its length (u32, big-endian), as RPC and Kafka frames both are. Memory grows with
+/// what arrives, not with what the length claims. `None` if the peer closed the connection before the block.
 ///
 /// # Errors
 /// The connection's error; a length above `bytes_max`; an end within the block.

@@ -9,9 +9,9 @@
 //! body             the rest: record batches, as they are on disk
 //! ```
 //!
-//! Requests on a connection are answered as they are done, in any order; `call` pairs the two. `to` and `cluster`
-//! keep a request from being answered by another broker that has taken over the address.
-//! Source: redpanda.md 3.5 for what is asked. The encoding is this crate's own; Redpanda's is not modelled.
+//! Requests on a connection are answered as they are done, in any order; `call` pairs the two. `to` and
+//! `cluster` keep a request from being answered by another broker that has taken over the address. Source:
+//! redpanda.md 3.5 for what is asked. The encoding is this crate's own; Redpanda's is not modelled.
 
 pub(crate) mod client;
 pub(crate) mod frame;

@@ -71,8 +71,8 @@ async fn a_broker_outside_the_seed_list_joins_by_any_seed() {
 #[tokio::test]
 async fn a_late_founder_takes_its_place() {
     let mut brokers = start_cluster(3).await;
-    // As if the third founder had died after it answered the others and before it had all the answers: its volume has
-    // its uuid, but no membership.
+    // As if the third founder had died after it answered the others and before it had all the answers: its
+    // volume has its uuid, but no membership.
     brokers[2].kill().await;
     {
         use turmoil_fs::shim::std::fs;

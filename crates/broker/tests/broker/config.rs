@@ -59,6 +59,17 @@ fn listeners_of_a_full_file() {
 }
 
 #[test]
+fn the_command_line_replaces_the_advertised_rpc_address() {
+    let mut config = NodeConfig::parse(FULL, None).unwrap();
+    let given = "redpanda-1.redpanda.default.svc.cluster.local.:33145";
+    config.advertised_rpc_api = HostPort::parse(given).unwrap();
+    let rpc = config.listeners().pop().unwrap();
+    assert_eq!(rpc.advertised.unwrap().to_string(), given);
+    assert_eq!(HostPort::parse("[::1]:9092"), Some(HostPort::new("::1", 9092)));
+    assert_eq!(HostPort::parse(":9092"), None);
+}
+
+#[test]
 fn what_is_absent_has_its_default() {
     let config = NodeConfig::parse(
         "redpanda: {data_directory: /data, kafka_api: {address: 10.0.0.7, port: 9092}, rack: null}",

@@ -160,7 +160,8 @@ pub async fn start_cluster(count: usize) -> Vec<TestBroker> {
     brokers
 }
 
-/// Until every broker has heard every other one: a broker that was never heard counts as alive (redpanda.md 4.1).
+/// Until every broker has heard every other one: a broker that was never heard counts as alive (redpanda.md
+/// 4.1).
 pub async fn all_heard() {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
