@@ -8,12 +8,19 @@ use crate::packet::Packet;
 /// An IP stack with sockets.
 pub struct Stack {
     addresses: Vec<IpAddr>,
+    own_traffic_leaves: bool,
 }
 
 impl Stack {
     /// A stack with these addresses; the first of a family is the source of what it sends.
     pub fn new(addresses: Vec<IpAddr>) -> Self {
-        Stack { addresses }
+        Stack { addresses, own_traffic_leaves: false }
+    }
+
+    /// Says who delivers packets that the stack sends to its own addresses, loopback included: the stack itself
+    /// (`false`, the default), or the device around it (`true`), which gets them by port 0 like all others.
+    pub fn set_own_traffic_leaves(&mut self, leaves: bool) {
+        self.own_traffic_leaves = leaves;
     }
 
     /// Its addresses, without loopback.
