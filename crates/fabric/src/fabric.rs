@@ -186,6 +186,18 @@ impl Fabric {
         slot.device.as_mut()?.stack_mut()
     }
 
+    /// Lets `packet` arrive at a device, as if by the link of `port`.
+    #[cfg(test)]
+    pub(crate) fn arrive(&mut self, at: Time, device: DeviceId, port: PortIndex, packet: Packet) {
+        self.queue.push(at, Event::Arrival { device, port, packet });
+    }
+
+    /// The link that was made last.
+    #[cfg(test)]
+    pub(crate) fn last_link(&self) -> LinkId {
+        LinkId(self.links.len() as u32 - 1)
+    }
+
     fn handle(&mut self, now: Time, event: Event) {
         match event {
             Event::Arrival { device, port, mut packet } => {

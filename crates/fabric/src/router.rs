@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
+use hopwise_engine::{Span, Time};
 use rustc_hash::FxHashMap;
 
 use crate::Action;
@@ -24,8 +25,20 @@ pub struct Router {
     addresses: Vec<IpAddr>,
     routes: RoutingTable,
     symmetric: FxHashMap<PortIndex, Option<IpAddr>>,
-    returns: FxHashMap<Flow, NextHop>,
+    returns: FxHashMap<Flow, Return>,
+    prune_at: usize,
 }
+
+/// The way back of a flow, and when the flow was last seen.
+struct Return {
+    next: NextHop,
+    seen: Time,
+}
+
+/// How long the way back of a silent flow is remembered: as long as an open connection can be silent in
+/// connection tracking (kubernetes.md 6.6).
+const RETURNS_KEPT: Span = Span::from_secs(86_400);
+const PRUNE_AT_LEAST: usize = 4_096;
 
 #[derive(PartialEq, Eq, Hash)]
 struct Flow {
@@ -58,7 +71,7 @@ impl Router {
     /// Forwards `packet`.
     pub fn receive(&mut self, port: PortIndex, mut packet: Packet, cx: &mut Context<'_>) {
         if !self.symmetric.is_empty() {
-            self.remember_return(port, &packet);
+            self.remember_return(port, &packet, cx.now);
         }
         let Some(next) = self.next_hop(&packet) else {
             self.refuse(port, packet, Unreachable::Network, &NO_ROUTE, cx);
@@ -79,20 +92,28 @@ impl Router {
         if !self.returns.is_empty() {
             let (source, destination, protocol) = (packet.source(), packet.destination(), packet.protocol());
             if let Some(next) = self.returns.get(&Flow { source, destination, protocol }) {
-                return Some(*next);
+                return Some(next.next);
             }
         }
         self.routes.find(packet.destination_ip())
     }
 
-    fn remember_return(&mut self, port: PortIndex, packet: &Packet) {
+    fn remember_return(&mut self, port: PortIndex, packet: &Packet, now: Time) {
         if let Some(via) = self.symmetric.get(&port) {
             let reply = Flow {
                 source: packet.destination(),
                 destination: packet.source(),
                 protocol: packet.protocol(),
             };
-            self.returns.insert(reply, NextHop { port, via: *via });
+            self.returns.insert(reply, Return { next: NextHop { port, via: *via }, seen: now });
+            self.prune_returns(now);
+        }
+    }
+
+    fn prune_returns(&mut self, now: Time) {
+        if self.returns.len() >= self.prune_at.max(PRUNE_AT_LEAST) {
+            self.returns.retain(|_, back| now.since(back.seen) < RETURNS_KEPT);
+            self.prune_at = 2 * self.returns.len();
         }
     }
 
