@@ -149,3 +149,68 @@ impl Router {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hopwise_engine::Simulation;
+
+    use super::*;
+    use crate::device::Outputs;
+    use crate::packet_builder::{SYN, SYN_ACK, at, ip, tcp};
+
+    /// The port and packet that leave when `packet` arrives at `port`.
+    fn pass(router: &mut Router, port: u32, packet: Packet) -> Option<(u32, Packet)> {
+        let (mut outputs, name, mut last_packet_id) = (Outputs::default(), Arc::from("router"), 0);
+        let next_packet_id = &mut last_packet_id;
+        let mut cx = Context { now: Time::ZERO, name: &name, outputs: &mut outputs, next_packet_id };
+        router.receive(PortIndex(port), packet, &mut cx);
+        assert!(outputs.packets.len() <= 1);
+        outputs.packets.pop().map(|(port, packet)| (port.0, packet))
+    }
+
+    fn router() -> Router {
+        let mut router = Router::new(vec![ip("192.0.2.1")]);
+        for (network, port) in [("203.0.113.0/24", 0), ("192.168.10.0/24", 1)] {
+            let next = NextHop { port: PortIndex(port), via: None };
+            router.routes_mut().insert(network.parse().expect("a network"), next);
+        }
+        router
+    }
+
+    #[test]
+    fn errors_go_back_to_the_sender() {
+        let test = || {
+            let mut router = router();
+            let client = at("203.0.113.10:50000");
+            let (port, answer) =
+                pass(&mut router, 0, tcp(client, at("10.9.9.9:80"), SYN)).expect("an answer");
+            let why = icmp::parse(&answer).map(|error| error.why);
+            assert_eq!((port, why), (0, Some(Unreachable::Network)));
+            let mut packet = tcp(client, at("192.168.10.11:80"), SYN);
+            packet.set_time_to_live(1);
+            let (port, answer) = pass(&mut router, 0, packet).expect("an answer");
+            let why = icmp::parse(&answer).map(|error| error.why);
+            assert_eq!((port, why), (0, Some(Unreachable::TimeExceeded)));
+            assert_eq!(answer.destination_ip(), client.ip());
+        };
+        assert_eq!(Simulation::new(1).run((), move || async move { test() }), Ok(()));
+    }
+
+    #[test]
+    fn what_enters_by_a_symmetric_port_is_answered_by_it() {
+        let test = || {
+            let mut router = router();
+            let (client, target) = (at("203.0.113.10:50000"), at("192.168.10.11:30080"));
+            router.set_symmetric(PortIndex(2), Some(ip("192.0.2.10")));
+            // From the load balancer, with the client's address.
+            let sent = pass(&mut router, 2, tcp(client, target, SYN)).map(|(port, _)| port);
+            assert_eq!(sent, Some(1));
+            let (port, back) = pass(&mut router, 1, tcp(target, client, SYN_ACK)).expect("an answer");
+            assert_eq!((port, back.next_hop), (2, Some(ip("192.0.2.10"))));
+            // Another flow of the same two addresses goes straight to the client.
+            let other = tcp(at("192.168.10.11:30081"), client, SYN_ACK);
+            assert_eq!(pass(&mut router, 1, other).map(|(port, _)| port), Some(0));
+        };
+        assert_eq!(Simulation::new(1).run((), move || async move { test() }), Ok(()));
+    }
+}

@@ -93,6 +93,18 @@ impl TcpStream {
     }
 }
 
+impl TcpStream {
+    /// Makes dropping the stream reset the connection.
+    ///
+    /// # Errors
+    /// As `tokio::net::TcpStream::set_zero_linger`.
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        match &self.0 {
+            Stream::Machine(stream) => stream.set_zero_linger(),
+        }
+    }
+}
+
 impl AsyncRead for TcpStream {
     fn poll_read(
         mut self: Pin<&mut Self>,

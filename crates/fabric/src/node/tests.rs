@@ -421,3 +421,75 @@ fn an_open_connection_is_remembered_for_a_day_and_a_closed_one_for_minutes() {
         assert_eq!(state, Some(TcpState::SynSent));
     });
 }
+
+#[test]
+fn every_masqueraded_flow_has_a_source_of_its_own() {
+    simulated(|| {
+        let mut cluster = Cluster::base();
+        cluster.serve(Service { endpoints: &["pc"], local: false });
+        let mut seen = BTreeSet::new();
+        for client in 0..5_000_u32 {
+            let address = std::net::Ipv4Addr::from_bits(0xcb00_7100 + client);
+            let from = SocketAddr::new(address.into(), 50_000);
+            let Arrival::Pod("pc", syn) = cluster.send(Sender::Client, tcp(from, node_port(2), SYN)) else {
+                panic!("the pod is reached")
+            };
+            assert!(syn.ports().0 >= 1_024);
+            assert!(seen.insert(syn.source()), "{} twice", syn.source());
+        }
+    });
+}
+
+#[test]
+fn a_flow_whose_answers_would_be_anothers_gets_another_port() {
+    simulated(|| {
+        let mut cluster = Cluster::base();
+        cluster.serve(Service { endpoints: &["pc"], local: false });
+        let (from, pod) = (SocketAddr::new(pod_ip("pe"), 50_000), SocketAddr::new(pod_ip("pc"), POD_PORT));
+        let mut port = |to| match cluster.send(Sender::Pod("pe"), tcp(from, to, SYN)) {
+            Arrival::Pod("pc", syn) => syn.ports().0,
+            _ => panic!("the pod is reached"),
+        };
+        assert_eq!(port(at(CLUSTER_IP)), 50_000);
+        // The same port, straight to the pod that the Service chose.
+        assert_ne!(port(pod), 50_000);
+    });
+}
+
+#[test]
+fn ip_version_6_is_translated_alike() {
+    use crate::device::{Context, Outputs, PortIndex};
+    use crate::nat::rules::*;
+    simulated(|| {
+        let pods = "2001:db8:1::/64".parse().expect("a network");
+        let config = super::NodeConfig::new(vec![ip("2001:db8::11")], vec![pods]);
+        let mut node = super::LinuxNode::new(config, hopwise_engine::random::stream_of(1, "nat"));
+        let (client, service, pod) =
+            (at("[2001:db8:9::1]:50000"), at("[2001:db8::11]:30080"), at("[2001:db8:1::2]:8080"));
+        let targets = [pod].as_slice().into();
+        let translation = Translation { targets, masquerade: true, choice: Choice::FlowHash };
+        node.set_rule(DestinationRule {
+            destination: Destination::AnyLocal { loopback: false },
+            protocol: Protocol::Tcp,
+            port: 30_080,
+            branches: vec![Branch { source: SourceMatch::Any, verdict: Verdict::Translate(translation) }],
+            label: "Service test".into(),
+        });
+        let default = crate::NextHop { port: PortIndex(0), via: None };
+        node.routes_mut().insert("::/0".parse().expect("a network"), default);
+        node.add_pod(&[pod.ip()], PortIndex(1));
+        let name = std::sync::Arc::from("n1");
+        let mut pass = |port, packet| {
+            let (mut outputs, mut last_packet_id) = (Outputs::default(), 0);
+            let next_packet_id = &mut last_packet_id;
+            let now = hopwise_engine::Time::ZERO;
+            let mut cx = Context { now, name: &name, outputs: &mut outputs, next_packet_id };
+            node.receive(PortIndex(port), packet, &mut cx);
+            outputs.packets.pop().expect("a packet leaves")
+        };
+        let (port, syn) = pass(0, tcp(client, service, SYN));
+        assert_eq!((port, syn.source_ip(), syn.destination()), (PortIndex(1), ip("2001:db8:1::1"), pod));
+        let (port, answer) = pass(1, tcp(pod, syn.source(), SYN_ACK));
+        assert_eq!((port, answer.source(), answer.destination()), (PortIndex(0), service, client));
+    });
+}
