@@ -1,6 +1,6 @@
 //! Connection tracking: which flows pass this device, and what was done to their addresses.
 //!
-//! A flow enters the table when its first packet leaves the device ([`Conntrack::confirm`]); what is dropped
+//! A flow enters the table when its first packet leaves the device; what is dropped
 //! before leaves no trace, so a repeated SYN is decided anew (linux.md 3, remark on no-hairpin). Silent flows
 //! are forgotten when anything next asks the table, through a heap of deadlines.
 //!

@@ -67,6 +67,7 @@ pub(super) struct Cluster {
     pub(super) timers: Vec<(Time, usize, u64)>,
     last_packet_id: u64,
     last_port: u16,
+    own_pods_only: bool,
 }
 
 /// The network of all pods.
@@ -120,6 +121,7 @@ impl Cluster {
             timers: Vec::new(),
             last_packet_id: 0,
             last_port: 40_000,
+            own_pods_only: false,
         }
     }
 
@@ -131,10 +133,26 @@ impl Cluster {
         Cluster::new(|config| config.pod_links = PodLinks::PointToPoint)
     }
 
+    /// As base, but pods keep their addresses towards nodes; `own_pods_only`: kube-proxy takes only a node's own
+    /// pods for pods (environments "masq-rfc1918" and "masq-rfc1918-nodecidr").
+    pub(super) fn masquerade_outside_rfc1918(own_pods_only: bool, drop_invalid: bool) -> Self {
+        let mut cluster =
+            Cluster { own_pods_only, ..Cluster::new(|config| config.drop_invalid = drop_invalid) };
+        for node in &mut cluster.nodes {
+            let inside = ["10.0.0.0/8", "192.168.0.0/16"];
+            node.set_source_rules(vec![SourceRule {
+                source: ALL_PODS.parse().expect("a network"),
+                except_destinations: inside.map(|network| network.parse().expect("a network")).to_vec(),
+                label: "CNI".into(),
+            }]);
+        }
+        cluster
+    }
+
     /// Gives all nodes the rules of `service` (kubernetes.md 6.2).
     pub(super) fn serve(&mut self, service: Service<'_>) {
         for index in 0..3 {
-            for rule in rules(index, service) {
+            for rule in rules(index, service, self.own_pods_only) {
                 self.nodes[index].set_rule(rule);
             }
         }
@@ -318,7 +336,9 @@ fn describe_error(answer: &Packet, to: SocketAddr) -> String {
 }
 
 /// The rules that kube-proxy makes of `service` on a node (kubernetes.md 6.2), by hand.
-fn rules(node: usize, service: Service<'_>) -> Vec<DestinationRule> {
+fn rules(node: usize, service: Service<'_>, own_pods_only: bool) -> Vec<DestinationRule> {
+    let own_pods = format!("10.244.{}.0/24", node + 1);
+    let pods = if own_pods_only { &own_pods } else { ALL_PODS };
     let all: Vec<SocketAddr> =
         service.endpoints.iter().map(|pod| SocketAddr::new(pod_ip(pod), POD_PORT)).collect();
     let here =
@@ -333,7 +353,7 @@ fn rules(node: usize, service: Service<'_>) -> Vec<DestinationRule> {
             Verdict::Translate(Translation { targets: targets.into(), masquerade, choice: Choice::Random })
         }
     };
-    let from_pods = || SourceMatch::In(vec![ALL_PODS.parse().expect("a network")]);
+    let from_pods = || SourceMatch::In(vec![pods.parse().expect("a network")]);
     let cluster_ip = vec![
         Branch { source: from_pods(), verdict: verdict(&all, false) },
         Branch { source: SourceMatch::Any, verdict: verdict(&all, true) },

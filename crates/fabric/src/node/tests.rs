@@ -122,6 +122,32 @@ other node | pa from node:n3 1 | pa from node:n3 1 | pa from node:n1 1 | pa from
 }
 
 #[test]
+fn masq_rfc1918_makes_any_pod_a_local_one_for_the_local_policy() {
+    simulated(|| {
+        let service = Service { endpoints: THREE, local: true };
+        let pe = Sender::Pod("pe");
+        // Any pod skips the Local policy, and what goes on to another node is answered past the NAT (K08b, K08d):
+        // that answer fits no flow of the client's node. The oracle lets it pass and the client resets it;
+        // kube-proxy has it dropped (kubernetes.md 6.6). Either way the client times out.
+        for (drop_invalid, third) in [(true, "answer lost"), (false, "answer from 10.244.2.2:8080")] {
+            let mut cluster = Cluster::masquerade_outside_rfc1918(false, drop_invalid);
+            cluster.serve(service);
+            let (connected, lost): (Vec<String>, Vec<String>) = outcomes(&mut cluster, pe, node_port(0))
+                .into_iter()
+                .partition(|one| one.contains("from pod:"));
+            assert_eq!(connected, ["pa from pod:pe 2/2", "pb from pod:pe 2/2"]);
+            assert!(!lost.is_empty() && lost.iter().all(|one| one.starts_with(third)), "{lost:?}");
+        }
+        // Each node takes only its own pods for local ones.
+        let mut cluster = Cluster::masquerade_outside_rfc1918(true, true);
+        cluster.serve(service);
+        let local = ["pa from pod:pe 2/2", "pb from pod:pe 2/2"];
+        assert_eq!(outcomes(&mut cluster, pe, node_port(0)), local);
+        assert_eq!(outcomes(&mut cluster, Sender::Pod("pa"), node_port(2)), ["dropped by n3"]);
+    });
+}
+
+#[test]
 fn no_br_nf_loses_the_answer_between_two_pods_of_one_bridge() {
     simulated(|| {
         let mut cluster = Cluster::new(|config| {
