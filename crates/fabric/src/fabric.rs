@@ -52,6 +52,8 @@ pub struct Fabric {
     traced: FxHashSet<HostId>,
     outputs: Outputs,
     last_packet_id: u64,
+    /// Whether a device is being told that what it sent is too big.
+    telling_too_big: bool,
 }
 
 struct Slot {
@@ -239,6 +241,18 @@ impl Fabric {
         Some(result)
     }
 
+    /// Lets `packet` arrive at a device, as if by the link of `port`.
+    #[cfg(test)]
+    pub(crate) fn arrive(&mut self, at: Time, device: DeviceId, port: PortIndex, packet: Packet) {
+        self.queue.push(at, Event::Arrival { device, port, packet });
+    }
+
+    /// The link that was made last.
+    #[cfg(test)]
+    pub(crate) fn last_link(&self) -> LinkId {
+        LinkId(self.links.len() as u32 - 1)
+    }
+
     fn handle(&mut self, now: Time, event: Event) {
         match event {
             Event::Arrival { device, port, mut packet } => {
@@ -298,8 +312,7 @@ impl Fabric {
             Fate::Lost(loss) => Arc::from(loss.as_str()),
             Fate::TooBig { mtu } => {
                 if !black_hole {
-                    let mtu_told = u16::try_from(mtu).unwrap_or(u16::MAX);
-                    self.with_device(now, sender, |target, cx| target.too_big(index, &packet, mtu_told, cx));
+                    self.tell_too_big(now, sender, index, &packet, mtu);
                 }
                 format!("{} bytes are more than the link's MTU of {mtu}", packet.bytes.len()).into()
             }
@@ -307,6 +320,17 @@ impl Fabric {
         hopwise_engine::record(packet.cause, &LOST, packet.id, u64::from(port.link.0));
         let name = self.devices[device.0 as usize].name.clone();
         packet.hop(&name, Action::Lost, now, Some(reason));
+    }
+
+    /// Tells the sender of `packet` what the link takes. What it sends in reaction may be too big again; that is
+    /// lost without a word, so that the two cannot go on for ever at one instant.
+    fn tell_too_big(&mut self, now: Time, sender: DeviceId, port: PortIndex, packet: &Packet, mtu: usize) {
+        if !self.telling_too_big {
+            self.telling_too_big = true;
+            let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+            self.with_device(now, sender, |target, cx| target.too_big(port, packet, mtu, cx));
+            self.telling_too_big = false;
+        }
     }
 
     fn write_capture(&mut self, device: DeviceId, index: PortIndex, way: Way, packet: &Packet, now: Time) {

@@ -11,6 +11,8 @@ pub mod nat;
 pub mod net;
 mod node;
 mod packet;
+#[cfg(test)]
+mod packet_builder;
 mod route;
 mod router;
 mod routing;

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
+use hopwise_engine::{Span, Time};
 use rustc_hash::FxHashMap;
 
 use crate::Action;
@@ -24,8 +25,20 @@ pub struct Router {
     addresses: Vec<IpAddr>,
     routes: RoutingTable,
     symmetric: FxHashMap<PortIndex, Option<IpAddr>>,
-    returns: FxHashMap<Flow, NextHop>,
+    returns: FxHashMap<Flow, Return>,
+    prune_at: usize,
 }
+
+/// The way back of a flow, and when the flow was last seen.
+struct Return {
+    next: NextHop,
+    seen: Time,
+}
+
+/// How long the way back of a silent flow is remembered: as long as an open connection can be silent in
+/// connection tracking (kubernetes.md 6.6).
+const RETURNS_KEPT: Span = Span::from_secs(86_400);
+const PRUNE_AT_LEAST: usize = 4_096;
 
 #[derive(PartialEq, Eq, Hash)]
 struct Flow {
@@ -58,7 +71,7 @@ impl Router {
     /// Forwards `packet`.
     pub fn receive(&mut self, port: PortIndex, mut packet: Packet, cx: &mut Context<'_>) {
         if !self.symmetric.is_empty() {
-            self.remember_return(port, &packet);
+            self.remember_return(port, &packet, cx.now);
         }
         let Some(next) = self.next_hop(&packet) else {
             self.refuse(port, packet, Unreachable::Network, &NO_ROUTE, cx);
@@ -79,20 +92,28 @@ impl Router {
         if !self.returns.is_empty() {
             let (source, destination, protocol) = (packet.source(), packet.destination(), packet.protocol());
             if let Some(next) = self.returns.get(&Flow { source, destination, protocol }) {
-                return Some(*next);
+                return Some(next.next);
             }
         }
         self.routes.find(packet.destination_ip())
     }
 
-    fn remember_return(&mut self, port: PortIndex, packet: &Packet) {
+    fn remember_return(&mut self, port: PortIndex, packet: &Packet, now: Time) {
         if let Some(via) = self.symmetric.get(&port) {
             let reply = Flow {
                 source: packet.destination(),
                 destination: packet.source(),
                 protocol: packet.protocol(),
             };
-            self.returns.insert(reply, NextHop { port, via: *via });
+            self.returns.insert(reply, Return { next: NextHop { port, via: *via }, seen: now });
+            self.prune_returns(now);
+        }
+    }
+
+    fn prune_returns(&mut self, now: Time) {
+        if self.returns.len() >= self.prune_at.max(PRUNE_AT_LEAST) {
+            self.returns.retain(|_, back| now.since(back.seen) < RETURNS_KEPT);
+            self.prune_at = 2 * self.returns.len();
         }
     }
 
@@ -126,5 +147,70 @@ impl Router {
         answer.next_hop = next.via;
         cx.outputs.packets.push((next.port, answer));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hopwise_engine::Simulation;
+
+    use super::*;
+    use crate::device::Outputs;
+    use crate::packet_builder::{SYN, SYN_ACK, at, ip, tcp};
+
+    /// The port and packet that leave when `packet` arrives at `port`.
+    fn pass(router: &mut Router, port: u32, packet: Packet) -> Option<(u32, Packet)> {
+        let (mut outputs, name, mut last_packet_id) = (Outputs::default(), Arc::from("router"), 0);
+        let next_packet_id = &mut last_packet_id;
+        let mut cx = Context { now: Time::ZERO, name: &name, outputs: &mut outputs, next_packet_id };
+        router.receive(PortIndex(port), packet, &mut cx);
+        assert!(outputs.packets.len() <= 1);
+        outputs.packets.pop().map(|(port, packet)| (port.0, packet))
+    }
+
+    fn router() -> Router {
+        let mut router = Router::new(vec![ip("192.0.2.1")]);
+        for (network, port) in [("203.0.113.0/24", 0), ("192.168.10.0/24", 1)] {
+            let next = NextHop { port: PortIndex(port), via: None };
+            router.routes_mut().insert(network.parse().expect("a network"), next);
+        }
+        router
+    }
+
+    #[test]
+    fn errors_go_back_to_the_sender() {
+        let test = || {
+            let mut router = router();
+            let client = at("203.0.113.10:50000");
+            let (port, answer) =
+                pass(&mut router, 0, tcp(client, at("10.9.9.9:80"), SYN)).expect("an answer");
+            let why = icmp::parse(&answer).map(|error| error.why);
+            assert_eq!((port, why), (0, Some(Unreachable::Network)));
+            let mut packet = tcp(client, at("192.168.10.11:80"), SYN);
+            packet.set_time_to_live(1);
+            let (port, answer) = pass(&mut router, 0, packet).expect("an answer");
+            let why = icmp::parse(&answer).map(|error| error.why);
+            assert_eq!((port, why), (0, Some(Unreachable::TimeExceeded)));
+            assert_eq!(answer.destination_ip(), client.ip());
+        };
+        assert_eq!(Simulation::new(1).run((), move || async move { test() }), Ok(()));
+    }
+
+    #[test]
+    fn what_enters_by_a_symmetric_port_is_answered_by_it() {
+        let test = || {
+            let mut router = router();
+            let (client, target) = (at("203.0.113.10:50000"), at("192.168.10.11:30080"));
+            router.set_symmetric(PortIndex(2), Some(ip("192.0.2.10")));
+            // From the load balancer, with the client's address.
+            let sent = pass(&mut router, 2, tcp(client, target, SYN)).map(|(port, _)| port);
+            assert_eq!(sent, Some(1));
+            let (port, back) = pass(&mut router, 1, tcp(target, client, SYN_ACK)).expect("an answer");
+            assert_eq!((port, back.next_hop), (2, Some(ip("192.0.2.10"))));
+            // Another flow of the same two addresses goes straight to the client.
+            let other = tcp(at("192.168.10.11:30081"), client, SYN_ACK);
+            assert_eq!(pass(&mut router, 1, other).map(|(port, _)| port), Some(0));
+        };
+        assert_eq!(Simulation::new(1).run((), move || async move { test() }), Ok(()));
     }
 }

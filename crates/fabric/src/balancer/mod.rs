@@ -11,6 +11,8 @@ mod config;
 mod pipeline;
 mod proxy;
 mod reset;
+#[cfg(test)]
+mod tests;
 
 pub use config::{BalancerConfig, Idle, NoTarget, SourceAddress};
 pub use proxy::{ProxyConfig, Targets, run_proxy};
@@ -47,8 +49,10 @@ pub struct LoadBalancer {
 impl LoadBalancer {
     /// A balancer without listeners. `random` decides what it draws: the hash's salt and source ports.
     pub fn new(config: BalancerConfig, random: Stream) -> Self {
+        let mut stack = Stack::new(config.addresses.clone());
+        stack.set_own_traffic_leaves(true);
         LoadBalancer {
-            stack: Stack::new(config.addresses.clone()),
+            stack,
             routes: RoutingTable::default(),
             translator: Translator::new(config.conntrack(), random),
             listeners: BTreeMap::new(),

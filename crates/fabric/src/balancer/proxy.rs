@@ -1,7 +1,7 @@
 //! A balancer of kind `proxy`: it accepts TCP connections, opens one to a target for each, and copies.
 //!
 //! What clients see of it is linux.md 1, "LB c": a client is connected before the target is, so a target that
-//! refuses, or none at all, shows as "accepted, then closed". Half-closed connections stay half closed.
+//! refuses, or none at all, shows as "accepted, then reset". Half-closed connections stay half closed.
 //! Left out: TLS, the PROXY protocol, and limits on the number of connections.
 
 use std::io;
@@ -93,13 +93,25 @@ pub async fn run_proxy(listener: TcpListener, targets: Targets, config: ProxyCon
     }
 }
 
-/// Serves one client. An error of either end closes both.
-async fn serve(client: TcpStream, targets: Targets, config: ProxyConfig) {
-    if let Some(target) = connect(&targets, config).await {
-        // Nagle's algorithm would hold back what the other end has sent already.
-        let _ = (client.set_nodelay(true), target.set_nodelay(true));
-        relay(client, target, config.idle_timeout).await;
+/// Serves one client. Without a target the client is reset, and a connection that breaks breaks both.
+async fn serve(mut client: TcpStream, targets: Targets, config: ProxyConfig) {
+    let Some(mut target) = connect(&targets, config).await else {
+        reset(&client);
+        return;
+    };
+    // Nagle's algorithm would hold back what the other end has sent already. A connection that is gone by now
+    // shows in the first read.
+    let _ = (client.set_nodelay(true), target.set_nodelay(true));
+    if let Err(error) = relay(&mut client, &mut target, config.idle_timeout).await {
+        tracing::debug!(%error, "a proxied connection broke");
+        reset(&client);
+        reset(&target);
     }
+}
+
+/// Makes the connection end with a reset. One that is gone by now needs none.
+fn reset(stream: &TcpStream) {
+    let _ = stream.set_zero_linger();
 }
 
 /// Connects to the next target that accepts; `None` if none does.
@@ -115,8 +127,12 @@ async fn connect(targets: &Targets, config: ProxyConfig) -> Option<TcpStream> {
     None
 }
 
-/// Copies both ways until both ends have finished, one fails, or both are silent for too long.
-async fn relay(client: TcpStream, target: TcpStream, idle_timeout: Option<Duration>) {
+/// Copies both ways until both ends have finished or both are silent for too long.
+async fn relay(
+    client: &mut TcpStream,
+    target: &mut TcpStream,
+    idle_timeout: Option<Duration>,
+) -> io::Result<()> {
     let active = Mutex::new(Instant::now());
     let (client_reader, client_writer) = tokio::io::split(client);
     let (target_reader, target_writer) = tokio::io::split(target);
@@ -127,12 +143,11 @@ async fn relay(client: TcpStream, target: TcpStream, idle_timeout: Option<Durati
         )
     };
     tokio::select! {
-        ended = both => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a proxied connection broke");
-            }
+        ended = both => ended.map(|_| ()),
+        () = idle(&active, idle_timeout) => {
+            tracing::debug!("a proxied connection was idle for too long");
+            Ok(())
         }
-        () = idle(&active, idle_timeout) => tracing::debug!("a proxied connection was idle for too long"),
     }
 }
 

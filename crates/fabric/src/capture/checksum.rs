@@ -34,6 +34,15 @@ pub fn fill(packet: &mut Packet) {
     packet.bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
 }
 
+/// Whether the checksums of the IP header and of the transport part are right.
+#[cfg(test)]
+pub(super) fn is_right(packet: &Packet) -> bool {
+    let header_length = packet.header_length();
+    let header_is_right = packet.is_ipv6() || complement(add(0, &packet.bytes[..header_length])) == 0;
+    let with_pseudo_header = packet.protocol() != protocol::ICMP;
+    header_is_right && transport_sum(packet, header_length, with_pseudo_header) == 0
+}
+
 /// The complemented sum over the transport part as it is; zero if the checksum in it is right.
 fn transport_sum(packet: &Packet, header_length: usize, with_pseudo_header: bool) -> u16 {
     let body = &packet.bytes[header_length..];

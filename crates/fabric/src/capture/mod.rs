@@ -6,6 +6,8 @@
 //! virtual time and the simulation's start date.
 
 mod checksum;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::cell::RefCell;

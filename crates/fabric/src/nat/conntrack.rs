@@ -1,6 +1,6 @@
 //! Connection tracking: which flows pass this device, and what was done to their addresses.
 //!
-//! A flow enters the table when its first packet leaves the device ([`Conntrack::confirm`]); what is dropped
+//! A flow enters the table when its first packet leaves the device; what is dropped
 //! before leaves no trace, so a repeated SYN is decided anew (linux.md 3, remark on no-hairpin). Silent flows
 //! are forgotten when anything next asks the table, through a heap of deadlines.
 //!
@@ -269,5 +269,72 @@ impl Conntrack {
                 Reverse(Deadline { at: slot.deadline, slot: index as u32, generation: slot.generation })
             })
             .collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hopwise_engine::Span;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::packet_builder::{ACK, FIN_ACK, SYN, SYN_ACK, at, tcp};
+
+    fn step(table: &mut Conntrack, packet: &Packet, now: Time) -> Seen {
+        let seen = table.observe(packet, now);
+        if let Seen::New(original) = seen {
+            assert!(table.confirm(original, original.reversed(), None, packet, now).is_some());
+        }
+        seen
+    }
+
+    #[test]
+    fn long_connections_that_end_leave_nothing_behind() {
+        let mut table = Conntrack::new(ConntrackConfig::default());
+        let mut now = Time::ZERO;
+        for connection in 0..2_000_u16 {
+            let (a, b) = (at("192.0.2.1:1"), at("192.0.2.2:80"));
+            let a = std::net::SocketAddr::new(a.ip(), 1_024 + connection);
+            for (from, to, flags) in [(a, b, SYN), (b, a, SYN_ACK), (a, b, ACK)] {
+                step(&mut table, &tcp(from, to, flags), now);
+            }
+            // Long enough for its deadline to be moved a day ahead.
+            now += Span::from_secs(200);
+            for (from, to, flags) in [(a, b, FIN_ACK), (b, a, FIN_ACK), (a, b, ACK)] {
+                step(&mut table, &tcp(from, to, flags), now);
+            }
+        }
+        assert_eq!(table.len(), 1);
+        assert!(table.deadlines.len() < 100, "{} deadlines", table.deadlines.len());
+        assert_eq!((table.index.len(), table.slots.len()), (2, 2));
+        table.expire(now + Span::from_secs(200));
+        assert!(table.is_empty() && table.index.is_empty());
+    }
+
+    proptest! {
+        /// Whatever packets come, the index holds the live flows both ways and nothing else.
+        #[test]
+        fn the_index_and_the_flows_agree(
+            packets in prop::collection::vec((0_u16..4, 0_u16..4, 0_u8..32, 0_u64..100_000), 1..200)
+        ) {
+            let mut table = Conntrack::new(ConntrackConfig { flows_max: 8, ..ConntrackConfig::default() });
+            let mut now = Time::ZERO;
+            for (from, to, flags, wait_ms) in packets {
+                now += Span::from_millis(wait_ms);
+                let end = |number| std::net::SocketAddr::new([192, 0, 2, number as u8].into(), 80);
+                let packet = tcp(end(from), end(to), flags);
+                if !table.is_full() {
+                    step(&mut table, &packet, now);
+                }
+                prop_assert_eq!(table.flows().count(), table.len());
+                for flow in table.flows() {
+                    prop_assert!(flow.expires > now || table.is_full());
+                    let found = table.find(&flow.original).map(|(_, direction)| direction);
+                    prop_assert_eq!(found, Some(Direction::Original));
+                    prop_assert!(table.find(&flow.reply).is_some());
+                }
+                prop_assert!(table.index.len() <= 2 * table.len());
+            }
+        }
     }
 }

@@ -10,6 +10,10 @@ mod filter;
 mod neighbours;
 mod pipeline;
 mod rate_limit;
+#[cfg(test)]
+mod test_cluster;
+#[cfg(test)]
+mod tests;
 
 pub use config::{NodeConfig, PodLinks};
 pub use filter::{Chain, Filter, FilterAction, FilterRule};
@@ -56,8 +60,11 @@ impl LinuxNode {
     /// A node without pods, routes and rules. `random` decides what the node draws: targets and source ports.
     pub fn new(config: NodeConfig, random: Stream) -> Self {
         let all: Vec<IpAddr> = config.addresses.iter().chain(config.bridge_addresses()).copied().collect();
+        let mut stack = Stack::new(all.clone());
+        // A node's process may connect to a NodePort at the node's own address: that passes the rules too.
+        stack.set_own_traffic_leaves(true);
         LinuxNode {
-            stack: Stack::new(all.clone()),
+            stack,
             routes: RoutingTable::default(),
             translator: Translator::new(config.conntrack, random),
             filter: Filter::default(),
