@@ -15,6 +15,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::Action;
 use crate::device::{Context, Device, DeviceId, Outputs, PortIndex};
 use crate::link::{Direction, Fate, LinkConfig};
+use crate::net::resolver::ResolverConfig;
 use crate::packet::Packet;
 use crate::routing::NextHop;
 use crate::stack::Stack;
@@ -46,6 +47,8 @@ pub struct Fabric {
     stack_of: FxHashMap<HostId, DeviceId>,
     dirty: Vec<DeviceId>,
     traced: FxHashSet<HostId>,
+    resolvers: FxHashMap<DeviceId, Arc<ResolverConfig>>,
+    last_query_id: u16,
     outputs: Outputs,
     last_packet_id: u64,
 }
@@ -152,6 +155,20 @@ impl Fabric {
     /// The device's name.
     pub fn name(&self, device: DeviceId) -> Arc<str> {
         self.devices[device.0 as usize].name.clone()
+    }
+
+    /// Sets what the sockets of `device` look names up with (its /etc/resolv.conf and /etc/hosts). Without it there are
+    /// only numeric addresses.
+    pub fn set_resolver(&mut self, device: DeviceId, config: ResolverConfig) {
+        self.resolvers.insert(device, Arc::new(config));
+    }
+
+    /// What `device` looks names up with, and the id of the first message.
+    pub(crate) fn resolver_of(&mut self, device: DeviceId) -> (Arc<ResolverConfig>, u16) {
+        // A look-up uses a few ids at most; no two look-ups at a time share one.
+        self.last_query_id = self.last_query_id.wrapping_add(64);
+        let config = self.resolvers.get(&device).cloned();
+        (config.unwrap_or_else(|| Arc::new(ResolverConfig::default())), self.last_query_id)
     }
 
     /// Traces the packets of all connections that the tasks of `host` open from now on, or stops doing so.

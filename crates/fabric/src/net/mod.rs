@@ -5,7 +5,9 @@
 //! and in real time on loopback. Beyond tokio's API, [`TcpStream::route`] and [`connect_traced`] tell which way
 //! the packets went; on the machine's sockets that is unknown.
 
+mod lookup;
 mod machine;
+pub mod resolver;
 mod simulated;
 mod tcp;
 mod udp;
@@ -24,7 +26,16 @@ use std::net::{IpAddr, SocketAddr};
 /// # Errors
 /// [`io::ErrorKind::NotFound`] if the name does not exist, [`io::ErrorKind::TimedOut`] if no server answered.
 pub async fn lookup_ip(host: &str) -> io::Result<Vec<IpAddr>> {
-    machine::lookup_ip(host).await
+    lookup_explained(host).await.0
+}
+
+/// Like [`lookup_ip`], and tells every query that was made; none are known outside the fabric.
+pub async fn lookup_explained(host: &str) -> (io::Result<Vec<IpAddr>>, Vec<resolver::QueryTrace>) {
+    if crate::is_installed() {
+        lookup::look_up(host).await
+    } else {
+        (machine::lookup_ip(host).await, Vec::new())
+    }
 }
 
 /// Addresses of `host:port`, like `tokio::net::lookup_host`.
