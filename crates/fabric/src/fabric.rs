@@ -47,9 +47,10 @@ pub struct Fabric {
     devices: Vec<Slot>,
     links: Vec<Link>,
     stack_of: FxHashMap<HostId, DeviceId>,
-    resolvers: FxHashMap<DeviceId, (Arc<ResolverConfig>, u16)>,
     dirty: Vec<DeviceId>,
     traced: FxHashSet<HostId>,
+    resolvers: FxHashMap<DeviceId, Arc<ResolverConfig>>,
+    last_query_id: u16,
     outputs: Outputs,
     last_packet_id: u64,
     /// Whether a device is being told that what it sent is too big.
@@ -171,20 +172,6 @@ impl Fabric {
         self.stack_of.get(&host).copied()
     }
 
-    /// Sets how the tasks on `device` resolve names.
-    pub fn set_resolver(&mut self, device: DeviceId, config: ResolverConfig) {
-        self.resolvers.insert(device, (Arc::new(config), 1));
-    }
-
-    /// How the tasks on `device` resolve names, and the id of a look-up's first message.
-    pub(crate) fn resolver_of(&mut self, device: DeviceId) -> (Arc<ResolverConfig>, u16) {
-        let (config, next_id) = self.resolvers.entry(device).or_default();
-        let first_id = *next_id;
-        // A look-up counts up from its first id, by less than this.
-        *next_id = next_id.wrapping_add(64);
-        (config.clone(), first_id)
-    }
-
     /// The device, unless it was removed.
     pub fn device_mut(&mut self, device: DeviceId) -> Option<&mut Device> {
         self.devices[device.0 as usize].device.as_mut()
@@ -199,6 +186,20 @@ impl Fabric {
     /// The device's name.
     pub fn name(&self, device: DeviceId) -> Arc<str> {
         self.devices[device.0 as usize].name.clone()
+    }
+
+    /// Sets what the sockets of `device` look names up with (its /etc/resolv.conf and /etc/hosts). Without it there are
+    /// only numeric addresses.
+    pub fn set_resolver(&mut self, device: DeviceId, config: ResolverConfig) {
+        self.resolvers.insert(device, Arc::new(config));
+    }
+
+    /// What `device` looks names up with, and the id of the first message.
+    pub(crate) fn resolver_of(&mut self, device: DeviceId) -> (Arc<ResolverConfig>, u16) {
+        // A look-up uses a few ids at most; no two look-ups at a time share one.
+        self.last_query_id = self.last_query_id.wrapping_add(64);
+        let config = self.resolvers.get(&device).cloned();
+        (config.unwrap_or_else(|| Arc::new(ResolverConfig::default())), self.last_query_id)
     }
 
     /// Traces the packets of all connections that the tasks of `host` open from now on, or stops doing so.

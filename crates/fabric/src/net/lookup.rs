@@ -1,100 +1,143 @@
-//! Name look-ups over the fabric: the resolver's state machine, with sockets.
+//! Name look-ups: the resolver's state machine over the sockets of the current host.
 //!
-//! Queries leave the host as DNS messages by UDP (and by TCP after a reply that was cut), so a look-up takes the
-//! time and meets the failures that the network has for it.
+//! A query goes from a connected UDP socket, as glibc sends it, so that a closed port is heard of; a reply that was
+//! cut is asked for again over TCP. Replies of a server that was given up are not waited for.
 
+use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hopwise_engine::Time;
-use hopwise_engine::host;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::resolver::{Lookup, QueryTrace, Step, Transport};
-use super::{TcpStream, UdpSocket};
+use super::simulated::{Place, Socket, Stream, StreamOptions};
+use super::tcp::TcpStream;
 use crate::fabric;
 
-/// What a look-up found, and every query it sent.
-#[derive(Debug)]
-pub struct Resolved {
-    /// The addresses, or why there are none.
-    pub result: io::Result<Vec<IpAddr>>,
-    /// The queries, in order.
-    pub queries: Vec<QueryTrace>,
+/// The port of DNS servers.
+const PORT: u16 = 53;
+/// The longest DNS message, in bytes.
+const MESSAGE_MAX: usize = 65_535;
+
+type Exchange = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send>>;
+
+/// What a look-up waits for.
+#[derive(Default)]
+struct Waiting {
+    socket: Option<(IpAddr, Socket)>,
+    exchanges: Vec<Exchange>,
 }
 
-/// Looks `name` up as the current host's resolver does, and tells every query.
-pub async fn lookup_traced(name: &str) -> Resolved {
-    let config = fabric::with(|fabric| {
-        let device = fabric.device_of(host::current())?;
-        Some(fabric.resolver_of(device))
-    });
-    let Some((config, first_id)) = config else {
-        let error = io::Error::new(io::ErrorKind::NetworkUnreachable, "the host has no network");
-        return Resolved { result: Err(error), queries: Vec::new() };
+/// What has arrived.
+enum Heard {
+    Reply(Transport, Vec<u8>),
+    Failure(Transport),
+    Nothing,
+}
+
+/// Looks `host` up from the current host of the fabric; tells every query that was made.
+pub(super) async fn look_up(host: &str) -> (io::Result<Vec<IpAddr>>, Vec<QueryTrace>) {
+    let place = match Place::current().await {
+        Ok(place) => place,
+        Err(error) => return (error_or_numeric(host, error), Vec::new()),
     };
-    let mut lookup = Lookup::new(config, name, first_id);
-    let mut socket = None;
-    let result = loop {
+    let (config, first_id) = fabric::with(|fabric| fabric.resolver_of(place.device()));
+    let mut lookup = Lookup::new(config, host, first_id);
+    let mut waiting = Waiting::default();
+    loop {
         match lookup.next(hopwise_engine::now()) {
-            Step::Finished(result) => break result.map_err(io::Error::from),
-            Step::Send { server, transport: Transport::Udp, message } => {
-                if send(&mut socket, server, &message).await.is_err() {
-                    lookup.unreachable(Transport::Udp);
+            Step::Send { server, transport, message } => {
+                if waiting.send(server, transport, message).await.is_err() {
+                    lookup.unreachable(transport);
                 }
             }
-            Step::Send { server, transport: Transport::Tcp, message } => {
-                match ask_by_tcp(SocketAddr::new(server, 53), &message).await {
-                    Ok(reply) => lookup.reply(Transport::Tcp, &reply),
-                    Err(_) => lookup.unreachable(Transport::Tcp),
-                }
-            }
-            Step::Wait { until } => wait(&mut lookup, socket.as_ref(), until).await,
+            Step::Wait { until } => match waiting.hear(until).await {
+                Heard::Reply(transport, bytes) => lookup.reply(transport, &bytes),
+                Heard::Failure(transport) => lookup.unreachable(transport),
+                Heard::Nothing => {}
+            },
+            Step::Finished(result) => return (result.map_err(io::Error::from), lookup.trace().to_vec()),
         }
-    };
-    Resolved { result, queries: lookup.trace().to_vec() }
-}
-
-/// Sends a query from a socket that is connected to the server, so that ICMP errors are heard.
-async fn send(socket: &mut Option<(IpAddr, UdpSocket)>, server: IpAddr, message: &[u8]) -> io::Result<()> {
-    if socket.as_ref().is_none_or(|(to, _)| *to != server) {
-        let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let fresh = UdpSocket::bind(SocketAddr::new(any, 0)).await?;
-        fresh.connect(SocketAddr::new(server, 53)).await?;
-        *socket = Some((server, fresh));
-    }
-    if let Some((_, socket)) = socket {
-        socket.send(message).await?;
-    }
-    Ok(())
-}
-
-/// Waits for one reply or error, at most until `until`.
-async fn wait(lookup: &mut Lookup, socket: Option<&(IpAddr, UdpSocket)>, until: Time) {
-    let left = Duration::from(until - hopwise_engine::now());
-    let Some((_, socket)) = socket else {
-        tokio::time::sleep(left).await;
-        return;
-    };
-    let mut buffer = vec![0; 4096];
-    match timeout(left, socket.recv(&mut buffer)).await {
-        Ok(Ok(length)) => lookup.reply(Transport::Udp, &buffer[..length]),
-        Ok(Err(_)) => lookup.unreachable(Transport::Udp),
-        Err(_) => {}
     }
 }
 
-async fn ask_by_tcp(server: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
-    // glibc waits as long for a stream as for a datagram.
-    let exchange = async {
-        let mut stream = TcpStream::connect(server).await?;
-        let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        stream.write_all(&[&length.to_be_bytes()[..], message].concat()).await?;
-        let mut reply = vec![0; usize::from(stream.read_u16().await?)];
-        stream.read_exact(&mut reply).await?;
-        Ok(reply)
-    };
-    timeout(Duration::from_secs(5), exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+/// A host without a network still knows what a numeric address means.
+fn error_or_numeric(host: &str, error: io::Error) -> io::Result<Vec<IpAddr>> {
+    host.parse().map(|address| vec![address]).map_err(|_| error)
+}
+
+impl Waiting {
+    async fn send(&mut self, server: IpAddr, transport: Transport, message: Vec<u8>) -> io::Result<()> {
+        let to = SocketAddr::new(server, PORT);
+        if transport == Transport::Tcp {
+            self.exchanges.push(Box::pin(exchange(to, message)));
+            return Ok(());
+        }
+        let current = self.socket.take().filter(|(of, _)| *of == server);
+        let socket = match current {
+            Some((_, socket)) => socket,
+            None => {
+                let anywhere = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+                let socket = Socket::bind(anywhere.parse().expect("an address")).await?;
+                socket.connect(to)?;
+                socket
+            }
+        };
+        let sent = poll_fn(|_| socket.poll_send(None, &message)).await;
+        self.socket = Some((server, socket));
+        sent.map(|_| ())
+    }
+
+    async fn hear(&mut self, until: Time) -> Heard {
+        let patience = Duration::from(until - hopwise_engine::now());
+        let mut timeout = pin!(tokio::time::sleep(patience));
+        poll_fn(|cx| match self.poll_hear(cx) {
+            Poll::Ready(heard) => Poll::Ready(heard),
+            Poll::Pending => timeout.as_mut().poll(cx).map(|()| Heard::Nothing),
+        })
+        .await
+    }
+
+    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
+        if let Some((_, socket)) = &self.socket {
+            let mut bytes = vec![0; MESSAGE_MAX];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            if let Poll::Ready(received) = socket.poll_receive(cx, &mut buffer) {
+                let length = buffer.filled().len();
+                bytes.truncate(length);
+                return Poll::Ready(heard(Transport::Udp, received.map(|_| bytes)));
+            }
+        }
+        for index in 0..self.exchanges.len() {
+            if let Poll::Ready(received) = self.exchanges[index].as_mut().poll(cx) {
+                drop(self.exchanges.remove(index));
+                return Poll::Ready(heard(Transport::Tcp, received));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+fn heard(transport: Transport, received: io::Result<Vec<u8>>) -> Heard {
+    match received {
+        Ok(bytes) => Heard::Reply(transport, bytes),
+        Err(_) => Heard::Failure(transport),
+    }
+}
+
+/// Asks over a TCP connection of its own; each message stands behind its length (RFC 1035 section 4.2.2).
+async fn exchange(to: SocketAddr, message: Vec<u8>) -> io::Result<Vec<u8>> {
+    let connected = Stream::connect(to, StreamOptions::default()).await;
+    let mut stream = TcpStream::of_simulated(connected.map_err(|(error, _)| error)?);
+    let length = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut framed = length.to_be_bytes().to_vec();
+    framed.extend_from_slice(&message);
+    stream.write_all(&framed).await?;
+    let mut reply = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut reply).await?;
+    Ok(reply)
 }

@@ -12,7 +12,6 @@ mod simulated;
 mod tcp;
 mod udp;
 
-pub use lookup::{Resolved, lookup_traced};
 pub use tcp::{
     ConnectError, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket, TcpStream,
     WriteHalf, connect_traced,
@@ -27,10 +26,16 @@ use std::net::{IpAddr, SocketAddr};
 /// # Errors
 /// [`io::ErrorKind::NotFound`] if the name does not exist, [`io::ErrorKind::TimedOut`] if no server answered.
 pub async fn lookup_ip(host: &str) -> io::Result<Vec<IpAddr>> {
+    lookup_explained(host).await.0
+}
+
+/// Like [`lookup_ip`], and tells every query that was made; none are known outside the fabric.
+pub async fn lookup_explained(host: &str) -> (io::Result<Vec<IpAddr>>, Vec<resolver::QueryTrace>) {
     if crate::is_installed() {
-        return lookup_traced(host).await.result;
+        lookup::look_up(host).await
+    } else {
+        (machine::lookup_ip(host).await, Vec::new())
     }
-    machine::lookup_ip(host).await
 }
 
 /// Addresses of `host:port`, like `tokio::net::lookup_host`.

@@ -24,8 +24,9 @@ const LAST_SYN_AFTER: Span = Span::from_secs(64);
 const ACCEPT_TIMEOUT: Span = Span::from_secs(63);
 /// How long unacknowledged bytes are repeated (`tcp_retries2` 15: "a hypothetical timeout of 924.6 seconds").
 const RETRANSMISSION_TIMEOUT: Span = Span::from_millis(924_600);
-/// The same for a connection that no process holds any more (`tcp_orphan_retries`, 8 retries from 0.2 s on).
-const ORPHAN_TIMEOUT: Span = Span::from_millis(102_200);
+/// The same for a connection that no process holds any more: `tcp_orphan_retries` is 8, and the machine repeats at
+/// least every 60 s.
+const ORPHAN_TIMEOUT: Span = Span::from_secs(8 * 60);
 /// How long a connection that no process holds waits for the peer's FIN (`tcp_fin_timeout`).
 const FIN_TIMEOUT: Span = Span::from_secs(60);
 
@@ -160,7 +161,7 @@ impl Connection {
             self.acknowledged = segment.acknowledgment;
             self.unanswered_since = None;
         }
-        self.machine.segment(bytes, now, out);
+        self.machine.segment(bytes, segment, now, out);
         if segment.flags.rst() && before != TcpState::Closed && self.machine.state() == TcpState::Closed {
             self.fail(match before {
                 TcpState::SynSent => Errno::ECONNREFUSED,
@@ -169,6 +170,7 @@ impl Connection {
             });
         }
         self.after(now);
+        self.reset_if_nobody_reads(now, out);
     }
 
     /// Does what is due now: sends what was given, repeats, gives up.
@@ -338,6 +340,14 @@ impl Connection {
         self.fail(errno);
     }
 
+    /// Linux answers data to a closed socket with RST (`tcp_rcv_state_process`).
+    fn reset_if_nobody_reads(&mut self, now: Time, out: &mut Vec<Vec<u8>>) {
+        if !self.held && self.machine.received() > 0 && self.machine.state() != TcpState::Closed {
+            self.machine.abort();
+            self.machine.poll(now, out);
+        }
+    }
+
     /// Brings what is watched beside the machine up to date.
     fn after(&mut self, now: Time) {
         let state = self.machine.state();
@@ -350,10 +360,6 @@ impl Connection {
         }
         if self.held {
             return;
-        }
-        if self.machine.received() > 0 && state != TcpState::Closed {
-            // Nobody will read: Linux answers data to a closed socket with RST.
-            self.machine.abort();
         }
         if state == TcpState::FinWait2 && self.waits_for_fin_since.is_none() {
             self.waits_for_fin_since = Some(now);

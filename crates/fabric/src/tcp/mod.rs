@@ -6,6 +6,7 @@
 
 mod segment;
 mod smoltcp;
+mod sockets;
 
 pub(crate) use segment::{Segment, answer_with_acknowledgment, answer_with_reset};
 pub(crate) use smoltcp::SmoltcpMachine as Machine;
@@ -63,8 +64,8 @@ pub(crate) trait TcpMachine: Sized {
     /// A connection that expects the SYN of the peer in the next [`TcpMachine::segment`].
     fn expect(endpoints: Endpoints, config: &TcpConfig, seed: u64, now: Time) -> Self;
 
-    /// Takes a packet of the connection and answers it.
-    fn segment(&mut self, packet: Vec<u8>, now: Time, out: &mut Vec<Vec<u8>>);
+    /// Takes a packet of the connection, whose TCP header reads `segment`, and answers it.
+    fn segment(&mut self, packet: Vec<u8>, segment: &Segment, now: Time, out: &mut Vec<Vec<u8>>);
 
     /// Sends what is due: data that was given, acknowledgments, retransmissions.
     fn poll(&mut self, now: Time, out: &mut Vec<Vec<u8>>);

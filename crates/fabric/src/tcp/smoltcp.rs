@@ -12,11 +12,11 @@
 use hopwise_engine::{Span, Time};
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
 use smoltcp::phy::{ChecksumCapabilities, Device, DeviceCapabilities, Medium, RxToken, TxToken};
-use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::socket::tcp::{Socket, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-use super::{Endpoints, TcpConfig, TcpMachine, TcpState};
+use super::{Endpoints, Segment, TcpConfig, TcpMachine, TcpState, sockets};
 
 /// smoltcp's time at the connection's start, in µs: it takes time 0 for "at once".
 const START_US: u64 = 1_000_000;
@@ -31,23 +31,23 @@ pub(crate) struct SmoltcpMachine {
     start: Time,
     /// Whether the socket has left LISTEN: when it is back there, the connection is over.
     opened: bool,
+    /// The acknowledgment number heard last.
+    acknowledged: u32,
 }
 
 impl SmoltcpMachine {
     fn new(endpoints: Endpoints, config: &TcpConfig, seed: u64, now: Time) -> Self {
-        let mut sockets = SocketSet::new(Vec::with_capacity(1));
-        let handle = sockets.add(Socket::new(
-            SocketBuffer::new(vec![0; config.receive_buffer_bytes]),
-            SocketBuffer::new(vec![0; config.send_buffer_bytes]),
-        ));
+        let mut set = SocketSet::new(Vec::with_capacity(1));
+        let handle = set.add(sockets::take(config.receive_buffer_bytes, config.send_buffer_bytes));
         SmoltcpMachine {
             interface: interface(endpoints, config.mtu, seed),
-            sockets,
+            sockets: set,
             handle,
             endpoints,
             seed,
             start: now,
             opened: false,
+            acknowledged: 0,
         }
     }
 
@@ -57,6 +57,15 @@ impl SmoltcpMachine {
 
     fn socket_mut(&mut self) -> &mut Socket<'static> {
         self.sockets.get_mut(self.handle)
+    }
+
+    /// Whether the segment is a duplicate acknowledgment while only FIN waits for one. smoltcp takes the third of these
+    /// for a loss, finds no bytes to send again, and forgets the timer that would repeat FIN.
+    fn stops_the_timer(&self, segment: &Segment) -> bool {
+        let bare = segment.length == 0 && segment.flags.ack() && !segment.flags.rst();
+        bare && segment.acknowledgment == self.acknowledged
+            && self.socket().send_queue() == 0
+            && matches!(self.state(), TcpState::FinWait1 | TcpState::Closing | TcpState::LastAck)
     }
 
     fn instant(&self, now: Time) -> Instant {
@@ -82,7 +91,11 @@ impl TcpMachine for SmoltcpMachine {
         machine
     }
 
-    fn segment(&mut self, packet: Vec<u8>, now: Time, out: &mut Vec<Vec<u8>>) {
+    fn segment(&mut self, packet: Vec<u8>, segment: &Segment, now: Time, out: &mut Vec<Vec<u8>>) {
+        if self.stops_the_timer(segment) {
+            return;
+        }
+        self.acknowledged = segment.acknowledgment;
         let instant = self.instant(now);
         self.interface.poll(instant, &mut Wire { incoming: Some(packet), out }, &mut self.sockets);
         self.opened = true;
@@ -176,6 +189,13 @@ impl TcpMachine for SmoltcpMachine {
     fn probe(&mut self, interval: Option<Span>) {
         let interval = interval.map(|interval| Duration::from_micros(interval.as_nanos() / 1_000));
         self.socket_mut().set_keep_alive(interval);
+    }
+}
+
+impl Drop for SmoltcpMachine {
+    fn drop(&mut self) {
+        let smoltcp::socket::Socket::Tcp(socket) = self.sockets.remove(self.handle);
+        sockets::give_back(socket);
     }
 }
 

@@ -55,6 +55,11 @@ impl Place {
         }
     }
 
+    /// The device whose sockets these are.
+    pub(super) fn device(self) -> DeviceId {
+        self.device
+    }
+
     /// Uses the stack; `None` if the host is dead or the device is gone.
     fn with<R>(self, f: impl FnOnce(&mut Stack) -> R) -> Option<R> {
         if !host::is_alive(self.host) {

@@ -249,6 +249,11 @@ impl TcpStream {
         split::into_split(self)
     }
 
+    /// A stream of the fabric.
+    pub(super) fn of_simulated(stream: simulated::Stream) -> TcpStream {
+        TcpStream(Stream::Simulated(stream))
+    }
+
     /// Reads; one task at a time may wait in it.
     fn poll_read_shared(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &self.0 {
