@@ -12,6 +12,7 @@ use hopwise_fabric::DeviceId;
 use hopwise_fabric::net::resolver::ResolverConfig;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::{Deserialize, Serialize};
 
 use super::Cluster;
 use super::names::{self, SharedZone};
@@ -30,28 +31,90 @@ const CLIENT_POD: &str = "hopwise-client";
 const CLIENT_START: Duration = Duration::from_secs(60);
 
 /// Where a client stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Place {
-    /// On the internet.
+    /// On the internet, at an address that is chosen, or at the one given.
     External(Option<IpAddr>),
-    /// In a pod of its own.
-    InCluster,
-    /// In a pod that is there.
+    /// In a pod of the manifests.
     Pod {
-        /// Its namespace.
+        /// The pod's namespace.
         namespace: String,
-        /// Its name.
+        /// The pod's name.
         name: String,
     },
-    /// On a node.
+    /// A process on a node, in the node's network namespace.
     Node(String),
+    /// In a client pod that is added to the cluster.
+    InCluster,
 }
 
-/// Text that is no place.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no place: expected external, external=IP, in-cluster, pod/NAMESPACE/NAME or node/NAME")]
-pub struct NoPlace {
-    text: String,
+/// The text names no place.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "`{0}` is no place; expected `external`, `external=IP`, `pod/NAMESPACE/NAME`, `node/NAME` or `in-cluster`"
+)]
+pub struct NoPlace(String);
+
+impl Place {
+    /// Whether the client stands outside the cluster's own network.
+    pub fn is_external(&self) -> bool {
+        matches!(self, Place::External(_))
+    }
+}
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let error = || NoPlace(text.to_owned());
+        match text {
+            "external" => return Ok(Place::External(None)),
+            "in-cluster" => return Ok(Place::InCluster),
+            _ => {}
+        }
+        if let Some(address) = text.strip_prefix("external=") {
+            return address.parse().map(|address| Place::External(Some(address))).map_err(|_| error());
+        }
+        if let Some(name) = text.strip_prefix("node/").filter(|name| is_name(name)) {
+            return Ok(Place::Node(name.to_owned()));
+        }
+        match text.strip_prefix("pod/").and_then(|pod| pod.split_once('/')) {
+            Some((namespace, name)) if is_name(namespace) && is_name(name) => {
+                Ok(Place::Pod { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(error()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::External(None) => f.write_str("external"),
+            Place::External(Some(address)) => write!(f, "external={address}"),
+            Place::Pod { namespace, name } => write!(f, "pod/{namespace}/{name}"),
+            Place::Node(name) => write!(f, "node/{name}"),
+            Place::InCluster => f.write_str("in-cluster"),
+        }
+    }
+}
+
+impl TryFrom<String> for Place {
+    type Error = NoPlace;
+    fn try_from(text: String) -> Result<Self, NoPlace> {
+        text.parse()
+    }
+}
+
+impl From<Place> for String {
+    fn from(place: Place) -> String {
+        place.to_string()
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains('/')
 }
 
 /// Why a client cannot be put at a place.
@@ -75,41 +138,6 @@ pub enum PlaceError {
         /// The nodes there are.
         known: String,
     },
-}
-
-impl FromStr for Place {
-    type Err = NoPlace;
-
-    fn from_str(text: &str) -> Result<Place, NoPlace> {
-        let no_place = || NoPlace { text: text.to_owned() };
-        match text {
-            "external" => return Ok(Place::External(None)),
-            "in-cluster" => return Ok(Place::InCluster),
-            _ => {}
-        }
-        if let Some(address) = text.strip_prefix("external=") {
-            return address.parse().map(|address| Place::External(Some(address))).map_err(|_| no_place());
-        }
-        match *text.split('/').collect::<Vec<_>>() {
-            ["pod", namespace, name] if !namespace.is_empty() && !name.is_empty() => {
-                Ok(Place::Pod { namespace: namespace.into(), name: name.into() })
-            }
-            ["node", name] if !name.is_empty() => Ok(Place::Node(name.into())),
-            _ => Err(no_place()),
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::External(None) => f.write_str("external"),
-            Place::External(Some(address)) => write!(f, "external={address}"),
-            Place::InCluster => f.write_str("in-cluster"),
-            Place::Pod { namespace, name } => write!(f, "pod/{namespace}/{name}"),
-            Place::Node(name) => write!(f, "node/{name}"),
-        }
-    }
 }
 
 /// A client's place on the network.
@@ -238,13 +266,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_read_as_they_are_written() {
-        for text in ["external", "external=192.0.2.1", "in-cluster", "pod/redpanda/redpanda-0", "node/node-1"]
+    fn every_form_is_read_and_written_alike() {
+        for text in
+            ["external", "external=203.0.113.7", "pod/redpanda/redpanda-0", "node/node-1", "in-cluster"]
         {
-            assert_eq!(text.parse::<Place>().map(|place| place.to_string()).as_deref(), Ok(text));
+            assert_eq!(text.parse::<Place>().expect(text).to_string(), text);
         }
-        for text in ["", "pod/x", "pod//x", "external=somewhere", "node/", "elsewhere"] {
-            assert!(text.parse::<Place>().is_err(), "{text}");
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_the_forms_there_are() {
+        for text in
+            ["", "outside", "external=node-1", "pod/redpanda-0", "pod//redpanda-0", "node/", "pod/a/b/c"]
+        {
+            let error = text.parse::<Place>().expect_err(text);
+            assert!(error.to_string().contains("`pod/NAMESPACE/NAME`"));
         }
     }
 }

@@ -11,6 +11,7 @@ use super::api::Api;
 use super::timing;
 use crate::controllers::{RequestFailed, deployment, endpoint_slices, pod_admission, stateful_set};
 use crate::store::{Grace, Kind, Resource, Store, StoreError};
+use crate::volumes;
 
 const WORKLOAD_KINDS: &[Kind] =
     &[Kind::StatefulSet, Kind::Deployment, Kind::Pod, Kind::PersistentVolumeClaim, Kind::ControllerRevision];
@@ -86,7 +87,12 @@ fn carry_out(
                 store.delete::<ControllerRevision>(namespace, &name, None, Grace::AsDeclared, now)
             })
             .map(drop),
-        Request::CreateClaim(claim) => api.write(|store, now| store.create(*claim, now)).map(drop),
+        Request::CreateClaim(mut claim) => api
+            .write(|store, now| {
+                volumes::admit_claim(store, &mut claim);
+                store.create(*claim, now)
+            })
+            .map(drop),
         Request::UpdateClaim(claim) => api.write(|store, now| store.update(*claim, now)).map(drop),
         Request::CreatePod(pod) => create_pod(api, *pod),
         Request::UpdatePod(pod) => api.write(|store, now| store.update(*pod, now)).map(drop),
