@@ -1,5 +1,6 @@
 //! The lab: scenarios, what is measured in them, what is found, and how it is reported.
 
+pub mod check;
 pub mod cost;
 pub mod entry;
 pub mod findings;

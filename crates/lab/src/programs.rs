@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hopwise_broker::{Broker, BrokerStatus, HostPort, NodeConfig, Phase, StartParameters};
+use hopwise_broker::{Broker, BrokerStatus, HostPort, NodeConfig, StartParameters};
 use hopwise_fabric::Route;
 use hopwise_kube::cluster::{Container, Process, Programs};
 use tokio::sync::watch;
@@ -91,7 +91,7 @@ impl Programs for LabPrograms {
         if !is_redpanda(&container.image) {
             return None;
         }
-        if !starts_a_broker(&container.command) {
+        if !is_broker(&container.image, &container.command) {
             // A sidecar of the same image (config-watcher): it serves nobody.
             return Some(Ok(waiting()));
         }
@@ -111,7 +111,7 @@ impl Programs for LabPrograms {
 
 impl LabPrograms {
     fn start_broker(&self, pod: &str, container: &Container) -> Result<Process, String> {
-        let config = config_of(container)?;
+        let config = broker_config(container)?;
         let data_directory = config.data_directory.clone();
         let mount = container.disks.iter().find(|(path, _)| data_directory.starts_with(path));
         let volume = match mount {
@@ -158,7 +158,11 @@ impl LabPrograms {
     }
 }
 
-fn config_of(container: &Container) -> Result<NodeConfig, String> {
+/// The configuration that a broker's container is started with.
+///
+/// # Errors
+/// What is missing or wrong, in words for the user.
+pub fn broker_config(container: &Container) -> Result<NodeConfig, String> {
     let text =
         |path: &str| container.files.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let Some(redpanda_yaml) = text(CONFIG_PATH) else {
@@ -188,6 +192,11 @@ fn starts_a_broker(command: &[String]) -> bool {
         || words.first() == Some(&"redpanda")
 }
 
+/// Whether a container of this image and command runs a broker.
+pub fn is_broker(image: &str, command: &[String]) -> bool {
+    is_redpanda(image) && starts_a_broker(command)
+}
+
 fn seed_of(uid: &str) -> u64 {
     use rand::Rng;
     hopwise_engine::stream(&format!("broker/{uid}")).next_u64()
@@ -196,11 +205,6 @@ fn seed_of(uid: &str) -> u64 {
 fn waiting() -> Process {
     let (_, ready) = watch::channel(true);
     Process { run: Box::pin(std::future::pending()), ready }
-}
-
-/// Whether a broker has joined its cluster and opened its listeners.
-pub fn is_ready(broker: &RunningBroker) -> bool {
-    broker.status.phase() == Phase::Ready
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hopwise_engine::{Simulation, Span, Stalled};
 use hopwise_fabric::{Fabric, FabricWorld};
+use hopwise_kube::admission::Refused;
 use hopwise_kube::cluster::{Cluster, ClusterSpec, Settled};
 
 use crate::inputs::Inputs;
@@ -78,6 +79,8 @@ where
     assert!(previous.is_none(), "a fabric is installed already");
     let captures = start.captures.clone();
     let result = Simulation::new(start.seed).limit(LIMIT).run(FabricWorld, move || async move {
+        let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
+        let without_pods = refused.map(|it| it.object.clone()).collect();
         let programs = LabPrograms::default();
         let brokers = programs.brokers.clone();
         let spec = ClusterSpec {
@@ -85,6 +88,7 @@ where
             cluster: inputs.cluster,
             profile: inputs.profile,
             programs: Rc::new(programs),
+            without_pods,
         };
         let cluster = Cluster::start(spec);
         let settled = cluster.settle(QUIET, start.limit).await;

@@ -4,22 +4,19 @@
 //! probes, lifecycle hooks and resource limits; a container is ready when its program says so.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use hopwise_engine::{HostId, host};
-use k8s_openapi::api::core::v1::{self as core, Pod, PodSpec};
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{mpsc, oneshot};
 
 use super::container_life::{self, Report};
-use super::environment::{Surroundings, expand};
-use super::mounts::{Mounted, PodVolumes};
 use super::pod_status::{self, ContainerPhase};
-use super::programs::{Container, ContainerPort, Disk};
-use super::state::{Assumption, InitFailure, Shared};
+use super::preparation::{self, NotStarting, PodFacts};
+use super::programs::{Container, Disk};
+use super::state::Shared;
 use super::timing;
 use super::topology::PodSite;
-use crate::shell;
 use crate::store::{Kind, pod_state};
 use crate::volumes;
 
@@ -149,157 +146,64 @@ fn write_status(
 
 async fn start(shared: &Rc<Shared>, pod: &Pod, name: &PodName, events: mpsc::UnboundedSender<Report>) {
     tokio::time::sleep(timing::POD_START).await;
-    let (Some(spec), Some(node)) = (&pod.spec, pod_state::node_name(pod)) else { return };
+    let Some(node) = pod_state::node_name(pod) else { return };
     let mut watch = shared.api.watch(&[Kind::ConfigMap]);
-    let (site, host_ips, mut prepared) = loop {
-        match prepare(shared, pod, name, spec, node) {
+    let (site, containers) = loop {
+        match prepare(shared, pod, name, node) {
             Ok(prepared) => break prepared,
-            Err((reason, message)) => {
+            Err(NotStarting::Waits { reason, message }) => {
                 hopwise_engine::notable("pod.waiting", format!("pod {}/{}", name.0, name.1), message.clone());
                 write_status(shared, name, |pod, now| pod_status::set_waiting(pod, reason, &message, now));
+            }
+            Err(NotStarting::InitFailed(failure)) => {
+                let message = failure.to_string();
+                hopwise_engine::notable("pod.init_failed", format!("pod {}/{}", name.0, name.1), message.clone());
+                shared.init_failures.borrow_mut().push(*failure);
+                write_status(shared, name, |pod, now| pod_status::set_waiting(pod, "Init:Error", &message, now));
+                return;
             }
         }
         watch.next(timing::CONTROLLER_LAG).await;
     };
-    write_status(shared, name, |pod, _| pod_status::set_addresses(pod, &site.addresses, &host_ips));
-    if let Err(failure) = run_init_containers(shared, &mut prepared, spec) {
-        let message = failure.to_string();
-        hopwise_engine::notable("pod.init_failed", format!("pod {}/{}", name.0, name.1), message.clone());
-        shared.init_failures.borrow_mut().push(failure);
-        write_status(shared, name, |pod, now| pod_status::set_waiting(pod, "Init:Error", &message, now));
-        return;
-    }
-    for (container, command, environment) in prepared.containers {
-        let Mounted { files, disks } =
-            prepared.volumes.mounted(container.volume_mounts.as_deref().unwrap_or(&[]));
-        let declared = container.ports.iter().flatten().filter_map(|port| {
-            let number = u16::try_from(port.container_port).ok()?;
-            Some(ContainerPort {
-                name: port.name.clone(),
-                number,
-                udp: port.protocol.as_deref() == Some("UDP"),
-            })
-        });
-        let container = Container {
-            namespace: name.0.clone(),
-            pod: name.1.clone(),
-            pod_uid: pod.metadata.uid.clone().unwrap_or_default(),
-            name: container.name.clone(),
-            image: container.image.clone().unwrap_or_default(),
-            command,
-            environment,
-            files,
-            disks,
-            ports: declared.collect(),
-            addresses: site.addresses.clone(),
-            node: node.to_owned(),
-        };
+    for container in containers {
         let life = container_life::run(shared.clone(), site.device, container, events.clone());
         host::spawn_on(shared.control_plane, life);
     }
 }
 
-/// A pod whose volumes and environments are known.
-struct Prepared<'a> {
-    pod: PodName,
-    volumes: PodVolumes,
-    init_containers: Vec<(&'a core::Container, Vec<String>, BTreeMap<String, String>)>,
-    containers: Vec<(&'a core::Container, Vec<String>, BTreeMap<String, String>)>,
-}
-
-type Ready<'a> = (PodSite, Vec<IpAddr>, Prepared<'a>);
-
 /// Puts the pod on the network (once) and resolves everything it refers to, or says why it has to wait.
-fn prepare<'a>(
-    shared: &Shared,
-    pod: &Pod,
-    name: &PodName,
-    spec: &'a PodSpec,
-    node: &str,
-) -> Result<Ready<'a>, (&'static str, String)> {
+fn prepare(shared: &Shared, pod: &Pod, name: &PodName, node: &str) -> Result<(PodSite, Vec<Container>), NotStarting> {
     let known = shared.running.borrow().get(name).and_then(|entry| entry.site.clone());
     let site = match known {
         Some(site) => site,
         None => {
-            let device_name = format!("{}/{}", name.0, name.1);
-            let site = hopwise_fabric::with(|fabric| {
-                let site = shared.topology.borrow_mut().add_pod(fabric, node, &device_name)?;
-                fabric.set_resolver(site.device, shared.pod_resolver(&name.0));
-                Ok(site)
-            });
-            let site = site.map_err(|error: super::topology::PodNetworkFull| {
-                ("FailedCreatePodSandBox", error.to_string())
-            })?;
+            let site = network_of(shared, name, node)?;
             if let Some(entry) = shared.running.borrow_mut().get_mut(name) {
                 entry.site = Some(site.clone());
             }
             site
         }
     };
-    let host_ips: Vec<IpAddr> = shared
-        .topology
-        .borrow()
-        .nodes()
-        .filter(|(site, _)| site.name == node)
-        .flat_map(|(site, _)| site.addresses.clone())
-        .collect();
-    let prepared = shared.api.read(|store| {
-        let text = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let (pod_ips, host_ips) = (text(&site.addresses), text(&host_ips));
-        let cluster = shared.cluster_environment();
-        let surroundings =
-            Surroundings { store, pod, pod_ips: &pod_ips, host_ips: &host_ips, cluster: &cluster };
-        let disk_of = |claim: &str| {
-            let volume = volumes::volume_of(store, &name.0, claim)?;
-            Some(Disk { claim: claim.to_owned(), file_system: shared.file_system(&volume) })
-        };
-        let volumes = PodVolumes::of(spec, &surroundings, disk_of)
-            .map_err(|error| ("FailedMount", error.to_string()))?;
-        let resolve = |container: &'a core::Container| {
-            let environment = surroundings.environment(container).map_err(|error| {
-                ("CreateContainerConfigError", format!("container {}: {error}", container.name))
-            })?;
-            let words = container.command.iter().flatten().chain(container.args.iter().flatten());
-            let command = words.map(|word| expand(word, &environment)).collect();
-            Ok((container, command, environment))
-        };
-        let init_containers = spec.init_containers.iter().flatten().map(resolve).collect::<Result<_, _>>()?;
-        let containers = spec.containers.iter().map(resolve).collect::<Result<_, _>>()?;
-        Ok(Prepared { pod: name.clone(), volumes, init_containers, containers })
-    })?;
-    Ok((site, host_ips, prepared))
+    let host_ips = shared.topology.borrow().node_addresses(node);
+    write_status(shared, name, |pod, _| pod_status::set_addresses(pod, &site.addresses, &host_ips));
+    let disk_of = |claim: &str| {
+        let volume = shared.api.read(|store| volumes::volume_of(store, &name.0, claim))?;
+        Some(Disk { claim: claim.to_owned(), file_system: shared.file_system(&volume) })
+    };
+    let facts = PodFacts { pod, name, node, pod_ips: &site.addresses, host_ips: &host_ips };
+    let containers = preparation::containers(shared, &facts, &disk_of)?;
+    Ok((site, containers))
 }
 
-/// Runs the init containers one after the other. Those whose image's scripts are not interpreted are assumed to
-/// succeed, which is reported.
-fn run_init_containers(
-    shared: &Shared,
-    prepared: &mut Prepared<'_>,
-    spec: &PodSpec,
-) -> Result<(), InitFailure> {
-    let _ = spec;
-    for (container, command, environment) in &prepared.init_containers {
-        let image = container.image.as_deref().unwrap_or("");
-        if !shared.programs.interprets(image) || command.is_empty() {
-            shared.assume(Assumption::InitContainerSucceeds {
-                pod: prepared.pod.clone(),
-                container: container.name.clone(),
-                image: image.to_owned(),
-            });
-            continue;
-        }
-        let mounts = container.volume_mounts.as_deref().unwrap_or(&[]);
-        let mut files = prepared.volumes.mounted(mounts).files;
-        let mut commands = (shell::Rpk, shared.node_query());
-        let failure =
-            |problem| InitFailure { pod: prepared.pod.clone(), container: container.name.clone(), problem };
-        match shell::run(command, environment, &mut files, &mut commands) {
-            Ok(exit) if exit.status == 0 => prepared.volumes.keep(mounts, &files),
-            Ok(exit) => return Err(failure(super::state::InitProblem::Failed(exit))),
-            Err(error) => return Err(failure(super::state::InitProblem::NotInterpreted(error))),
-        }
-    }
-    Ok(())
+fn network_of(shared: &Shared, name: &PodName, node: &str) -> Result<PodSite, NotStarting> {
+    let device_name = format!("{}/{}", name.0, name.1);
+    hopwise_fabric::with(|fabric| {
+        let site = shared.topology.borrow_mut().add_pod(fabric, node, &device_name).map_err(|error| {
+            NotStarting::Waits { reason: "FailedCreatePodSandBox", message: error.to_string() }
+        })?;
+        fabric.set_resolver(site.device, shared.pod_resolver(&name.0));
+        Ok(site)
+    })
 }
 
 /// Stops a pod: its processes are asked to end and do so within [`timing::PROCESS_STOP`], or at once when the pod

@@ -17,6 +17,7 @@ mod mounts;
 mod names;
 mod place;
 mod pod_status;
+mod preparation;
 mod programs;
 mod scheduling;
 mod state;
@@ -32,6 +33,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hopwise_engine::host;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
@@ -41,9 +43,10 @@ pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
 
 use crate::cluster_file::ClusterFile;
+use crate::controllers::stateful_set;
 use crate::controllers::service_allocation::{AllocationError, Allocator};
 use crate::dns::{Options, Upstream, Zone};
-use crate::manifest::Manifests;
+use crate::manifest::{Manifests, ObjectRef};
 use crate::profile::Profile;
 use crate::proxy::ServiceName;
 use crate::store::{Grace, Store, StoreError, pod_state};
@@ -62,6 +65,8 @@ pub struct ClusterSpec {
     pub profile: Profile,
     /// What images hold.
     pub programs: Rc<dyn Programs>,
+    /// Controllers whose pods the API server refuses: it has the controllers, but never a pod of theirs.
+    pub without_pods: Vec<ObjectRef>,
 }
 
 /// A cluster that runs.
@@ -72,6 +77,16 @@ pub struct Cluster {
     internet_dns: IpAddr,
     clients: RefCell<place::Clients>,
     allocation_errors: Vec<AllocationError>,
+}
+
+/// What the containers of a pod would be started with.
+pub struct Preview {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// Its containers, or why they cannot start.
+    pub containers: Result<Vec<Container>, String>,
 }
 
 /// How far a cluster has come.
@@ -89,7 +104,7 @@ impl Cluster {
     /// Wires the cluster on the installed fabric and starts its control plane. Objects appear at once, as after
     /// `kubectl apply`; pods follow in virtual time.
     pub fn start(spec: ClusterSpec) -> Cluster {
-        let ClusterSpec { mut manifests, cluster, profile, programs } = spec;
+        let ClusterSpec { mut manifests, cluster, profile, programs, without_pods } = spec;
         let control_plane = host::create("control-plane");
         let system = system::System::of(&cluster);
         let mut store = Store::default();
@@ -111,7 +126,7 @@ impl Cluster {
         let addresses = (system.dns_address, system.api_address);
         let shared = Rc::new(Shared::new(api, topology, programs, control_plane, &system.domain, addresses));
         let cluster = Rc::new(cluster);
-        start_control_plane(&shared, &cluster, &profile, &zone, &internet);
+        start_control_plane(&shared, &cluster, &profile, &zone, &internet, without_pods);
         let internet_dns = place::start_internet_dns(&shared, internet.clone());
         Cluster {
             shared,
@@ -212,6 +227,25 @@ impl Cluster {
         })
     }
 
+    /// What the containers of the pods of a StatefulSet would be started with, for pods that do not run; the pod of
+    /// ordinal i is taken to be on the i-th node unless it is bound to one.
+    pub fn preview(&self, set: &StatefulSet) -> Vec<Preview> {
+        let namespace = set.metadata.namespace.clone().unwrap_or_default();
+        let pods = stateful_set::pods_wanted(set);
+        let nodes: Vec<&str> = self.spec.nodes.iter().map(|node| node.name.as_str()).collect();
+        let previews = pods.into_iter().enumerate().map(|(index, wanted)| {
+            let name = (namespace.clone(), wanted.metadata.name.clone().unwrap_or_default());
+            let stored = self.shared.api.read(|store| store.get::<Pod>(&name.0, &name.1).cloned());
+            let bound = stored.as_deref().and_then(|pod| pod_state::node_name(pod).map(ToOwned::to_owned));
+            let node = bound.or_else(|| nodes.get(index % nodes.len().max(1)).map(ToString::to_string));
+            let containers = node.ok_or_else(|| "the cluster has no node".to_owned()).and_then(|node| {
+                preparation::preview(&self.shared, &wanted, &name, &node).map_err(|error| error.to_string())
+            });
+            Preview { namespace: name.0, pod: name.1, containers }
+        });
+        previews.collect()
+    }
+
     /// The nodes' names, zones and addresses, in order.
     pub fn nodes(&self) -> BTreeMap<String, (Option<String>, IpAddr)> {
         let nodes = self.spec.nodes.iter();
@@ -255,12 +289,13 @@ fn start_control_plane(
     profile: &Profile,
     zone: &SharedZone,
     internet: &SharedZone,
+    without_pods: Vec<ObjectRef>,
 ) {
     let api = || shared.api.clone();
     let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
         host::spawn_on(shared.control_plane, task);
     };
-    spawn(Box::pin(workloads::run_workload_controllers(api())));
+    spawn(Box::pin(workloads::run_workload_controllers(api(), without_pods)));
     spawn(Box::pin(workloads::run_endpoint_slice_controller(api())));
     spawn(Box::pin(scheduling::run(api())));
     spawn(Box::pin(kubelet::run(shared.clone())));

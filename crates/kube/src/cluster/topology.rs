@@ -92,9 +92,9 @@ impl Topology {
         self.nodes.values().map(|node| (&node.site, node.device))
     }
 
-    /// The edge router.
-    pub fn edge(&self) -> DeviceId {
-        self.edge
+    /// The addresses of a node; none if there is no such node.
+    pub fn node_addresses(&self, name: &str) -> Vec<IpAddr> {
+        self.nodes.get(name).map(|node| node.site.addresses.clone()).unwrap_or_default()
     }
 
     /// Puts a pod on a node. Each pod gets addresses that no pod of the node had before, until they run out.

@@ -7,10 +7,13 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::api::Api;
 use super::timing;
 use crate::controllers::{RequestFailed, deployment, endpoint_slices, pod_admission, stateful_set};
 use crate::store::{Grace, Kind, Resource, Store, StoreError};
+use crate::manifest::ObjectRef;
 use crate::volumes;
 
 const WORKLOAD_KINDS: &[Kind] =
@@ -18,17 +21,24 @@ const WORKLOAD_KINDS: &[Kind] =
 const ENDPOINT_KINDS: &[Kind] = &[Kind::Service, Kind::Pod, Kind::Node];
 
 /// Keeps StatefulSets and Deployments as they are declared.
-pub async fn run_workload_controllers(api: Api) {
+///
+/// The controllers in `without_pods` ask for pods that the API server refuses.
+pub async fn run_workload_controllers(api: Api, without_pods: Vec<ObjectRef>) {
+    let refused = |kind: &str, meta: &ObjectMeta| {
+        without_pods.iter().any(|it| {
+            it.kind == kind && it.namespace == meta.namespace && Some(&it.name) == meta.name.as_ref()
+        })
+    };
     let mut watch = api.watch(WORKLOAD_KINDS);
     loop {
         watch.next(timing::CONTROLLER_LAG).await;
         let sets: Vec<Arc<StatefulSet>> = api.read(|store| store.list().cloned().collect());
-        for set in sets {
-            reconcile_stateful_set(&api, &set);
+        for set in sets.iter().filter(|set| !refused("StatefulSet", &set.metadata)) {
+            reconcile_stateful_set(&api, set);
         }
         let deployments: Vec<Arc<Deployment>> = api.read(|store| store.list().cloned().collect());
-        for deployment in deployments {
-            reconcile_deployment(&api, &deployment);
+        for deployment in deployments.iter().filter(|it| !refused("Deployment", &it.metadata)) {
+            reconcile_deployment(&api, deployment);
         }
     }
 }

@@ -183,6 +183,24 @@ catalogue! {
     RouteFailed 44 Error "The route fails"
         "The route fails for a reason that no other finding covers."
         "See the listed hops."
+    RejectedByApiServer 45 Error "The API server rejects the object"
+        "The object is well-typed, and the API server's validation refuses it: kubectl prints the error, and the rest of the manifests is applied without it."
+        "Correct the field."
+    InitContainerFailed 46 Error "An init container does not succeed"
+        "The pod's init container ends with an error, or its script uses something that is not interpreted here. The pod's containers never start."
+        "Correct the line of the script that is named."
+    UnknownField 47 Warning "A field is not known"
+        "The kind has no such field. The API server drops it, or rejects the object under strict validation; in both cases it has no effect."
+        "Correct the field's name, or remove it."
+    KindNotSimulated 48 Note "A kind is not simulated"
+        "Objects of this kind are left out of the simulation."
+        "Nothing, unless the objects change how traffic flows."
+    ImageNotKnown 49 Note "An image is not known"
+        "What the image does is not known: each declared port is taken to answer with an echo, and its init containers are taken to succeed."
+        "Nothing, unless clients of this check depend on what the image does."
+    SecretAssumed 50 Note "A Secret is in no manifest"
+        "The Secret is taken to exist, made by hand or by an operator. If it does not, the pod waits for it in ContainerCreating."
+        "Make sure that the Secret exists before the pods start."
 }
 
 impl Code {
@@ -266,6 +284,6 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(code.to_string().parse(), Ok(*code));
         }
-        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0044");
+        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0050");
     }
 }

@@ -114,6 +114,14 @@ pub fn reconcile_against(
     revision::forget_unused(view, &revisions, &live, api)
 }
 
+/// The pods that the set has when nothing is in its way, in order of their ordinals, as they are created.
+pub fn pods_wanted(set: &StatefulSet) -> Vec<Pod> {
+    let template = set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+    let start = start_ordinal(set);
+    let ordinals = (0..replicas_wanted(set) as u64).map(|index| start.saturating_add(index));
+    ordinals.map(|ordinal| identity::new_pod(set, &template, "", ordinal)).collect()
+}
+
 /// Whether pods are created and removed one after the other (`podManagementPolicy`).
 fn is_ordered(set: &StatefulSet) -> bool {
     let policy = set.spec.as_ref().and_then(|spec| spec.pod_management_policy.as_deref());

@@ -1,0 +1,147 @@
+//! Findings about the inputs themselves: what the API server rejects, what is not known, what was assumed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hopwise_kube::admission::{Refused, Rejection};
+use hopwise_kube::cluster::{Assumption, Cluster};
+use hopwise_kube::manifest::Manifests;
+use k8s_openapi::api::core::v1::PodSpec;
+
+use super::brokers::KnownBroker;
+use super::facts::position;
+use crate::findings::{Code, Finding};
+use crate::inputs::Inputs;
+
+/// All findings about the inputs.
+pub fn of(inputs: &Inputs, cluster: &Cluster, brokers: &[KnownBroker]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = inputs.rejections.iter().map(rejection).collect();
+    findings.extend(init_failures(inputs, cluster));
+    findings.extend(unstarted(inputs, brokers));
+    findings.extend(unknown_fields(&inputs.manifests));
+    findings.extend(ignored_kinds(&inputs.manifests));
+    findings.extend(assumptions(cluster));
+    findings.extend(secrets(&inputs.manifests));
+    findings
+}
+
+fn rejection(rejection: &Rejection) -> Finding {
+    let code = if rejection.field.ends_with("nodePort") && rejection.what.contains("range") {
+        Code::NodePortOutOfRange
+    } else if rejection.field.ends_with("nodePort") && (rejection.what.contains("twice") || rejection.what.contains("used")) {
+        Code::NodePortUsedTwice
+    } else {
+        Code::RejectedByApiServer
+    };
+    let Rejection { object, refused, field, what, expected, fix, location } = rejection;
+    let consequence = match refused {
+        Refused::Object => "The API server rejects the object, so it is not in the cluster.",
+        Refused::Pods => "The API server takes the object and rejects each pod that is made from it, so it has none.",
+    };
+    let explanation = format!("{what}; expected {expected}. {consequence}");
+    Finding::new(code, object.to_string(), explanation).field(field).at(Some(&position(location))).fix(fix)
+}
+
+fn init_failures(inputs: &Inputs, cluster: &Cluster) -> Vec<Finding> {
+    let failures = cluster.init_failures().into_iter();
+    failures
+        .map(|failure| {
+            let set = failure.pod.1.rsplit_once('-').map_or("", |(set, _)| set);
+            let object = inputs.manifests.stateful_sets.iter().find(|it| it.name == set);
+            let at = object.map(|object| position(&object.origin.start()));
+            let pod = format!("Pod {}/{}", failure.pod.0, failure.pod.1);
+            Finding::new(Code::InitContainerFailed, pod, failure.to_string())
+                .field(format!("spec.initContainers[{}]", failure.container))
+                .at(at.as_ref())
+        })
+        .collect()
+}
+
+/// Brokers whose process does not start although its pod does: what the broker itself says.
+fn unstarted(inputs: &Inputs, brokers: &[KnownBroker]) -> Vec<Finding> {
+    let failed = brokers.iter().filter(|broker| !broker.running);
+    failed
+        .filter_map(|broker| {
+            let problem = broker.problem.as_ref()?;
+            let set = inputs.manifests.stateful_sets.iter().find(|it| Some(it.reference()) == broker.set)?;
+            let code = if problem.contains("has an empty host") { Code::EmptyAdvertisedAddress } else { Code::BrokerNotRunning };
+            let finding = Finding::new(code, format!("Pod {}", broker.pod), format!("The broker does not start: {problem}."));
+            Some(finding.at(Some(&position(&set.origin.start()))).fix("Correct what the broker names; see the file it was configured by."))
+        })
+        .collect()
+}
+
+fn unknown_fields(manifests: &Manifests) -> Vec<Finding> {
+    let findings = manifests.unknown_fields.iter().map(|unknown| {
+        let hint = unknown.suggestion.as_ref().map(|name| format!(" Did you mean {name}?")).unwrap_or_default();
+        let explanation = format!("{} has no field {}.{hint}", unknown.object, unknown.field);
+        Finding::new(Code::UnknownField, unknown.object.to_string(), explanation)
+            .field(unknown.field.clone())
+            .at(Some(&position(&unknown.location)))
+    });
+    findings.collect()
+}
+
+fn ignored_kinds(manifests: &Manifests) -> Vec<Finding> {
+    let findings = manifests.ignored.iter().map(|ignored| {
+        let objects = if ignored.count == 1 { "object" } else { "objects" };
+        let explanation = format!("{} {objects} of {} {} are left out.", ignored.count, ignored.api_version, ignored.kind);
+        Finding::new(Code::KindNotSimulated, format!("{} {}", ignored.api_version, ignored.kind), explanation)
+            .at(Some(&position(&ignored.first)))
+    });
+    findings.collect()
+}
+
+/// One note per image, not per pod.
+fn assumptions(cluster: &Cluster) -> Vec<Finding> {
+    let mut images: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for assumption in cluster.assumptions() {
+        let (pod, image, what) = match assumption {
+            Assumption::InitContainerSucceeds { pod, container, image } => {
+                (pod, image, format!("init container {container} is taken to succeed"))
+            }
+            Assumption::EchoesOnItsPorts { pod, container, image } => {
+                (pod, image, format!("container {container} is taken to answer on its ports with an echo"))
+            }
+        };
+        images.entry(image).or_default().insert(format!("{}/{}: {what}", pod.0, pod.1));
+    }
+    let findings = images.into_iter().map(|(image, uses)| {
+        let uses: Vec<String> = uses.into_iter().collect();
+        Finding::new(Code::ImageNotKnown, format!("Image {image}"), format!("{}.", uses.join("; ")))
+    });
+    findings.collect()
+}
+
+/// Secrets that pods mount and neither a manifest nor a Certificate makes: one note per Secret.
+fn secrets(manifests: &Manifests) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut seen = BTreeSet::new();
+    for set in &manifests.stateful_sets {
+        let Some(spec) = set.value.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else { continue };
+        for (name, field, optional) in secrets_of(spec) {
+            let namespace = set.namespace.clone().unwrap_or_default();
+            let known = manifests.secrets.iter().any(|it| it.name == name && it.namespace == set.namespace)
+                || manifests.secrets_made_by_certificates.iter().any(|it| it.secret == name && it.namespace == namespace);
+            if known || optional || !seen.insert((namespace.clone(), name.clone())) {
+                continue;
+            }
+            let field = format!("spec.template.spec.{field}");
+            let explanation = format!("{} refers to Secret {namespace}/{name}, which is in no manifest.", set.reference());
+            findings.push(
+                Finding::new(Code::SecretAssumed, format!("Secret {namespace}/{name}"), explanation)
+                    .at(Some(&position(&set.origin.locate(field.as_str()))))
+                    .field(field),
+            );
+        }
+    }
+    findings
+}
+
+fn secrets_of(spec: &PodSpec) -> Vec<(String, String, bool)> {
+    let volumes = spec.volumes.iter().flatten().zip(0..).filter_map(|(volume, index)| {
+        let secret = volume.secret.as_ref()?;
+        let field = format!("volumes[{index}].secret.secretName");
+        Some((secret.secret_name.clone()?, field, secret.optional.unwrap_or(false)))
+    });
+    volumes.collect()
+}

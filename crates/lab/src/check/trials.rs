@@ -1,0 +1,114 @@
+//! The tries of one check: each listener of each broker, from each place.
+
+use hopwise_client::trial::{Expect, HttpRequest, JsonCheck, Trial, TrialOptions, try_http, try_kafka, try_rpc};
+use hopwise_client::{HostPort, Whois};
+use hopwise_engine::host;
+use hopwise_kube::cluster::{ClientSite, Place};
+use std::sync::Arc;
+
+use crate::entry::entry;
+use crate::findings::facts::{Broker, Cluster, Listener};
+use crate::programs::Brokers;
+use crate::report::check::{Api, Hop, Outcome, Route};
+
+/// Tries everything, one after the other, so that no try disturbs another.
+pub async fn routes(cluster: &Cluster, sites: &[(Place, ClientSite)], brokers: &Brokers) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (place, site) in sites {
+        for broker in &cluster.brokers {
+            for listener in &broker.listeners {
+                let route = match entry(cluster, broker, listener, place.is_external()) {
+                    None => not_exposed(place, broker, listener),
+                    Some(address) => {
+                        let address = HostPort::new(address.host, address.port);
+                        let trial = try_listener(*site, listener, address, brokers.whois(), broker.id).await;
+                        route_of(place, broker, listener, trial)
+                    }
+                };
+                routes.push(route);
+            }
+        }
+    }
+    routes
+}
+
+fn not_exposed(place: &Place, broker: &Broker, listener: &Listener) -> Route {
+    Route {
+        from: place.clone(),
+        api: listener.api,
+        listener: listener.name.clone(),
+        broker: broker.id,
+        address: listener.advertised.as_ref().map(ToString::to_string).unwrap_or_default(),
+        outcome: Outcome::NotExposed,
+        reached: None,
+        source_seen: None,
+        hops: Vec::new(),
+        connect_ns: None,
+        request_ns: None,
+    }
+}
+
+async fn try_listener(site: ClientSite, listener: &Listener, address: HostPort, whois: Whois, broker: i32) -> Trial {
+    let options = TrialOptions { whois: Some(whois), expected_broker: Some(broker), ..TrialOptions::default() };
+    let api = listener.api;
+    let tried = host::spawn_on(site.host, async move {
+        match api {
+            Api::Kafka => try_kafka(&address, &options).await,
+            Api::Rpc => try_rpc(&address, None, &options).await,
+            Api::Admin => try_http(&address, &request("/v1/status/ready", is_object), &options).await,
+            Api::HttpProxy => try_http(&address, &request("/brokers", is_object), &options).await,
+            Api::SchemaRegistry => try_http(&address, &request("/schemas/types", is_list), &options).await,
+        }
+    });
+    match tried.await {
+        Ok(trial) => trial,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn request(path: &str, json: fn(&serde_json::Value) -> Result<(), String>) -> HttpRequest {
+    let json: JsonCheck = Arc::new(json);
+    HttpRequest { host: None, path: path.to_owned(), expect: Expect { status: 200, json: Some(json) } }
+}
+
+fn is_object(value: &serde_json::Value) -> Result<(), String> {
+    value.is_object().then_some(()).ok_or_else(|| "a JSON object is expected".to_owned())
+}
+
+fn is_list(value: &serde_json::Value) -> Result<(), String> {
+    value.is_array().then_some(()).ok_or_else(|| "a JSON list is expected".to_owned())
+}
+
+fn route_of(place: &Place, broker: &Broker, listener: &Listener, trial: Trial) -> Route {
+    let route = trial.route.unwrap_or_default();
+    Route {
+        from: place.clone(),
+        api: listener.api,
+        listener: listener.name.clone(),
+        broker: broker.id,
+        address: trial.address.to_string(),
+        outcome: outcome(trial.outcome),
+        reached: route.reached().map(ToString::to_string),
+        source_seen: route.source_seen().map(|source| source.ip().to_string()),
+        hops: route.forward.iter().map(Hop::from).collect(),
+        connect_ns: trial.connect.map(hopwise_engine::Span::as_nanos),
+        request_ns: trial.request.map(hopwise_engine::Span::as_nanos),
+    }
+}
+
+/// The client's word for an outcome in the report's.
+fn outcome(outcome: hopwise_client::Outcome) -> Outcome {
+    use hopwise_client::Outcome as Client;
+    match outcome {
+        Client::Ok => Outcome::Ok,
+        Client::NameNotFound => Outcome::NameNotFound,
+        Client::Refused => Outcome::Refused,
+        Client::Timeout => Outcome::Timeout,
+        Client::Unreachable => Outcome::Unreachable,
+        Client::WrongBroker => Outcome::WrongBroker,
+        Client::TlsFailed => Outcome::TlsFailed,
+        Client::AuthenticationFailed => Outcome::AuthenticationFailed,
+        Client::ProtocolMismatch => Outcome::ProtocolMismatch,
+        Client::NotExposed => Outcome::NotExposed,
+    }
+}
