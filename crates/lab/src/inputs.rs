@@ -60,10 +60,15 @@ impl Inputs {
     ///
     /// # Errors
     /// If the profile is not known or its overrides do not fit.
-    pub fn of(mut manifests: Manifests, mut cluster: ClusterFile, surroundings: &Surroundings) -> Result<Inputs, InputError> {
+    pub fn of(
+        mut manifests: Manifests,
+        mut cluster: ClusterFile,
+        surroundings: &Surroundings,
+    ) -> Result<Inputs, InputError> {
         cluster.add_nodes(surroundings.nodes.unwrap_or_else(|| nodes_needed(&manifests)));
         let name = surroundings.profile.as_deref().or(cluster.profile.as_deref()).unwrap_or("bare-metal");
-        let profile = Profile::named(name).map_err(|error| profile_error(&cluster, "profile", &error.to_string()))?;
+        let profile =
+            Profile::named(name).map_err(|error| profile_error(&cluster, "profile", &error.to_string()))?;
         let profile = profile
             .with_overrides(&cluster.overrides)
             .map_err(|error| profile_error(&cluster, "overrides", &error.to_string()))?;
@@ -82,7 +87,9 @@ fn profile_error(cluster: &ClusterFile, field: &str, what: &str) -> InputError {
 
 /// As many nodes as the largest StatefulSet needs (the command line's default), and one at least.
 fn nodes_needed(manifests: &Manifests) -> u16 {
-    let replicas = |set: &k8s_openapi::api::apps::v1::StatefulSet| set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let replicas = |set: &k8s_openapi::api::apps::v1::StatefulSet| {
+        set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    };
     let most = manifests.stateful_sets.iter().map(|set| replicas(&set.value)).max().unwrap_or(1);
     u16::try_from(most.clamp(1, 1000)).unwrap_or(1)
 }

@@ -134,7 +134,11 @@ impl LabPrograms {
         let run = async move {
             let tell = async {
                 status.wait_ready().await;
-                hopwise_engine::notable("broker.ready", format!("broker {}", status.broker_id().unwrap_or(-1)), pod.as_str());
+                hopwise_engine::notable(
+                    "broker.ready",
+                    format!("broker {}", status.broker_id().unwrap_or(-1)),
+                    pod.as_str(),
+                );
                 ready.send_replace(true);
                 std::future::pending::<()>().await;
             };
@@ -155,7 +159,8 @@ impl LabPrograms {
 }
 
 fn config_of(container: &Container) -> Result<NodeConfig, String> {
-    let text = |path: &str| container.files.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let text =
+        |path: &str| container.files.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let Some(redpanda_yaml) = text(CONFIG_PATH) else {
         let mounted: Vec<&str> = container.files.keys().map(String::as_str).collect();
         return Err(format!("{CONFIG_PATH} is not mounted; the container has {}", mounted.join(", ")));
@@ -178,7 +183,9 @@ fn is_redpanda(image: &str) -> bool {
 fn starts_a_broker(command: &[String]) -> bool {
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
     // The image's own entry point starts a broker.
-    words.is_empty() || words.windows(2).any(|pair| pair == ["redpanda", "start"]) || words.first() == Some(&"redpanda")
+    words.is_empty()
+        || words.windows(2).any(|pair| pair == ["redpanda", "start"])
+        || words.first() == Some(&"redpanda")
 }
 
 fn seed_of(uid: &str) -> u64 {
@@ -202,7 +209,11 @@ mod tests {
 
     #[test]
     fn images_of_brokers_are_known_by_name() {
-        for image in ["redpanda", "docker.redpanda.com/redpandadata/redpanda:v24.1.11", "r.example:5000/x/redpanda@sha256:ab"] {
+        for image in [
+            "redpanda",
+            "docker.redpanda.com/redpandadata/redpanda:v24.1.11",
+            "r.example:5000/x/redpanda@sha256:ab",
+        ] {
             assert!(is_redpanda(image), "{image}");
         }
         for image in ["docker.redpanda.com/redpandadata/console:v2.4.6", "redpanda-operator:v2", ""] {
@@ -215,6 +226,10 @@ mod tests {
         let command = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert!(starts_a_broker(&command(&["rpk", "redpanda", "start", "--advertise-rpc-addr=a:1"])));
         assert!(starts_a_broker(&[]));
-        assert!(!starts_a_broker(&command(&["/bin/sh", "-c", "exec /etc/secrets/config-watcher/scripts/sasl-user.sh"])));
+        assert!(!starts_a_broker(&command(&[
+            "/bin/sh",
+            "-c",
+            "exec /etc/secrets/config-watcher/scripts/sasl-user.sh"
+        ])));
     }
 }
