@@ -83,29 +83,24 @@ pub(crate) async fn connect(
     for &ip in addresses {
         let start = Instant::now();
         let address = SocketAddr::new(ip, port);
-        match timeout(longest, net::connect_traced(address)).await {
-            Ok(Ok(stream)) => {
+        match net::connect_traced_within(address, longest).await {
+            Ok(stream) => {
                 // Kafka clients write whole requests at once and turn Nagle's algorithm off; without the option
                 // the connection still works.
                 let _ = stream.set_nodelay(true);
                 return Ok(Dialed { stream, ip, connect: since(start) });
             }
-            Ok(Err(failed)) => {
-                let explanation = format!("connecting to {address}: {}", failed.error);
+            Err(failed) => {
+                let outcome = Outcome::of_io(&failed.error);
+                let explanation = match outcome {
+                    Outcome::Timeout => format!("connecting to {address}: no answer within {longest:?}"),
+                    _ => format!("connecting to {address}: {}", failed.error),
+                };
                 last = DialFailure {
-                    failure: Failure::new(Outcome::of_io(&failed.error), explanation),
+                    failure: Failure::new(outcome, explanation),
                     ip: Some(ip),
                     connect: Some(since(start)),
                     route: failed.route,
-                };
-            }
-            Err(_) => {
-                let explanation = format!("connecting to {address}: no answer within {longest:?}");
-                last = DialFailure {
-                    failure: Failure::new(Outcome::Timeout, explanation),
-                    ip: Some(ip),
-                    connect: Some(since(start)),
-                    route: None,
                 };
             }
         }

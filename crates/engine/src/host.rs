@@ -5,8 +5,11 @@
 //! id: whatever its tasks still hold (sockets above all) belongs to a dead host, whose calls never return and
 //! reach nobody. Tasks spawned by [`spawn`] are dropped at the same instant of virtual time.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -38,8 +41,12 @@ struct Host {
     tasks: Vec<AbortHandle>,
 }
 
+/// What a panic carries.
+type Panic = Box<dyn Any + Send>;
+
 thread_local! {
     static CURRENT: Cell<HostId> = const { Cell::new(HostId::ROOT) };
+    static PANIC: RefCell<Option<Panic>> = const { RefCell::new(None) };
     static HOSTS: RefCell<Hosts> = RefCell::new(Hosts::default());
 }
 
@@ -99,7 +106,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let handle = tokio::task::spawn_local(future);
+    let handle = tokio::task::spawn_local(keeping_panics(future));
     HOSTS.with_borrow_mut(|hosts| {
         if let Some(host) = hosts.hosts.get_mut(CURRENT.get().0 as usize) {
             if host.tasks.len() >= 64 && host.tasks.len().is_power_of_two() {
@@ -113,6 +120,26 @@ where
         }
     });
     handle
+}
+
+/// Runs `future`, and keeps a panic of it for [`or_panic_of_a_task`].
+async fn keeping_panics<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll,
+        Err(panic) => {
+            PANIC.with_borrow_mut(|kept| {
+                kept.get_or_insert(panic);
+            });
+            resume_unwind(Box::new("a task of the simulation panicked"));
+        }
+    })
+    .await
+}
+
+/// Runs the simulation by `run`; the error is the panic of the task that ended it.
+pub(crate) fn or_panic_of_a_task<R>(run: impl FnOnce() -> R) -> Result<R, Panic> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| PANIC.take().unwrap_or(panic))
 }
 
 /// Kills `host`: its tasks stop here and now. The caller decides what the network sees of it.

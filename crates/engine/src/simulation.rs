@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
 
-use tokio::runtime::{LocalOptions, LocalRuntime, RngSeed};
+use tokio::runtime::{LocalOptions, LocalRuntime, RngSeed, UnhandledPanic};
 
 use crate::driver::{Parking, World, drive_virtual, drive_wall};
 use crate::log::Keep;
@@ -95,7 +95,8 @@ impl Simulation {
     /// [`Stalled`] if `main` can never end, or not within the limit.
     ///
     /// # Panics
-    /// If a simulation already runs on this thread, or if `main` panics.
+    /// If a simulation already runs on this thread. If `main` or any other task panics, the simulation ends at once with
+    /// that panic (of a task that was not spawned by [`host::spawn`] the message is printed and tokio's takes its place).
     pub fn run<W, M, F>(&self, mut world: W, main: M) -> Result<F::Output, Stalled>
     where
         W: World,
@@ -107,24 +108,23 @@ impl Simulation {
         let runtime = self.runtime();
         let done = Rc::new(Cell::new(false));
         let state = Main { done: done.clone() };
-        let result = runtime.block_on(async {
-            let task = tokio::task::spawn_local(async move {
-                let _finished = SetOnDrop(done);
-                main().await
-            });
-            match self.pace {
-                Pace::Virtual => drive_virtual(&mut world, &clock, &state, self.limit).await?,
-                Pace::Wall => drive_wall(&mut world, &clock, &state, self.limit).await?,
-            }
-            match task.await {
-                Ok(output) => Ok(output),
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            }
+        let result = host::or_panic_of_a_task(|| {
+            runtime.block_on(async {
+                let task = host::spawn(async move {
+                    let _finished = SetOnDrop(done);
+                    main().await
+                });
+                match self.pace {
+                    Pace::Virtual => drive_virtual(&mut world, &clock, &state, self.limit).await?,
+                    Pace::Wall => drive_wall(&mut world, &clock, &state, self.limit).await?,
+                }
+                Ok(task.await.expect("a panic of the main future ends the runtime"))
+            })
         });
         Parking::stop();
         // Tasks that are left are dropped with the runtime, while the world and the clock still stand.
         drop(runtime);
-        result
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     fn runtime(&self) -> LocalRuntime {
@@ -133,6 +133,8 @@ impl Simulation {
             Pace::Virtual => builder.enable_time().start_paused(true),
             Pace::Wall => builder.enable_all(),
         };
+        // A run in which a task has failed unnoticed would show wrong results.
+        builder.unhandled_panic(UnhandledPanic::ShutdownRuntime);
         builder.rng_seed(RngSeed::from_bytes(&self.seed.to_le_bytes()));
         host::install_hooks(&mut builder);
         Parking::install_hook(&mut builder);

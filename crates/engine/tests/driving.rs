@@ -130,9 +130,39 @@ fn nested_tasks_inherit_their_host_and_die_with_it() {
 fn a_simulation_that_cannot_end_says_so() {
     let stalled = Simulation::new(1)
         .limit(Span::from_secs(60))
-        .run((), || std::future::pending::<()>())
+        .run((), std::future::pending::<()>)
         .expect_err("stalls");
     assert_eq!(stalled.at, Time::ZERO + Span::from_secs(60));
+}
+
+#[test]
+fn a_panic_of_any_task_ends_the_simulation() {
+    fn ends_with(pace: Pace, main: fn()) -> String {
+        let run = move || {
+            Simulation::new(1).pace(pace).run((), move || async move {
+                main();
+                std::future::pending::<()>().await;
+            })
+        };
+        let panic = std::panic::catch_unwind(run).expect_err("panics");
+        match panic.downcast::<String>() {
+            Ok(message) => *message,
+            Err(panic) => (*panic.downcast::<&str>().expect("a message")).to_owned(),
+        }
+    }
+    let main: fn() = || panic!("main {}", 1);
+    let task: fn() = || {
+        host::spawn_on(host::create("pod"), async { panic!("task {}", 2) });
+    };
+    let raw: fn() = || {
+        tokio::spawn(async { panic!("raw {}", 3) });
+    };
+    for pace in [Pace::Virtual, Pace::Wall] {
+        assert_eq!(ends_with(pace, main), "main 1");
+        assert_eq!(ends_with(pace, task), "task 2");
+        assert!(ends_with(pace, raw).contains("a spawned task panicked"));
+    }
+    assert_eq!(Simulation::new(1).run((), || async { 7 }), Ok(7));
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub struct DeviceId(pub(crate) u32);
 pub struct PortIndex(pub u32);
 
 /// The kinds of device.
+#[expect(clippy::large_enum_variant, reason = "most devices of a large network are hosts")]
 pub enum Device {
     /// A network namespace with sockets: a pod, a client machine.
     Host(Stack),

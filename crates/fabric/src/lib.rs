@@ -19,6 +19,7 @@ mod routing;
 mod stack;
 mod switch;
 mod tcp;
+mod trace;
 
 pub use balancer::{
     BalancerConfig, Idle, LoadBalancer, NoTarget, ProxyConfig, SourceAddress, Targets, run_proxy,
@@ -29,10 +30,11 @@ pub use fabric::{Connection, Fabric, FabricWorld, LinkId, install, is_installed,
 pub use icmp::{IcmpError, Unreachable};
 pub use link::{Delay, LinkConfig};
 pub use node::{Chain, Filter, FilterAction, FilterRule, LinuxNode, NodeConfig, PodLinks};
-pub use packet::{Packet, Trace, TraceReport, protocol};
+pub use packet::{Packet, protocol};
 pub use route::{Action, Hop, Route};
 pub use router::Router;
 pub use routing::{NextHop, RoutingTable};
 pub use stack::{KeepAlive, Stack};
 pub use switch::Switch;
 pub use tcp::TcpConfig;
+pub use trace::{Trace, TraceReport};

@@ -2,15 +2,14 @@
 //!
 //! Inside the fabric checksums are neither computed nor checked; captures and ports to the outside fill them in.
 
-use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use hopwise_engine::Time;
 use hopwise_engine::log::EventId;
 
-use crate::{Action, Hop, Route};
+use crate::trace::Trace;
+use crate::{Action, Hop};
 
 /// IP protocol numbers (IANA, "Assigned Internet Protocol Numbers").
 pub mod protocol {
@@ -42,41 +41,6 @@ pub struct Packet {
     pub cause: EventId,
     /// The path so far, if the packet's connection is traced.
     pub trace: Option<Box<Trace>>,
-}
-
-/// The path of one traced packet, and where it is reported when it ends.
-pub struct Trace {
-    /// The hops so far.
-    pub hops: Vec<Hop>,
-    /// Where the path goes when it ends.
-    pub report: TraceReport,
-}
-
-/// One direction of a connection's route.
-#[derive(Clone)]
-pub struct TraceReport {
-    /// The route of the connection.
-    pub route: Rc<RefCell<Route>>,
-    /// Whether the packet is on its way back.
-    pub reply: bool,
-}
-
-impl TraceReport {
-    /// A report for the packets of a client, and of its peer through [`TraceReport::reply`].
-    pub fn new() -> Self {
-        TraceReport { route: Rc::default(), reply: false }
-    }
-
-    /// The same connection, the other direction.
-    pub fn reply(&self) -> Self {
-        TraceReport { route: self.route.clone(), reply: !self.reply }
-    }
-}
-
-impl Default for TraceReport {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Packet {
@@ -165,9 +129,7 @@ impl Packet {
             self.trace = Some(trace);
             return;
         }
-        let mut route = trace.report.route.borrow_mut();
-        let place = if trace.report.reply { &mut route.reply } else { &mut route.forward };
-        *place = std::mem::take(&mut trace.hops);
+        trace.report.end(trace.hops);
     }
 
     fn set_endpoint(&mut self, endpoint: SocketAddr, v4: usize, v6: usize, port: usize) {

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::packet::{IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH, Packet, Trace, TraceReport, protocol};
+use crate::packet::{IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH, Packet, protocol};
+use crate::trace::{Trace, TraceReport};
 
 /// TCP flags.
 pub(crate) const SYN: u8 = 0x02;

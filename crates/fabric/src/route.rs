@@ -101,8 +101,13 @@ impl Route {
             .count()
     }
 
-    /// One-way time of the forward path.
+    /// One-way time of the forward path. What a proxy takes to open its own connection does not count.
     pub fn forward_time(&self) -> Option<Span> {
-        Some(self.forward.last()?.at - self.forward.first()?.at)
+        if self.forward.is_empty() {
+            return None;
+        }
+        let connections = self.forward.chunk_by(|hop, _| hop.action != Action::Proxied);
+        let spans = connections.filter_map(|hops| Some(hops.last()?.at - hops.first()?.at));
+        Some(spans.fold(Span::ZERO, |sum, span| sum + span))
     }
 }

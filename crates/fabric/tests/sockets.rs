@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use hopwise_engine::host;
-use hopwise_fabric::net::{TcpListener, TcpStream, UdpSocket, connect_traced};
+use hopwise_fabric::net::{TcpListener, TcpStream, UdpSocket, connect_traced, connect_traced_within};
 use hopwise_fabric::{Action, Hop, with};
 use network::{ADDRESS, address, echo, link, network, network_of, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,6 +72,28 @@ fn a_failed_connection_tells_where_it_ended() {
             let last = route.forward.last().expect("a hop");
             assert_eq!((last.action, last.detail.as_deref()), (Action::Lost, Some("the link is cut")));
             assert_eq!(route.reply, vec![]);
+        });
+        client.await.expect("runs");
+    });
+}
+
+#[test]
+fn a_connection_given_up_early_tells_where_its_packet_was_lost() {
+    run(1, || async {
+        let net = network(vec![link(1_000); 2]);
+        let link = net.links[1];
+        with(|fabric| fabric.change_link(link, false, |link| link.cut = true));
+        let client = host::spawn_on(net.client, async move {
+            let longest = Duration::from_millis(1_500);
+            let lost = connect_traced_within(address(ADDRESS), longest).await.expect_err("times out");
+            assert_eq!(lost.error.kind(), ErrorKind::TimedOut);
+            let last = lost.route.expect("traced").forward.pop().expect("a hop");
+            assert_eq!((&*last.device, last.action), ("server", Action::Lost));
+            // The SYN was sent at 0 s and again at 1 s.
+            assert_eq!((last.at.as_nanos() / 1_000_000, network::now_ns() / 1_000_000), (1_000, 1_500));
+            with(|fabric| fabric.change_link(link, false, |link| link.cut = false));
+            let refused = connect_traced_within(address(ADDRESS), longest).await.expect_err("refused");
+            assert_eq!(refused.error.kind(), ErrorKind::ConnectionRefused);
         });
         client.await.expect("runs");
     });

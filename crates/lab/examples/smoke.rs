@@ -1,45 +1,16 @@
 //! smoke
 use hopwise_kube::source::Source;
-use hopwise_lab::{inputs::*, simulate::*};
-fn main() {
-    let files: Vec<String> = std::env::args().skip(2).collect();
-    let cluster = std::env::args().nth(1).unwrap();
-    let sources: Vec<Source> = files
-        .iter()
-        .map(|f| Source { name: f.clone().into(), text: std::fs::read_to_string(f).unwrap().into() })
-        .collect();
-    let s = Surroundings {
-        cluster: (cluster != "-").then(|| Source {
-            name: cluster.clone().into(),
-            text: std::fs::read_to_string(&cluster).unwrap().into(),
-        }),
-        ..Default::default()
-    };
-    let inputs = match Inputs::load(&sources, &s) {
-        Ok(i) => i,
-        Err(e) => {
-            println!("{:?}", e);
-            return;
-        }
-    };
-    for r in &inputs.rejections {
-        println!("rejected {r:?}");
-    }
+use hopwise_lab::{check, inputs::*, report::*};
+fn main(){
+    let files: Vec<String> = std::env::args().skip(4).collect();
+    let cluster = std::env::args().nth(2).unwrap();
+    let profile = std::env::args().nth(3).filter(|p| p != "-");
+    let src = |f: &String| Source::new(f.as_str(), std::fs::read_to_string(f).unwrap().as_str());
+    let sources: Vec<Source> = files.iter().map(src).collect();
+    let s = Surroundings { cluster: (cluster != "-").then(|| src(&cluster)), profile, ..Default::default() };
+    let inputs = match Inputs::load(&sources, &s) { Ok(i) => i, Err(e) => { println!("{:?}", miette::Report::from(e)); return } };
     let wall = std::time::Instant::now();
-    let out = simulate(inputs, Start::default(), |started| async move {
-        println!("settled {:?} at {}", started.settled, hopwise_engine::now());
-        for e in hopwise_engine::notable_events() {
-            println!("{} {} {} {}", e.at, e.kind, e.object, e.detail);
-        }
-        for b in started.brokers.all() {
-            println!("{} {:?} {:?}", b.pod, b.status.broker_id(), b.status.phase());
-        }
-        for f in started.brokers.failures() {
-            println!("{f:?}");
-        }
-        println!("{:?}", started.cluster.assumptions());
-        println!("log {}", hopwise_engine::with_log(|l| l.len()));
-        hopwise_engine::trace_hash()
-    });
-    println!("{out:?} wall {:?}", wall.elapsed());
+    let report = check::check(inputs, &check::CheckOptions::default()).unwrap();
+    if std::env::args().nth(1).unwrap() == "json" { println!("{}", serde_json::to_string_pretty(&report).unwrap()); } else { println!("{}", check_text(&report, Paper{width:140,colour:false})); }
+    eprintln!("wall {:?}", wall.elapsed());
 }

@@ -169,6 +169,9 @@ fn node_id(redpanda: &Redpanda) -> Result<Option<i32>, ConfigError> {
     }
 }
 
+/// Where `rpk redpanda start` keeps data unless the file says otherwise.
+const DATA_DIRECTORY_DEFAULT: &str = "/var/lib/redpanda/data";
+
 fn data_directory(redpanda: &Redpanda) -> Result<PathBuf, ConfigError> {
     let expected = "an absolute path on the broker's volume, for instance /var/lib/redpanda/data";
     match redpanda.data_directory.as_deref() {
@@ -176,7 +179,8 @@ fn data_directory(redpanda: &Redpanda) -> Result<PathBuf, ConfigError> {
         Some(path) => {
             Err(wrong("redpanda.data_directory", None, format!("\"{path}\" is not absolute"), expected))
         }
-        None => Err(wrong("redpanda.data_directory", None, "it is missing", expected)),
+        // The core requires it; `rpk redpanda start`, which starts the core, fills in its own default.
+        None => Ok(PathBuf::from(DATA_DIRECTORY_DEFAULT)),
     }
 }
 

@@ -95,7 +95,7 @@ pub async fn run_proxy(listener: TcpListener, targets: Targets, config: ProxyCon
 
 /// Serves one client. Without a target the client is reset, and a connection that breaks breaks both.
 async fn serve(mut client: TcpStream, targets: Targets, config: ProxyConfig) {
-    let Some(mut target) = connect(&targets, config).await else {
+    let Some(mut target) = connect(&client, &targets, config).await else {
         reset(&client);
         return;
     };
@@ -114,11 +114,11 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-/// Connects to the next target that accepts; `None` if none does.
-async fn connect(targets: &Targets, config: ProxyConfig) -> Option<TcpStream> {
+/// Connects on behalf of `client` to the next target that accepts; `None` if none does.
+async fn connect(client: &TcpStream, targets: &Targets, config: ProxyConfig) -> Option<TcpStream> {
     for _ in 0..config.attempts {
         let target = targets.next()?;
-        match timeout(config.connect_timeout, TcpStream::connect(target)).await {
+        match timeout(config.connect_timeout, TcpStream::connect_onward(target, client)).await {
             Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => tracing::debug!(%target, %error, "the proxy's target did not accept"),
             Err(_) => tracing::debug!(%target, "the proxy's target did not answer"),

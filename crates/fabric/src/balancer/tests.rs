@@ -121,7 +121,7 @@ fn without_a_target_a_connection_is_dropped_or_reset_as_configured() {
         let mut syn = tcp(at(CLIENT), at(VIP), SYN);
         let report = traced(&mut syn);
         assert!(bench.pass(syn).is_none());
-        let detail = report.route.borrow().forward.last().and_then(|hop| hop.detail.clone());
+        let detail = report.route().forward.last().and_then(|hop| hop.detail.clone());
         let told = "load balancer of Service redpanda/external has no healthy target";
         assert_eq!(detail.as_deref(), Some(told));
         let mut bench = Bench::new(|config| config.no_target = NoTarget::Reset);

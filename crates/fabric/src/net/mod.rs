@@ -14,7 +14,7 @@ mod udp;
 
 pub use tcp::{
     ConnectError, OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, TcpListener, TcpSocket, TcpStream,
-    WriteHalf, connect_traced,
+    WriteHalf, connect_traced, connect_traced_within,
 };
 pub use udp::UdpSocket;
 

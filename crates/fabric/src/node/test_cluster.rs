@@ -214,7 +214,7 @@ impl Cluster {
         let report = traced(&mut syn);
         match self.send(sender, syn) {
             Arrival::Nowhere => {
-                let route = report.route.borrow();
+                let route = report.route();
                 match route.forward.last() {
                     Some(hop) => format!("{} by {}", hop.action.as_str(), hop.device),
                     None => "waits".into(),

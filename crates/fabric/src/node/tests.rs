@@ -197,7 +197,7 @@ fn pod_gone_but_still_listed_is_unreachable_after_three_seconds() {
         let report = traced(&mut syn);
         // The neighbour table has not noticed: silence.
         assert!(matches!(cluster.send(Sender::Client, syn), Arrival::Nowhere));
-        let detail = report.route.borrow().forward.last().and_then(|hop| hop.detail.clone());
+        let detail = report.route().forward.last().and_then(|hop| hop.detail.clone());
         assert_eq!(detail.as_deref(), Some("the pod is gone, and the neighbour table has not noticed"));
         cluster.nodes[0].forget_neighbour(pod_ip("pa"));
         assert_eq!(cluster.connect(Sender::Client, node_port(2)), "waits");
@@ -327,7 +327,7 @@ fn a_packet_with_the_nodes_own_source_is_martian() {
         let mut packet = tcp(SocketAddr::new(node_ip(0), 50_000), node_port(0), SYN);
         let report = traced(&mut packet);
         assert!(matches!(cluster.send(Sender::Client, packet), Arrival::Nowhere));
-        let detail = report.route.borrow().forward.last().and_then(|hop| hop.detail.clone());
+        let detail = report.route().forward.last().and_then(|hop| hop.detail.clone());
         assert!(detail.is_some_and(|detail| detail.starts_with("martian source")));
     });
 }

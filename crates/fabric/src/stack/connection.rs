@@ -12,8 +12,8 @@ use super::errno::Errno;
 use super::flow::Flow;
 use super::slots::SocketId;
 use super::waiters::Waiters;
-use crate::packet::TraceReport;
 use crate::tcp::{Endpoints, Machine, Segment, TcpMachine, TcpState};
+use crate::trace::TraceReport;
 
 /// How long `connect` tries: SYN at 0, 1, 3, 7, 15, 31 and 63 s (`tcp_syn_retries` 6, `tcp_syn_linear_timeouts`
 /// 0, as kernels before 6.5 have it).

@@ -7,7 +7,8 @@ use hopwise_engine::log::EventId;
 
 use crate::Action;
 use crate::device::{Context, PortIndex, SENT};
-use crate::packet::{Packet, Trace, TraceReport};
+use crate::packet::Packet;
+use crate::trace::{Trace, TraceReport};
 
 /// The token of the timer that delivers what the stack sent to itself.
 pub(crate) const LOOPBACK_TOKEN: u64 = u32::MAX as u64;

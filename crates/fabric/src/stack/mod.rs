@@ -33,8 +33,9 @@ use self::udp::Udp;
 use crate::Action;
 use crate::device::{Context, DELIVERED};
 use crate::icmp;
-use crate::packet::{Packet, TraceReport, protocol};
+use crate::packet::{Packet, protocol};
 use crate::tcp::{Endpoints, TcpConfig};
+use crate::trace::TraceReport;
 
 static NO_PROTOCOL: LazyLock<Arc<str>> = LazyLock::new(|| "no socket speaks the packet's protocol".into());
 

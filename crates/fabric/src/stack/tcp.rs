@@ -18,8 +18,9 @@ use super::waiters::Waiters;
 use crate::Action;
 use crate::device::{Context, DELIVERED};
 use crate::icmp::{IcmpError, Unreachable};
-use crate::packet::{Packet, TraceReport};
+use crate::packet::Packet;
 use crate::tcp::{Endpoints, Machine, Segment, TcpConfig, TcpMachine, TcpState, answer_with_reset};
+use crate::trace::TraceReport;
 
 /// A stack refused a packet and said so.
 static REFUSED: Kind = Kind::new("packet.refused", ["packet", "length"]);

@@ -28,7 +28,7 @@ pub(super) struct Place {
 
 /// A socket of a stack.
 #[derive(Clone, Copy, Debug)]
-struct Handle {
+pub(super) struct Handle {
     place: Place,
     id: SocketId,
 }

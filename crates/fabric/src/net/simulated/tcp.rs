@@ -1,16 +1,18 @@
 //! TCP sockets of the fabric.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::ReadBuf;
+use tokio::time::timeout;
 
 use super::{Handle, Place};
-use crate::packet::TraceReport;
 use crate::stack::{Connection, Errno, KeepAlive, SocketId, Stack};
-use crate::tcp::TcpMachine;
+use crate::tcp::{Endpoints, TcpMachine};
+use crate::trace::TraceReport;
 use crate::{Route, fabric};
 
 /// A connection of the fabric. Dropping it closes it.
@@ -28,6 +30,9 @@ pub(in crate::net) struct Listener {
     local: SocketAddr,
 }
 
+/// Why a connection could not be opened, and the way of its packets if they were traced.
+pub(in crate::net) type ConnectFailure = (io::Error, Option<Route>);
+
 /// What a connection is opened with.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::net) struct StreamOptions {
@@ -36,6 +41,8 @@ pub(in crate::net) struct StreamOptions {
     pub(in crate::net) keep_alive: Option<KeepAlive>,
     pub(in crate::net) zero_linger: bool,
     pub(in crate::net) traced: bool,
+    /// The connection of the client for which a proxy connects.
+    pub(in crate::net) on_behalf_of: Option<Handle>,
 }
 
 impl Stream {
@@ -43,26 +50,55 @@ impl Stream {
     pub(in crate::net) async fn connect(
         remote: SocketAddr,
         options: StreamOptions,
-    ) -> Result<Stream, (io::Error, Option<Route>)> {
+    ) -> Result<Stream, ConnectFailure> {
+        Self::connect_within(remote, options, None).await
+    }
+
+    /// Like [`Stream::connect`], and gives up when `longest` is over.
+    pub(in crate::net) async fn connect_within(
+        remote: SocketAddr,
+        options: StreamOptions,
+        longest: Option<Duration>,
+    ) -> Result<Stream, ConnectFailure> {
         let place = Place::current().await.map_err(|error| (error, None))?;
+        let stream = match Self::open(place, remote, options) {
+            Some(opened) => opened.map_err(|errno| (errno.into(), None))?,
+            None => pending().await,
+        };
+        let connected = poll_fn(|cx| stream.poll_connected(cx));
+        let result = match longest {
+            None => connected.await,
+            Some(longest) => match timeout(longest, connected).await {
+                Ok(result) => result,
+                Err(_) => Err(Errno::ETIMEDOUT.into()),
+            },
+        };
+        match result {
+            Ok(()) => Ok(stream),
+            Err(error) => Err((error, stream.route())),
+        }
+    }
+
+    /// Lets the stack open a connection; `None` if the host is dead or the device is gone.
+    fn open(place: Place, remote: SocketAddr, options: StreamOptions) -> Option<Result<Stream, Errno>> {
         let traced = options.traced || fabric::with(|fabric| fabric.is_traced(place.host));
-        let opened = place.with_or_wait(|stack| {
-            let (report, now) = (traced.then(TraceReport::new), hopwise_engine::now());
-            let id = stack.connect_tcp(options.local, remote, place.host, report, now)?;
+        let onward = options.on_behalf_of.and_then(Handle::onward);
+        let report = onward.or_else(|| traced.then(TraceReport::new));
+        place.with(|stack| {
+            let id = stack.connect_tcp(options.local, remote, place.host, report, hopwise_engine::now())?;
             let connection = stack.tcp.connections.get_mut(id).ok_or(Errno::ENOTCONN)?;
             connection.machine.set_nagle(!options.nodelay);
             connection.nodelay = options.nodelay;
             connection.keep_alive = options.keep_alive;
             connection.zero_linger = options.zero_linger;
-            Ok((id, connection.endpoints))
-        });
-        let (id, endpoints) = opened.await.map_err(|errno: Errno| (errno.into(), None))?;
-        let handle = Handle { place, id };
-        let stream = Stream { handle, local: endpoints.local, remote: endpoints.remote };
-        match poll_fn(|cx| stream.poll_connected(cx)).await {
-            Ok(()) => Ok(stream),
-            Err(error) => Err((error, stream.route())),
-        }
+            let Endpoints { local, remote } = connection.endpoints;
+            Ok(Stream { handle: Handle { place, id }, local, remote })
+        })
+    }
+
+    /// Where its socket is.
+    pub(in crate::net) fn handle(&self) -> Handle {
+        self.handle
     }
 
     fn accepted(place: Place, id: SocketId, connection: &Connection) -> Stream {
@@ -85,9 +121,7 @@ impl Stream {
     }
 
     pub(in crate::net) fn route(&self) -> Option<Route> {
-        let route = |connection: &mut Connection| {
-            connection.trace.as_ref().map(|report| report.route.borrow().clone())
-        };
+        let route = |connection: &mut Connection| connection.trace.as_ref().map(|report| report.route());
         self.look(route).flatten()
     }
 
@@ -258,6 +292,16 @@ impl Stream {
                 stack.tcp.mark(self.handle.id);
             }
         });
+    }
+}
+
+impl Handle {
+    /// A report for a connection that continues this one's path; `None` if this one is not traced.
+    fn onward(self) -> Option<TraceReport> {
+        self.place.with(|stack| {
+            let connection = stack.tcp.connections.get(self.id)?;
+            connection.trace.as_ref().map(TraceReport::onward)
+        })?
     }
 }
 

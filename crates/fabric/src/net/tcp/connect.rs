@@ -2,8 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use super::{Stream, TcpStream};
+use tokio::time::timeout;
+
+use super::TcpStream;
 use crate::Route;
 use crate::net::simulated::{self, StreamOptions};
 
@@ -24,13 +27,31 @@ pub struct ConnectError {
 /// # Errors
 /// The error of `connect` and, on the fabric, the path of the packet that failed.
 pub async fn connect_traced(address: SocketAddr) -> Result<TcpStream, ConnectError> {
+    connect(address, None).await
+}
+
+/// Like [`connect_traced`], and gives up when `longest` is over. A timeout around [`connect_traced`] would lose the way of
+/// the packets.
+///
+/// # Errors
+/// As [`connect_traced`]; [`io::ErrorKind::TimedOut`] when `longest` is over.
+pub async fn connect_traced_within(
+    address: SocketAddr,
+    longest: Duration,
+) -> Result<TcpStream, ConnectError> {
+    connect(address, Some(longest)).await
+}
+
+async fn connect(address: SocketAddr, longest: Option<Duration>) -> Result<TcpStream, ConnectError> {
     if !crate::is_installed() {
-        let connected = TcpStream::connect(address).await;
+        let connecting = TcpStream::connect(address);
+        let connected = match longest {
+            None => connecting.await,
+            Some(longest) => timeout(longest, connecting).await.map_err(io::Error::from).flatten(),
+        };
         return connected.map_err(|error| ConnectError { error, route: None });
     }
     let options = StreamOptions { traced: true, ..StreamOptions::default() };
-    let connected = simulated::Stream::connect(address, options).await;
-    connected
-        .map(|stream| TcpStream(Stream::Simulated(stream)))
-        .map_err(|(error, route)| ConnectError { error, route })
+    let connected = simulated::Stream::connect_within(address, options, longest).await;
+    connected.map(TcpStream::of_simulated).map_err(|(error, route)| ConnectError { error, route })
 }

@@ -5,7 +5,7 @@ mod listener;
 mod socket;
 mod split;
 
-pub use connect::{ConnectError, connect_traced};
+pub use connect::{ConnectError, connect_traced, connect_traced_within};
 pub use listener::TcpListener;
 pub use socket::TcpSocket;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
@@ -45,8 +45,23 @@ impl TcpStream {
         connected.map(|stream| TcpStream(Stream::Simulated(stream))).map_err(|(error, _)| error)
     }
 
-    /// The way the connection's packets went last; `None` on the machine's sockets, and where connections are not
-    /// traced.
+    /// Like [`TcpStream::connect`], on behalf of `client`, whose peer this end is: the route that the client sees leads
+    /// on along the new connection. A proxy connects so.
+    ///
+    /// # Errors
+    /// As [`TcpStream::connect`].
+    pub async fn connect_onward(address: SocketAddr, client: &TcpStream) -> io::Result<TcpStream> {
+        let on_behalf_of = match &client.0 {
+            Stream::Simulated(stream) if crate::is_installed() => Some(stream.handle()),
+            _ => return Self::connect(address).await,
+        };
+        let options = StreamOptions { on_behalf_of, ..StreamOptions::default() };
+        let connected = simulated::Stream::connect(address, options).await;
+        connected.map(Self::of_simulated).map_err(|(error, _)| error)
+    }
+
+    /// The way the connection's packets went last, through proxies to the server behind them;
+    /// `None` on the machine's sockets, and where connections are not traced.
     pub fn route(&self) -> Option<Route> {
         match &self.0 {
             Stream::Machine(_) => None,

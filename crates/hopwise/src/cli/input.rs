@@ -1,0 +1,51 @@
+//! What commands are given: manifests, a cluster, a profile.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use hopwise_kube::source::{Source, read_paths};
+use hopwise_lab::inputs::{Inputs, Surroundings};
+use miette::{Report, Result, miette};
+
+/// The cluster to examine.
+#[derive(Args)]
+pub struct ClusterArguments {
+    /// A manifest file, a directory (its *.yaml and *.yml), or `-` for standard input; may be given again.
+    #[arg(short = 'f', long = "file", value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// What manifests do not hold: nodes, profile, names that outside clients can resolve, load balancers.
+    #[arg(long, value_name = "FILE")]
+    cluster: Option<PathBuf>,
+    /// How many nodes, if the cluster file names none (default: as many as the largest StatefulSet needs).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    nodes: Option<u16>,
+    /// bare-metal, aws, gcp or azure (default: the cluster file's, or bare-metal).
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+}
+
+impl ClusterArguments {
+    /// Reads everything.
+    pub fn load(&self) -> Result<Inputs> {
+        let manifests = read(&self.files)?;
+        let cluster = match &self.cluster {
+            Some(path) => Some(read_one(path)?),
+            None => None,
+        };
+        let surroundings = Surroundings { cluster, nodes: self.nodes, profile: self.profile.clone() };
+        Ok(Inputs::load(&manifests, &surroundings)?)
+    }
+}
+
+fn read(paths: &[PathBuf]) -> Result<Vec<Source>> {
+    read_paths(paths, &mut std::io::stdin().lock()).map_err(Report::from)
+}
+
+/// Reads a file that must be one file.
+fn read_one(path: &PathBuf) -> Result<Source> {
+    let mut sources = read(std::slice::from_ref(path))?;
+    match (sources.pop(), sources.is_empty()) {
+        (Some(source), true) => Ok(source),
+        _ => Err(miette!("{}: expected one file, found a directory", path.display())),
+    }
+}

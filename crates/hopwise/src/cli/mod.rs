@@ -1,0 +1,77 @@
+//! The commands.
+//!
+//! Every command prints its result on standard output (text for people, or one JSON object) and everything else
+//! on standard error. Exit status: 0 all is well, 1 the thing examined is not well, 2 the input or the call is
+//! wrong.
+
+mod check;
+mod input;
+mod output;
+mod run;
+mod trace_log;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::Format;
+
+/// A Kubernetes network in one process, for Kafka clients that must reach the right broker.
+#[derive(Parser)]
+#[command(name = "hopwise", version, max_term_width = 120)]
+struct Cli {
+    /// What to print on standard output.
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    format: Format,
+    /// What to log on standard error, with virtual time: a level, or directives such as `hopwise=debug`.
+    #[arg(long, value_name = "FILTER", global = true)]
+    log: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try every listener of every broker from every place.
+    Check(check::CheckArguments),
+    /// Run a scenario and measure it.
+    Run(run::RunArguments),
+}
+
+/// How a command ended.
+pub enum Ending {
+    /// All is well.
+    Well,
+    /// The thing examined is not well.
+    NotWell,
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistakes; clap knows which stream each belongs to.
+            let status = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    if let Err(error) = trace_log::start(cli.log.as_deref()) {
+        return fail(&error);
+    }
+    let ended = match cli.command {
+        Command::Check(arguments) => check::check(arguments, cli.format),
+        Command::Run(arguments) => run::run(arguments, cli.format),
+    };
+    match ended {
+        Ok(Ending::Well) => ExitCode::SUCCESS,
+        Ok(Ending::NotWell) => ExitCode::from(1),
+        Err(report) => fail(&report),
+    }
+}
+
+fn fail(report: &miette::Report) -> ExitCode {
+    eprintln!("{report:?}");
+    ExitCode::from(2)
+}
