@@ -25,12 +25,11 @@ pub fn of(inputs: &Inputs, cluster: &Cluster, brokers: &[KnownBroker]) -> Vec<Fi
 }
 
 fn rejection(rejection: &Rejection) -> Finding {
-    let code = if rejection.field.ends_with("nodePort") && rejection.what.contains("range") {
-        Code::NodePortOutOfRange
-    } else if rejection.field.ends_with("nodePort") && (rejection.what.contains("twice") || rejection.what.contains("used")) {
-        Code::NodePortUsedTwice
-    } else {
-        Code::RejectedByApiServer
+    let is_node_port = rejection.field.ends_with("nodePort") || rejection.field.ends_with("healthCheckNodePort");
+    let code = match rejection.what.as_str() {
+        what if is_node_port && what.contains("outside of") => Code::NodePortOutOfRange,
+        what if is_node_port && (what.contains("taken") || what.contains("twice")) => Code::NodePortUsedTwice,
+        _ => Code::RejectedByApiServer,
     };
     let Rejection { object, refused, field, what, expected, fix, location } = rejection;
     let consequence = match refused {

@@ -98,6 +98,9 @@ impl<'a> Case<'a> {
     fn name_not_found(&self) -> Finding {
         let (host, _) = host_and_port(&self.route.address);
         let outside = self.route.from.is_external();
+        if let Some(finding) = self.not_running().filter(|_| !outside && self.cluster.is_cluster_name(host)) {
+            return finding;
+        }
         let code = if host.is_empty() {
             Code::EmptyAdvertisedAddress
         } else if address_with_domain(host).is_some() {
@@ -126,16 +129,21 @@ impl<'a> Case<'a> {
         self.listener(code, format!("{listener}: {} {why}.", self.client()))
     }
 
+    /// The broker does not run, so nothing that leads to it can work.
+    fn not_running(&self) -> Option<Finding> {
+        let broker = self.broker.filter(|broker| !broker.running)?;
+        let reason = broker.reason.as_deref().unwrap_or("it has not started");
+        let explanation = format!("{} fails: {} does not run ({reason}).", self.client(), broker.pod);
+        Some(Finding::new(Code::BrokerNotRunning, broker.object(), explanation).at(broker.position.as_ref()))
+    }
+
     /// Timeout, refusal, unreachable: the address leads somewhere, and the way ends there.
     fn stopped(&self) -> Finding {
         if let Some(finding) = self.pending().or_else(|| self.local_drop()) {
             return finding;
         }
-        if let Some(broker) = self.broker.filter(|broker| !broker.running) {
-            let reason = broker.reason.as_deref().unwrap_or("it has not started");
-            let explanation = format!("{} fails: {} does not run ({reason}).", self.client(), broker.pod);
-            return Finding::new(Code::BrokerNotRunning, broker.object(), explanation)
-                .at(broker.position.as_ref());
+        if let Some(finding) = self.not_running() {
+            return finding;
         }
         if let Some(finding) = self.empty_service().or_else(|| self.closed_port()).or_else(|| self.nowhere())
         {
