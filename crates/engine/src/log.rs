@@ -88,9 +88,13 @@ pub enum Keep {
     Everything,
 }
 
+const UNHASHED_BYTES_MAX: usize = 4_096;
+
 /// The log of one run.
 pub struct EventLog {
     hasher: xxhash3_128::Hasher,
+    /// What was written and not hashed yet: hashing much at a time costs less.
+    unhashed: Vec<u8>,
     last: u64,
     keep: Keep,
     records: Vec<Record>,
@@ -102,6 +106,7 @@ impl EventLog {
     pub fn new(keep: Keep) -> Self {
         EventLog {
             hasher: xxhash3_128::Hasher::new(),
+            unhashed: Vec::with_capacity(2 * UNHASHED_BYTES_MAX),
             last: 0,
             keep,
             records: Vec::new(),
@@ -125,7 +130,7 @@ impl EventLog {
         for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
             place.copy_from_slice(&word.to_le_bytes());
         }
-        self.hasher.write(&bytes);
+        self.write(&bytes);
         let id = EventId(self.last);
         if self.keep == Keep::Everything {
             self.records.push(Record { id, parent, at, host, kind, a, b });
@@ -144,10 +149,10 @@ impl EventLog {
     ) -> EventId {
         self.last += 1;
         let id = EventId(self.last);
-        self.hasher.write(&at.as_nanos().to_le_bytes());
+        self.write(&at.as_nanos().to_le_bytes());
         for text in [kind, &object, &detail] {
-            self.hasher.write(&(text.len() as u64).to_le_bytes());
-            self.hasher.write(text.as_bytes());
+            self.write(&(text.len() as u64).to_le_bytes());
+            self.write(text.as_bytes());
         }
         self.notable.push(Notable { id, parent, at, kind, object, detail });
         id
@@ -155,7 +160,9 @@ impl EventLog {
 
     /// The fingerprint of everything recorded so far.
     pub fn hash(&self) -> u128 {
-        self.hasher.finish_128()
+        let mut hasher = self.hasher.clone();
+        hasher.write(&self.unhashed);
+        hasher.finish_128()
     }
 
     /// How many records were written.
@@ -176,5 +183,13 @@ impl EventLog {
     /// The notable events, in order.
     pub fn notable_events(&self) -> &[Notable] {
         &self.notable
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.unhashed.extend_from_slice(bytes);
+        if self.unhashed.len() >= UNHASHED_BYTES_MAX {
+            self.hasher.write(&self.unhashed);
+            self.unhashed.clear();
+        }
     }
 }

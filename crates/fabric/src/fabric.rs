@@ -275,11 +275,16 @@ impl Fabric {
         let Some(target) = &mut slot.device else { return };
         let (outputs, next_packet_id) = (&mut self.outputs, &mut self.last_packet_id);
         act(target, &mut Context { now, name: &slot.name, outputs, next_packet_id });
-        let mut timers = std::mem::take(&mut self.outputs.timers);
-        for (at, token) in timers.drain(..) {
+        for (at, token) in self.outputs.timers.drain(..) {
             self.queue.push(at.max(now), Event::Timer { device, token });
         }
-        self.outputs.timers = timers;
+        // Most often there is one packet.
+        if self.outputs.packets.len() <= 1 {
+            if let Some((port, packet)) = self.outputs.packets.pop() {
+                self.transmit(now, device, port, packet);
+            }
+            return;
+        }
         let mut packets = std::mem::take(&mut self.outputs.packets);
         for (port, packet) in packets.drain(..) {
             self.transmit(now, device, port, packet);

@@ -1,7 +1,5 @@
 //! Routing tables: longest prefix first, at a cost that does not grow with the number of routes of a length.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -25,33 +23,44 @@ pub struct RoutingTable {
     v6: Family,
 }
 
-type Family = BTreeMap<Reverse<u8>, FxHashMap<IpAddr, NextHop>>;
+/// The routes of one family by prefix length, the longest first.
+type Family = Vec<Length>;
+
+/// The routes with prefixes of one length, by the bits of their networks.
+#[derive(Debug)]
+struct Length {
+    prefix: u8,
+    mask: u128,
+    routes: FxHashMap<u128, NextHop>,
+}
 
 impl RoutingTable {
     /// Adds or replaces the route to `network`.
     pub fn insert(&mut self, network: IpNet, next_hop: NextHop) {
-        let network = network.trunc();
-        let length = Reverse(network.prefix_len());
-        self.family_mut(network.addr()).entry(length).or_default().insert(network.network(), next_hop);
+        let prefix = network.prefix_len();
+        let family = self.family_mut(network.addr());
+        let place = family.iter().position(|length| length.prefix <= prefix).unwrap_or(family.len());
+        if family.get(place).is_none_or(|length| length.prefix != prefix) {
+            let mask = bits(network.netmask());
+            family.insert(place, Length { prefix, mask, routes: FxHashMap::default() });
+        }
+        family[place].routes.insert(bits(network.network()), next_hop);
     }
 
     /// Removes the route to `network`, if there is one.
     pub fn remove(&mut self, network: IpNet) {
-        let network = network.trunc();
-        let length = Reverse(network.prefix_len());
         let family = self.family_mut(network.addr());
-        if let Some(routes) = family.get_mut(&length) {
-            routes.remove(&network.network());
-            if routes.is_empty() {
-                family.remove(&length);
-            }
+        if let Some(length) = family.iter_mut().find(|length| length.prefix == network.prefix_len()) {
+            length.routes.remove(&bits(network.network()));
+            family.retain(|length| !length.routes.is_empty());
         }
     }
 
     /// The route to `destination` with the longest prefix.
     pub fn find(&self, destination: IpAddr) -> Option<NextHop> {
         let family = if destination.is_ipv4() { &self.v4 } else { &self.v6 };
-        family.iter().find_map(|(Reverse(length), routes)| routes.get(&masked(destination, *length)).copied())
+        let address = bits(destination);
+        family.iter().find_map(|length| length.routes.get(&(address & length.mask)).copied())
     }
 
     fn family_mut(&mut self, address: IpAddr) -> &mut Family {
@@ -59,16 +68,10 @@ impl RoutingTable {
     }
 }
 
-fn masked(address: IpAddr, length: u8) -> IpAddr {
+fn bits(address: IpAddr) -> u128 {
     match address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-            IpAddr::V4((address.to_bits() & mask).into())
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
-            IpAddr::V6((address.to_bits() & mask).into())
-        }
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 

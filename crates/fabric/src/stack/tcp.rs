@@ -329,14 +329,16 @@ impl Tcp {
     /// After anything that a connection did: sends its packets, wakes its tasks, sets its timer, or ends it.
     fn finish(&mut self, id: SocketId, exit: &mut Exit, cx: &mut Context<'_>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        if let Some(last) = self.segments.last() {
+        let state = connection.machine.state();
+        if state != TcpState::Established
+            && let Some(last) = self.segments.last()
+        {
             connection.last_sent = sequence_after(last);
         }
         for bytes in self.segments.drain(..) {
             exit.send(bytes, connection.cause, connection.trace.as_ref(), cx);
         }
         let timer = connection.next_timer(cx.now);
-        let state = connection.machine.state();
         let last_acknowledgment = timer.is_some_and(|at| at < cx.now + LAST_ACKNOWLEDGMENT_WITHIN);
         if connection.attached
             && (state == TcpState::Closed || state == TcpState::TimeWait && !last_acknowledgment)

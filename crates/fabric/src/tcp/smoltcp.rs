@@ -33,7 +33,12 @@ pub(crate) struct SmoltcpMachine {
     opened: bool,
     /// The acknowledgment number heard last.
     acknowledged: u32,
+    /// When something is due next; `None` if the socket was touched since that was asked.
+    due: Option<Due>,
 }
+
+/// When a connection has to be polled, on smoltcp's clock; `None`: when something happens to it.
+type Due = Option<Instant>;
 
 impl SmoltcpMachine {
     fn new(endpoints: Endpoints, config: &TcpConfig, seed: u64, now: Time) -> Self {
@@ -48,6 +53,7 @@ impl SmoltcpMachine {
             start: now,
             opened: false,
             acknowledged: 0,
+            due: None,
         }
     }
 
@@ -56,6 +62,7 @@ impl SmoltcpMachine {
     }
 
     fn socket_mut(&mut self) -> &mut Socket<'static> {
+        self.due = None;
         self.sockets.get_mut(self.handle)
     }
 
@@ -66,6 +73,20 @@ impl SmoltcpMachine {
         bare && segment.acknowledgment == self.acknowledged
             && self.socket().send_queue() == 0
             && matches!(self.state(), TcpState::FinWait1 | TcpState::Closing | TcpState::LastAck)
+    }
+
+    /// Sends what is due. To ask whether something is due costs less than to try.
+    fn send_due(&mut self, instant: Instant, out: &mut Vec<Vec<u8>>) {
+        let mut wire = Wire { incoming: None, out };
+        let mut sent = PollResult::SocketStateChanged;
+        loop {
+            let due = self.interface.poll_at(instant, &self.sockets);
+            self.due = Some(due);
+            if sent == PollResult::None || due.is_none_or(|due| due > instant) {
+                return;
+            }
+            sent = self.interface.poll_egress(instant, &mut wire, &mut self.sockets);
+        }
     }
 
     fn instant(&self, now: Time) -> Instant {
@@ -97,19 +118,20 @@ impl TcpMachine for SmoltcpMachine {
         }
         self.acknowledged = segment.acknowledgment;
         let instant = self.instant(now);
-        self.interface.poll(instant, &mut Wire { incoming: Some(packet), out }, &mut self.sockets);
+        let mut wire = Wire { incoming: Some(packet), out };
+        self.interface.poll_ingress_single(instant, &mut wire, &mut self.sockets);
         self.opened = true;
+        self.send_due(instant, out);
     }
 
     fn poll(&mut self, now: Time, out: &mut Vec<Vec<u8>>) {
-        let instant = self.instant(now);
-        let mut wire = Wire { incoming: None, out };
-        while self.interface.poll_egress(instant, &mut wire, &mut self.sockets) != PollResult::None {}
+        self.send_due(self.instant(now), out);
     }
 
     fn next_timer(&mut self, now: Time) -> Option<Time> {
         let instant = self.instant(now);
-        let at_us = u64::try_from(self.interface.poll_at(instant, &self.sockets)?.total_micros()).ok()?;
+        let due = *self.due.get_or_insert_with(|| self.interface.poll_at(instant, &self.sockets));
+        let at_us = u64::try_from(due?.total_micros()).ok()?;
         let at = self.start + Span::from_nanos(at_us.saturating_sub(START_US).saturating_mul(1_000));
         Some(at.max(now + Span::from_micros(1)))
     }
@@ -184,6 +206,7 @@ impl TcpMachine for SmoltcpMachine {
         self.interface = interface(self.endpoints, mtu, self.seed);
         let instant = self.instant(now);
         self.interface.poll_maintenance(instant);
+        self.due = None;
     }
 
     fn probe(&mut self, interval: Option<Span>) {
