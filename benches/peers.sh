@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 
-cargo build --quiet --release -p hopwise-fabric --example echo
+cargo build --quiet --release -p hopwise-benches --bin echo
 RUSTFLAGS="--cfg madsim" cargo build --quiet --release --manifest-path benches/peers/Cargo.toml --bin madsim-echo --target-dir "$target/peers"
 RUSTFLAGS="--cfg madsim" cargo build --quiet --release --manifest-path benches/peers/Cargo.toml --bin turmoil-echo --target-dir "$target/peers"
 
@@ -17,7 +17,7 @@ printf '%-6s %12s %12s %12s %18s %18s\n' pairs hopwise madsim turmoil hopwise/ma
 declare -A hopwise
 for pairs in 1 10 50 100 1000; do
     rounds=$((pairs >= 1000 ? 300 : 100000 / pairs > 5000 ? 5000 : 100000 / pairs))
-    hopwise[$pairs]=$(best "$target/release/examples/echo" "$pairs" "$rounds")
+    hopwise[$pairs]=$(best "$target/release/echo" "$pairs" "$rounds")
     madsim=$(best "$target/peers/release/madsim-echo" "$pairs" "$rounds")
     turmoil=- against_turmoil=-
     if [ "$pairs" -le 50 ]; then
