@@ -21,7 +21,8 @@ fn echo(criterion: &mut Criterion) {
         group.bench_with_input(BenchmarkId::from_parameter(pairs), &pairs, |bencher, &pairs| {
             bencher.iter_custom(|iterations| {
                 // Each pair does its share; setting up the hosts is part of it and small beside 50 rounds.
-                let rounds = u32::try_from(iterations.div_ceil(u64::from(pairs))).expect("few enough").max(50);
+                let rounds =
+                    u32::try_from(iterations.div_ceil(u64::from(pairs))).expect("few enough").max(50);
                 let echo = hopwise_benches::round_trips(pairs, rounds);
                 echo.wall.mul_f64(iterations as f64 / f64::from(pairs * rounds))
             });

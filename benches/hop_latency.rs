@@ -30,13 +30,22 @@ fn one_way(way: &str, requests: u32) -> RunReport {
 
 fn hop_latency(criterion: &mut Criterion) {
     let report = run_scenario(scenario(), RunOptions::default()).expect("runs");
-    println!("virtual latency, {} s simulated in {:.3} s:", report.simulated_ns / 1_000_000_000, report.wall_ns as f64 / 1e9);
+    println!(
+        "virtual latency, {} s simulated in {:.3} s:",
+        report.simulated_ns / 1_000_000_000,
+        report.wall_ns as f64 / 1e9
+    );
     for row in &report.latency {
         if matches!(row.operation.as_str(), "produce" | "fetch" | "connect") {
             let ms = |ns: u64| ns as f64 / 1e6;
             println!(
                 "  {:<13} {:<8} {} hops  p50 {:.3} ms  p90 {:.3} ms  p99 {:.3} ms",
-                row.route, row.operation, row.hops, ms(row.p50_ns), ms(row.p90_ns), ms(row.p99_ns)
+                row.route,
+                row.operation,
+                row.hops,
+                ms(row.p50_ns),
+                ms(row.p90_ns),
+                ms(row.p99_ns)
             );
         }
     }
@@ -48,7 +57,8 @@ fn hop_latency(criterion: &mut Criterion) {
                 // What more requests cost: the start of the cluster is taken away.
                 let more = u32::try_from(iterations).unwrap_or(u32::MAX).clamp(1, 20_000);
                 let (short, long) = (one_way(way, REQUESTS).wall_ns, one_way(way, REQUESTS + more).wall_ns);
-                Duration::from_nanos(long.saturating_sub(short).max(1)).mul_f64(iterations as f64 / f64::from(more))
+                Duration::from_nanos(long.saturating_sub(short).max(1))
+                    .mul_f64(iterations as f64 / f64::from(more))
             });
         });
     }

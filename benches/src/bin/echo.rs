@@ -11,6 +11,9 @@ fn main() {
         println!("{idle} idle connections, both ends: {} KiB", hopwise_benches::idle_connections_kib(idle));
     }
     let echo = hopwise_benches::round_trips(pairs, rounds);
-    println!("{pairs} pairs x {rounds} round trips of {:?} of virtual time; wall ns per round trip:", echo.round_trip);
+    println!(
+        "{pairs} pairs x {rounds} round trips of {:?} of virtual time; wall ns per round trip:",
+        echo.round_trip
+    );
     println!("{}", echo.wall.as_nanos() / u128::from(pairs * rounds));
 }

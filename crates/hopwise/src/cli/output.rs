@@ -49,6 +49,7 @@ fn json<T: Serialize>(report: &T) -> Result<String> {
 fn paper() -> Paper {
     let terminal = std::io::stdout().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none();
-    let width = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|width| *width >= 40);
+    let width =
+        std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|width| *width >= 40);
     Paper { width: width.unwrap_or(120), colour }
 }

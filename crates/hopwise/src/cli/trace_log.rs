@@ -21,9 +21,13 @@ impl FormatTime for VirtualTime {
 pub fn start(filter: Option<&str>) -> Result<(), Report> {
     let environment = std::env::var("HOPWISE_LOG").ok();
     let directives = filter.or(environment.as_deref()).unwrap_or("error");
-    let filter = EnvFilter::try_new(directives)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("--log {directives}: expected a level or directives such as hopwise=debug"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_timer(VirtualTime).with_writer(std::io::stderr).init();
+    let filter = EnvFilter::try_new(directives).into_diagnostic().wrap_err_with(|| {
+        format!("--log {directives}: expected a level or directives such as hopwise=debug")
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_timer(VirtualTime)
+        .with_writer(std::io::stderr)
+        .init();
     Ok(())
 }

@@ -157,9 +157,15 @@ async fn start(shared: &Rc<Shared>, pod: &Pod, name: &PodName, events: mpsc::Unb
             }
             Err(NotStarting::InitFailed(failure)) => {
                 let message = failure.to_string();
-                hopwise_engine::notable("pod.init_failed", format!("pod {}/{}", name.0, name.1), message.clone());
+                hopwise_engine::notable(
+                    "pod.init_failed",
+                    format!("pod {}/{}", name.0, name.1),
+                    message.clone(),
+                );
                 shared.init_failures.borrow_mut().push(*failure);
-                write_status(shared, name, |pod, now| pod_status::set_waiting(pod, "Init:Error", &message, now));
+                write_status(shared, name, |pod, now| {
+                    pod_status::set_waiting(pod, "Init:Error", &message, now)
+                });
                 return;
             }
         }
@@ -172,7 +178,12 @@ async fn start(shared: &Rc<Shared>, pod: &Pod, name: &PodName, events: mpsc::Unb
 }
 
 /// Puts the pod on the network (once) and resolves everything it refers to, or says why it has to wait.
-fn prepare(shared: &Shared, pod: &Pod, name: &PodName, node: &str) -> Result<(PodSite, Vec<Container>), NotStarting> {
+fn prepare(
+    shared: &Shared,
+    pod: &Pod,
+    name: &PodName,
+    node: &str,
+) -> Result<(PodSite, Vec<Container>), NotStarting> {
     let known = shared.running.borrow().get(name).and_then(|entry| entry.site.clone());
     let site = match known {
         Some(site) => site,

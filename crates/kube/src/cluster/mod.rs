@@ -43,8 +43,8 @@ pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
 
 use crate::cluster_file::ClusterFile;
-use crate::controllers::stateful_set;
 use crate::controllers::service_allocation::{AllocationError, Allocator};
+use crate::controllers::stateful_set;
 use crate::dns::{Options, Upstream, Zone};
 use crate::manifest::{Manifests, ObjectRef};
 use crate::profile::Profile;

@@ -88,7 +88,8 @@ fn resolve<'a>(
             let command = words.map(|word| expand(word, &environment)).collect();
             Ok((container, command, environment))
         };
-        let init_containers = spec.init_containers.iter().flatten().map(resolve).collect::<Result<_, NotStarting>>()?;
+        let init_containers =
+            spec.init_containers.iter().flatten().map(resolve).collect::<Result<_, NotStarting>>()?;
         let containers = spec.containers.iter().map(resolve).collect::<Result<_, NotStarting>>()?;
         Ok((volumes, init_containers, containers))
     })
@@ -154,7 +155,12 @@ fn container_of(
 ///
 /// # Errors
 /// What keeps them from starting there too.
-pub fn preview(shared: &Shared, pod: &Pod, name: &PodName, node: &str) -> Result<Vec<Container>, NotStarting> {
+pub fn preview(
+    shared: &Shared,
+    pod: &Pod,
+    name: &PodName,
+    node: &str,
+) -> Result<Vec<Container>, NotStarting> {
     let host_ips = shared.topology.borrow().node_addresses(node);
     let disk_of = |claim: &str| Some(Disk { claim: claim.to_owned(), file_system: Fs::builder().build() });
     containers(shared, &PodFacts { pod, name, node, pod_ips: &[], host_ips: &host_ips }, &disk_of)

@@ -12,8 +12,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::api::Api;
 use super::timing;
 use crate::controllers::{RequestFailed, deployment, endpoint_slices, pod_admission, stateful_set};
-use crate::store::{Grace, Kind, Resource, Store, StoreError};
 use crate::manifest::ObjectRef;
+use crate::store::{Grace, Kind, Resource, Store, StoreError};
 use crate::volumes;
 
 const WORKLOAD_KINDS: &[Kind] =

@@ -35,9 +35,15 @@ pub fn known(manifests: &Manifests, cluster: &Cluster, brokers: &Brokers) -> Vec
     let (running, failures) = (brokers.all(), brokers.failures());
     let mut known = Vec::new();
     for set in &manifests.stateful_sets {
-        let containers = set.value.spec.iter().filter_map(|spec| spec.template.spec.as_ref()).flat_map(|spec| &spec.containers);
+        let containers = set
+            .value
+            .spec
+            .iter()
+            .filter_map(|spec| spec.template.spec.as_ref())
+            .flat_map(|spec| &spec.containers);
         let runs_brokers = containers.into_iter().any(|container| {
-            let words: Vec<String> = container.command.iter().flatten().chain(container.args.iter().flatten()).cloned().collect();
+            let words: Vec<String> =
+                container.command.iter().flatten().chain(container.args.iter().flatten()).cloned().collect();
             is_broker(container.image.as_deref().unwrap_or(""), &words)
         });
         if !runs_brokers {
@@ -46,10 +52,14 @@ pub fn known(manifests: &Manifests, cluster: &Cluster, brokers: &Brokers) -> Vec
         for (preview, index) in cluster.preview(&set.value).into_iter().zip(0..) {
             let pod = format!("{}/{}", preview.namespace, preview.pod);
             let set = Some(set.reference());
-            let failure = failures.iter().find(|failure| failure.pod == pod).map(|failure| failure.reason.clone());
+            let failure =
+                failures.iter().find(|failure| failure.pod == pod).map(|failure| failure.reason.clone());
             known.push(match running.iter().find(|broker| broker.pod == pod) {
                 Some(broker) => KnownBroker {
-                    id: broker.status.broker_id().unwrap_or_else(|| seed_index(&broker.config).unwrap_or(index)),
+                    id: broker
+                        .status
+                        .broker_id()
+                        .unwrap_or_else(|| seed_index(&broker.config).unwrap_or(index)),
                     pod,
                     set,
                     config: Some(broker.config.clone()),
@@ -63,7 +73,13 @@ pub fn known(manifests: &Manifests, cluster: &Cluster, brokers: &Brokers) -> Vec
     known
 }
 
-fn from_preview(preview: Preview, pod: String, set: Option<ObjectRef>, index: i32, failure: Option<String>) -> KnownBroker {
+fn from_preview(
+    preview: Preview,
+    pod: String,
+    set: Option<ObjectRef>,
+    index: i32,
+    failure: Option<String>,
+) -> KnownBroker {
     let config = preview.containers.and_then(|containers| {
         let broker = containers.iter().find(|container| is_broker(&container.image, &container.command));
         broker.ok_or_else(|| "no container starts a broker".to_owned()).and_then(broker_config)

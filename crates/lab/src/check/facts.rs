@@ -26,7 +26,10 @@ pub fn of(inputs: &Inputs, cluster: &RunningCluster, brokers: &[KnownBroker]) ->
     cluster.api().read(|store| Cluster {
         profile: inputs.profile.name.clone(),
         managed_load_balancers: balancer.managed.value,
-        idle_timeout: balancer.managed.value.then_some((balancer.idle_timeout_s.value, balancer.idle_reset.value)),
+        idle_timeout: balancer
+            .managed
+            .value
+            .then_some((balancer.idle_timeout_s.value, balancer.idle_reset.value)),
         domain: inputs.cluster.cluster_domain.trim_end_matches('.').to_owned(),
         node_ports: (30_000, 32_767),
         nodes: inputs.cluster.nodes.iter().map(node).collect(),
@@ -48,7 +51,10 @@ fn node(node: &hopwise_kube::cluster_file::Node) -> Node {
     Node { name: node.name.clone(), addresses: vec![node.address.to_string()] }
 }
 
-fn external_names(inputs: &Inputs, cluster: &RunningCluster) -> std::collections::BTreeMap<String, Vec<String>> {
+fn external_names(
+    inputs: &Inputs,
+    cluster: &RunningCluster,
+) -> std::collections::BTreeMap<String, Vec<String>> {
     let named = inputs.cluster.external_names.keys().map(ToString::to_string);
     let published = cluster.api().read(|store| {
         let ingress = |service: &Service| {
@@ -73,8 +79,10 @@ fn service(object: &Object<Service>, store: &Store) -> ServiceFacts {
         let labels = pod.metadata.labels.clone().unwrap_or_default();
         !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
     };
-    let selected: Vec<&Pod> = store.list_in::<Pod>(&namespace).map(|pod| pod.as_ref()).filter(|pod| selects(pod)).collect();
-    let ingress = service.status.iter().filter_map(|status| status.load_balancer.as_ref()?.ingress.as_ref()).flatten();
+    let selected: Vec<&Pod> =
+        store.list_in::<Pod>(&namespace).map(|pod| pod.as_ref()).filter(|pod| selects(pod)).collect();
+    let ingress =
+        service.status.iter().filter_map(|status| status.load_balancer.as_ref()?.ingress.as_ref()).flatten();
     let annotations = service.metadata.annotations.clone().unwrap_or_default();
     let hostnames = annotations.get("external-dns.alpha.kubernetes.io/hostname");
     let ports = spec.ports.iter().flatten().zip(0..).map(|(port, index)| ServicePort {
@@ -99,7 +107,11 @@ fn service(object: &Object<Service>, store: &Store) -> ServiceFacts {
         endpoints: endpoints(store, &namespace, &object.name),
         ports: ports.collect(),
         ingress: ingress.filter_map(|entry| entry.ip.clone().or_else(|| entry.hostname.clone())).collect(),
-        dns_hostnames: hostnames.into_iter().flat_map(|names| names.split(',')).map(|name| name.trim().to_owned()).collect(),
+        dns_hostnames: hostnames
+            .into_iter()
+            .flat_map(|names| names.split(','))
+            .map(|name| name.trim().to_owned())
+            .collect(),
         position: Some(position(&object.origin.start())),
         name: object.name.clone(),
         namespace,
@@ -116,9 +128,12 @@ fn target_port(target: Option<&IntOrString>, port: i32, selected: &[&Pod]) -> u1
         None | Some(IntOrString::Int(0)) => number(port),
         Some(IntOrString::Int(target)) => number(*target),
         Some(IntOrString::String(name)) => {
-            let containers = selected.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(|spec| &spec.containers);
+            let containers =
+                selected.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(|spec| &spec.containers);
             let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
-            ports.find(|port| port.name.as_deref() == Some(name)).map_or(0, |port| number(port.container_port))
+            ports
+                .find(|port| port.name.as_deref() == Some(name))
+                .map_or(0, |port| number(port.container_port))
         }
     }
 }
@@ -129,35 +144,51 @@ fn endpoints(store: &Store, namespace: &str, service: &str) -> Vec<String> {
     };
     let slices = store.list_in::<EndpointSlice>(namespace).filter(|slice| of_service(slice));
     let endpoints = slices.flat_map(|slice| slice.endpoints.iter().flatten());
-    let ready = endpoints.filter(|endpoint| endpoint.conditions.as_ref().is_none_or(|it| it.ready.unwrap_or(true)));
-    ready.filter_map(|endpoint| Some(format!("{namespace}/{}", endpoint.target_ref.as_ref()?.name.as_ref()?))).collect()
+    let ready =
+        endpoints.filter(|endpoint| endpoint.conditions.as_ref().is_none_or(|it| it.ready.unwrap_or(true)));
+    ready
+        .filter_map(|endpoint| Some(format!("{namespace}/{}", endpoint.target_ref.as_ref()?.name.as_ref()?)))
+        .collect()
 }
 
 fn broker_sets(manifests: &Manifests, brokers: &[KnownBroker]) -> Vec<SetFacts> {
-    let runs_brokers = |set: &&Object<StatefulSet>| {
-        brokers.iter().any(|known| known.set.as_ref() == Some(&set.reference()))
-    };
-    manifests.stateful_sets.iter().filter(runs_brokers).map(|object| {
-        let spec = object.value.spec.clone().unwrap_or_default();
-        let pod = spec.template.spec.unwrap_or_default();
-        let affinity = pod.affinity.and_then(|affinity| affinity.pod_anti_affinity).unwrap_or_default();
-        SetFacts {
-            namespace: object.namespace.clone().unwrap_or_default(),
-            name: object.name.clone(),
-            position: Some(position(&object.origin.start())),
-            replicas: u32::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0),
-            service_name: spec.service_name.unwrap_or_default(),
-            anti_affinity: if affinity.required_during_scheduling_ignored_during_execution.is_some_and(|all| !all.is_empty()) {
-                AntiAffinity::Required
-            } else if affinity.preferred_during_scheduling_ignored_during_execution.is_some_and(|all| !all.is_empty()) {
-                AntiAffinity::Preferred
-            } else {
-                AntiAffinity::None
-            },
-            pre_stop: pod.containers.iter().any(|it| it.lifecycle.as_ref().is_some_and(|it| it.pre_stop.is_some())),
-            configurator: references::configurator(manifests, object),
-        }
-    }).collect()
+    let runs_brokers =
+        |set: &&Object<StatefulSet>| brokers.iter().any(|known| known.set.as_ref() == Some(&set.reference()));
+    manifests
+        .stateful_sets
+        .iter()
+        .filter(runs_brokers)
+        .map(|object| {
+            let spec = object.value.spec.clone().unwrap_or_default();
+            let pod = spec.template.spec.unwrap_or_default();
+            let affinity = pod.affinity.and_then(|affinity| affinity.pod_anti_affinity).unwrap_or_default();
+            SetFacts {
+                namespace: object.namespace.clone().unwrap_or_default(),
+                name: object.name.clone(),
+                position: Some(position(&object.origin.start())),
+                replicas: u32::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0),
+                service_name: spec.service_name.unwrap_or_default(),
+                anti_affinity: if affinity
+                    .required_during_scheduling_ignored_during_execution
+                    .is_some_and(|all| !all.is_empty())
+                {
+                    AntiAffinity::Required
+                } else if affinity
+                    .preferred_during_scheduling_ignored_during_execution
+                    .is_some_and(|all| !all.is_empty())
+                {
+                    AntiAffinity::Preferred
+                } else {
+                    AntiAffinity::None
+                },
+                pre_stop: pod
+                    .containers
+                    .iter()
+                    .any(|it| it.lifecycle.as_ref().is_some_and(|it| it.pre_stop.is_some())),
+                configurator: references::configurator(manifests, object),
+            }
+        })
+        .collect()
 }
 
 fn broker_facts(known: &KnownBroker, store: &Store, manifests: &Manifests) -> Broker {
@@ -182,7 +213,9 @@ fn broker_facts(known: &KnownBroker, store: &Store, manifests: &Manifests) -> Br
         position,
         listeners: known.listeners().iter().map(listener).collect(),
         advertised_names,
-        seed_hosts: config.map(|config| config.seed_servers.iter().map(|seed| seed.host.clone()).collect()).unwrap_or_default(),
+        seed_hosts: config
+            .map(|config| config.seed_servers.iter().map(|seed| seed.host.clone()).collect())
+            .unwrap_or_default(),
     }
 }
 
@@ -200,14 +233,18 @@ pub fn why_not_ready(pod: &Pod) -> Option<String> {
         })
     };
     let waiting = || {
-        let states = status.container_statuses.iter().flatten().filter_map(|it| it.state.as_ref()?.waiting.as_ref());
+        let states =
+            status.container_statuses.iter().flatten().filter_map(|it| it.state.as_ref()?.waiting.as_ref());
         states.map(|waiting| said(&waiting.reason, &waiting.message)).next().flatten()
     };
     let unscheduled = || {
         let condition = pod_state::condition(pod, "PodScheduled").filter(|it| it.status == "False")?;
         said(&condition.reason, &condition.message)
     };
-    said(&status.reason, &status.message).or_else(unscheduled).or_else(waiting).or_else(|| Some("not ready".into()))
+    said(&status.reason, &status.message)
+        .or_else(unscheduled)
+        .or_else(waiting)
+        .or_else(|| Some("not ready".into()))
 }
 
 fn listener(listener: &broker::Listener) -> Listener {
@@ -215,7 +252,10 @@ fn listener(listener: &broker::Listener) -> Listener {
         api: api(listener.api),
         name: listener.name.clone(),
         port: listener.bind.port(),
-        advertised: listener.advertised.as_ref().map(|it| Advertised { host: it.host.clone(), port: it.port }),
+        advertised: listener
+            .advertised
+            .as_ref()
+            .map(|it| Advertised { host: it.host.clone(), port: it.port }),
         tls: listener.tls.then(Tls::default),
         authentication: listener.authentication != broker::Authentication::None,
     }
@@ -234,20 +274,32 @@ pub fn api(api: broker::Api) -> Api {
 
 fn other_pods(store: &Store, brokers: &[KnownBroker]) -> Vec<OtherPod> {
     let key = |pod: &Pod| {
-        format!("{}/{}", pod.metadata.namespace.as_deref().unwrap_or(""), pod.metadata.name.as_deref().unwrap_or(""))
+        format!(
+            "{}/{}",
+            pod.metadata.namespace.as_deref().unwrap_or(""),
+            pod.metadata.name.as_deref().unwrap_or("")
+        )
     };
     let others = store.list::<Pod>().filter(|pod| {
         let key = key(pod);
         !key.starts_with("kube-system/") && brokers.iter().all(|known| known.pod != key)
     });
-    others.map(|pod| {
-        let owner = pod.metadata.owner_references.iter().flatten().next();
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or("");
-        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-        OtherPod {
-            pod: key(pod),
-            owner: owner.map_or_else(|| format!("Pod {}", key(pod)), |owner| format!("{} {namespace}/{}", owner.kind, owner.name)),
-            ports: containers.flat_map(|it| it.ports.iter().flatten()).map(|port| number(port.container_port)).collect(),
-        }
-    }).collect()
+    others
+        .map(|pod| {
+            let owner = pod.metadata.owner_references.iter().flatten().next();
+            let namespace = pod.metadata.namespace.as_deref().unwrap_or("");
+            let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+            OtherPod {
+                pod: key(pod),
+                owner: owner.map_or_else(
+                    || format!("Pod {}", key(pod)),
+                    |owner| format!("{} {namespace}/{}", owner.kind, owner.name),
+                ),
+                ports: containers
+                    .flat_map(|it| it.ports.iter().flatten())
+                    .map(|port| number(port.container_port))
+                    .collect(),
+            }
+        })
+        .collect()
 }

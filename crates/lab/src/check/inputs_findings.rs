@@ -25,7 +25,8 @@ pub fn of(inputs: &Inputs, cluster: &Cluster, brokers: &[KnownBroker]) -> Vec<Fi
 }
 
 fn rejection(rejection: &Rejection) -> Finding {
-    let is_node_port = rejection.field.ends_with("nodePort") || rejection.field.ends_with("healthCheckNodePort");
+    let is_node_port =
+        rejection.field.ends_with("nodePort") || rejection.field.ends_with("healthCheckNodePort");
     let code = match rejection.what.as_str() {
         what if is_node_port && what.contains("outside of") => Code::NodePortOutOfRange,
         what if is_node_port && (what.contains("taken") || what.contains("twice")) => Code::NodePortUsedTwice,
@@ -34,7 +35,9 @@ fn rejection(rejection: &Rejection) -> Finding {
     let Rejection { object, refused, field, what, expected, fix, location } = rejection;
     let consequence = match refused {
         Refused::Object => "The API server rejects the object, so it is not in the cluster.",
-        Refused::Pods => "The API server takes the object and rejects each pod that is made from it, so it has none.",
+        Refused::Pods => {
+            "The API server takes the object and rejects each pod that is made from it, so it has none."
+        }
     };
     let explanation = format!("{what}; expected {expected}. {consequence}");
     Finding::new(code, object.to_string(), explanation).field(field).at(Some(&position(location))).fix(fix)
@@ -62,16 +65,29 @@ fn unstarted(inputs: &Inputs, brokers: &[KnownBroker]) -> Vec<Finding> {
         .filter_map(|broker| {
             let problem = broker.problem.as_ref()?;
             let set = inputs.manifests.stateful_sets.iter().find(|it| Some(it.reference()) == broker.set)?;
-            let code = if problem.contains("has an empty host") { Code::EmptyAdvertisedAddress } else { Code::BrokerNotRunning };
-            let finding = Finding::new(code, format!("Pod {}", broker.pod), format!("The broker does not start: {problem}."));
-            Some(finding.at(Some(&position(&set.origin.start()))).fix("Correct what the broker names; see the file it was configured by."))
+            let code = if problem.contains("has an empty host") {
+                Code::EmptyAdvertisedAddress
+            } else {
+                Code::BrokerNotRunning
+            };
+            let finding = Finding::new(
+                code,
+                format!("Pod {}", broker.pod),
+                format!("The broker does not start: {problem}."),
+            );
+            Some(
+                finding
+                    .at(Some(&position(&set.origin.start())))
+                    .fix("Correct what the broker names; see the file it was configured by."),
+            )
         })
         .collect()
 }
 
 fn unknown_fields(manifests: &Manifests) -> Vec<Finding> {
     let findings = manifests.unknown_fields.iter().map(|unknown| {
-        let hint = unknown.suggestion.as_ref().map(|name| format!(" Did you mean {name}?")).unwrap_or_default();
+        let hint =
+            unknown.suggestion.as_ref().map(|name| format!(" Did you mean {name}?")).unwrap_or_default();
         let explanation = format!("{} has no field {}.{hint}", unknown.object, unknown.field);
         Finding::new(Code::UnknownField, unknown.object.to_string(), explanation)
             .field(unknown.field.clone())
@@ -83,7 +99,8 @@ fn unknown_fields(manifests: &Manifests) -> Vec<Finding> {
 fn ignored_kinds(manifests: &Manifests) -> Vec<Finding> {
     let findings = manifests.ignored.iter().map(|ignored| {
         let objects = if ignored.count == 1 { "object" } else { "objects" };
-        let explanation = format!("{} {objects} of {} {} are left out.", ignored.count, ignored.api_version, ignored.kind);
+        let explanation =
+            format!("{} {objects} of {} {} are left out.", ignored.count, ignored.api_version, ignored.kind);
         Finding::new(Code::KindNotSimulated, format!("{} {}", ignored.api_version, ignored.kind), explanation)
             .at(Some(&position(&ignored.first)))
     });
@@ -116,16 +133,22 @@ fn secrets(manifests: &Manifests) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut seen = BTreeSet::new();
     for set in &manifests.stateful_sets {
-        let Some(spec) = set.value.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else { continue };
+        let Some(spec) = set.value.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else {
+            continue;
+        };
         for (name, field, optional) in secrets_of(spec) {
             let namespace = set.namespace.clone().unwrap_or_default();
             let known = manifests.secrets.iter().any(|it| it.name == name && it.namespace == set.namespace)
-                || manifests.secrets_made_by_certificates.iter().any(|it| it.secret == name && it.namespace == namespace);
+                || manifests
+                    .secrets_made_by_certificates
+                    .iter()
+                    .any(|it| it.secret == name && it.namespace == namespace);
             if known || optional || !seen.insert((namespace.clone(), name.clone())) {
                 continue;
             }
             let field = format!("spec.template.spec.{field}");
-            let explanation = format!("{} refers to Secret {namespace}/{name}, which is in no manifest.", set.reference());
+            let explanation =
+                format!("{} refers to Secret {namespace}/{name}, which is in no manifest.", set.reference());
             findings.push(
                 Finding::new(Code::SecretAssumed, format!("Secret {namespace}/{name}"), explanation)
                     .at(Some(&position(&set.origin.locate(field.as_str()))))

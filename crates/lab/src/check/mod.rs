@@ -57,10 +57,7 @@ pub fn check(inputs: Inputs, options: &CheckOptions) -> Result<CheckReport, Chec
     let start = Start { seed: options.seed, captures: options.captures.clone(), ..Start::default() };
     let (from, captures) = (options.from.clone(), options.captures.clone());
     let kept = inputs.clone();
-    let result = simulate::simulate(inputs, start, move |started| async move {
-        examine(kept, started, from, captures).await
-    })?;
-    result
+    simulate::simulate(inputs, start, move |started| examine(kept, started, from, captures))?
 }
 
 async fn examine(
@@ -166,7 +163,12 @@ fn services(store: &Store) -> Vec<Service> {
                 r#type: service_type(service).to_owned(),
                 node_ports: node_ports.collect(),
                 cluster_ip: spec.cluster_ip.clone(),
-                ingress: status.ingress.into_iter().flatten().filter_map(|it| it.ip.or(it.hostname)).collect(),
+                ingress: status
+                    .ingress
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|it| it.ip.or(it.hostname))
+                    .collect(),
             }
         })
         .collect()

@@ -1,6 +1,8 @@
 //! The tries of one check: each listener of each broker, from each place.
 
-use hopwise_client::trial::{Expect, HttpRequest, JsonCheck, Trial, TrialOptions, try_http, try_kafka, try_rpc};
+use hopwise_client::trial::{
+    Expect, HttpRequest, JsonCheck, Trial, TrialOptions, try_http, try_kafka, try_rpc,
+};
 use hopwise_client::{HostPort, Whois};
 use hopwise_engine::host;
 use hopwise_kube::cluster::{ClientSite, Place};
@@ -48,8 +50,15 @@ fn not_exposed(place: &Place, broker: &Broker, listener: &Listener) -> Route {
     }
 }
 
-async fn try_listener(site: ClientSite, listener: &Listener, address: HostPort, whois: Whois, broker: i32) -> Trial {
-    let options = TrialOptions { whois: Some(whois), expected_broker: Some(broker), ..TrialOptions::default() };
+async fn try_listener(
+    site: ClientSite,
+    listener: &Listener,
+    address: HostPort,
+    whois: Whois,
+    broker: i32,
+) -> Trial {
+    let options =
+        TrialOptions { whois: Some(whois), expected_broker: Some(broker), ..TrialOptions::default() };
     let api = listener.api;
     let tried = host::spawn_on(site.host, async move {
         match api {

@@ -134,7 +134,10 @@ impl<'a> Stage<'a> {
                 Err(_) => {
                     task.abort();
                     let begun = client.tally.borrow().begun;
-                    checks.push(failed(&name, &format!("it had begun {begun} requests when the time was over")));
+                    checks.push(failed(
+                        &name,
+                        &format!("it had begun {begun} requests when the time was over"),
+                    ));
                 }
             }
         }
