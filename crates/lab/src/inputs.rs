@@ -1,10 +1,12 @@
 //! What a simulation is made from: manifests, a cluster description and a profile, read and checked.
 
+use std::path::PathBuf;
+
 use hopwise_kube::admission::{self, Refused, Rejection};
 use hopwise_kube::cluster_file::ClusterFile;
 use hopwise_kube::manifest::Manifests;
 use hopwise_kube::profile::Profile;
-use hopwise_kube::source::{LoadErrors, Source};
+use hopwise_kube::source::{FileError, LoadErrors, Source};
 
 /// Inputs that can be simulated.
 #[derive(Clone, Debug)]
@@ -37,6 +39,17 @@ pub enum InputError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Load(#[from] LoadErrors),
+    /// A file cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    File(#[from] FileError),
+    /// A directory stands where one file is expected.
+    #[error("{}: expected a file, got a directory", path.display())]
+    #[diagnostic(help("give the path of one YAML or JSON file"))]
+    Directory {
+        /// The path.
+        path: PathBuf,
+    },
     /// There is no such profile, or an override does not fit it.
     #[error("{0}")]
     Profile(String),

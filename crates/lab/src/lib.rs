@@ -9,5 +9,6 @@ pub mod latency;
 pub mod place;
 pub mod programs;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod simulate;

@@ -188,10 +188,18 @@ impl ClusterFile {
     /// address, networks that overlap, addresses inside networks that are not theirs, names that refer to no
     /// node.
     pub fn load(source: &Source) -> Result<ClusterFile, LoadErrors> {
-        let document = source::read_one(source)?;
+        ClusterFile::from_document(source::read_one(source)?)
+    }
+
+    /// Reads and checks a cluster that is part of another file.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClusterFile::load`].
+    pub fn from_document(document: source::Document) -> Result<ClusterFile, LoadErrors> {
         let mut cluster: ClusterFile = document.parse()?;
-        cluster.document = Some(document.clone());
         LoadErrors::check(validate::validate(&cluster, &document))?;
+        cluster.document = Some(document);
         Ok(cluster)
     }
 

@@ -42,6 +42,12 @@ impl Document {
         self.root.to_value()
     }
 
+    /// The part of the document below `path`, with its places; `None` if there is none.
+    pub fn part(&self, path: impl Into<FieldPath>) -> Option<Document> {
+        let node = self.root.at(&path.into())?.clone();
+        Some(Document { source: self.source.clone(), root: Arc::new(node) })
+    }
+
     /// The file that the document is in.
     pub fn source(&self) -> &Source {
         &self.source

@@ -150,7 +150,10 @@ pub struct LoadErrors(Vec<SourceError>);
 
 impl LoadErrors {
     /// `Ok` if there are none.
-    pub(crate) fn check(errors: Vec<SourceError>) -> Result<(), LoadErrors> {
+    ///
+    /// # Errors
+    /// All of them.
+    pub fn check(errors: Vec<SourceError>) -> Result<(), LoadErrors> {
         if errors.is_empty() { Ok(()) } else { Err(LoadErrors(errors)) }
     }
 

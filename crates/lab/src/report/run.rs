@@ -79,6 +79,10 @@ pub struct Data {
     pub lost: u64,
     /// Records that can be read more than once.
     pub duplicated: u64,
+    /// Those of the duplicated whose producer asked again because an attempt had no answer, or none that says whether
+    /// the records were written: a producer that is not idempotent may write them twice.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub duplicated_by_retry: u64,
     /// Records read in another order than they were acknowledged in, within a partition.
     pub reordered: u64,
 }
@@ -107,6 +111,10 @@ pub struct Way {
     pub to: String,
     /// Every device on the way there.
     pub hops: Vec<Hop>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl RunReport {

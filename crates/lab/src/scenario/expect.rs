@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Duration, PodName};
 use crate::cost;
-use crate::report::run::{Check, RunReport};
+use crate::report::run::{Check, Data, RunReport};
 
 /// What has to come about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -295,15 +295,7 @@ pub fn check_report(expect: &Expect, report: &RunReport, failures: &[Span]) -> V
         });
     }
     if expect.nothing_lost {
-        let data = &report.data;
-        checks.push(Check {
-            name: "every acknowledged record can be read once and in order".to_owned(),
-            ok: data.lost == 0 && data.duplicated == 0 && data.reordered == 0,
-            detail: format!(
-                "{} acknowledged, {} lost, {} duplicated, {} reordered",
-                data.acknowledged, data.lost, data.duplicated, data.reordered
-            ),
-        });
+        checks.push(check_data(&report.data));
     }
     if let Some(after) = expect.no_failures_after {
         let late: Vec<&Span> = failures.iter().filter(|at| **at > after.span()).collect();
@@ -317,6 +309,24 @@ pub fn check_report(expect: &Expect, report: &RunReport, failures: &[Span]) -> V
     }
     checks.extend(expect.less.iter().map(|comparison| comparison.check(report)));
     checks
+}
+
+fn check_data(data: &Data) -> Check {
+    let excused = match data.duplicated_by_retry {
+        0 => String::new(),
+        retried => format!(
+            "; {retried} of the duplicated come from requests that were sent again because an attempt had no answer, \
+             as a producer that is not idempotent may"
+        ),
+    };
+    Check {
+        name: "every acknowledged record can be read once and in order".to_owned(),
+        ok: data.lost == 0 && data.duplicated == data.duplicated_by_retry && data.reordered == 0,
+        detail: format!(
+            "{} acknowledged, {} lost, {} duplicated, {} reordered{excused}",
+            data.acknowledged, data.lost, data.duplicated, data.reordered
+        ),
+    }
 }
 
 /// Checks what pods kept, from how they were before the faults and how they are at the end.

@@ -1,0 +1,229 @@
+//! The course of a run inside the simulation.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hopwise_engine::{Span, Time, host};
+use hopwise_kube::admission::Rejection;
+use hopwise_kube::profile::Profile;
+use tokio::time::{Instant, timeout};
+
+use super::clients::{self, RunningClient, failed};
+use super::faults::{self, LOOK_AHEAD, Played};
+use super::workload::Partition;
+use super::{bill, measure, readiness, verify, workload};
+use crate::latency::Latencies;
+use crate::report::check::Verdict;
+use crate::report::run::{Check, Data, Event, Routing, RunReport};
+use crate::scenario::{PodIdentity, Scenario, check_pods, check_report};
+use crate::simulate::{SimulationError, Started, capture_all};
+
+/// How long nothing may change after the workload until a pod that is not back never comes back: longer than the
+/// longest wait before a container starts again (kubernetes.md 8: 300 s).
+const QUIET: Duration = Duration::from_secs(310);
+
+/// What is run.
+pub(super) struct Plan {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// Its surroundings, for prices.
+    pub profile: Profile,
+    /// Objects that the API server rejects.
+    pub rejections: Vec<Rejection>,
+    /// The seed.
+    pub seed: u64,
+    /// Where captures go.
+    pub captures: Option<PathBuf>,
+}
+
+/// Runs the scenario on a cluster that has started.
+///
+/// # Errors
+/// If captures cannot be written.
+pub(super) async fn run(started: Started, plan: Plan) -> Result<RunReport, SimulationError> {
+    let mut report = empty_report(&plan);
+    report.checks.extend(plan.rejections.iter().map(rejected));
+    let bounds = &plan.scenario.bounds;
+    let unready = readiness::check(&started.cluster, &started.brokers, started.settled, bounds.start);
+    match unready {
+        Some(check) => report.checks.push(check),
+        None => match Stage::set(&started, &plan).await? {
+            Err(check) => report.checks.push(check),
+            Ok(stage) => stage.perform(&mut report).await,
+        },
+    }
+    Ok(finished(report))
+}
+
+/// The clients at their places, ready to begin.
+struct Stage<'a> {
+    started: &'a Started,
+    plan: &'a Plan,
+    clients: Vec<RunningClient>,
+    verifier: RunningClient,
+    partitions: Rc<[Partition]>,
+}
+
+impl<'a> Stage<'a> {
+    /// Puts the clients at their places and starts the captures, which hold all that the clients do from then on.
+    async fn set(started: &'a Started, plan: &'a Plan) -> Result<Result<Stage<'a>, Check>, SimulationError> {
+        let (cluster, scenario) = (&started.cluster, &plan.scenario);
+        let clients = match clients::place_all(cluster, &started.brokers, scenario).await {
+            Ok(clients) => clients,
+            Err(check) => return Ok(Err(check)),
+        };
+        let verifier = match clients::place_verifier(cluster, &started.brokers, scenario).await {
+            Ok(verifier) => verifier,
+            Err(check) => return Ok(Err(check)),
+        };
+        if let Some(directory) = &plan.captures {
+            capture_all(directory)?;
+        }
+        let topics = &scenario.workload.topics;
+        if let Err(check) = clients::make_ready(&clients, topics).await {
+            return Ok(Err(check));
+        }
+        let partitions = workload::partitions_of(topics).into();
+        Ok(Ok(Stage { started, plan, clients, verifier, partitions }))
+    }
+
+    /// Runs workload and faults, reads back, and fills the report.
+    async fn perform(self, report: &mut RunReport) {
+        // Pods are looked at some time before their fault, which may come at the very beginning.
+        let begin = Instant::now() + LOOK_AHEAD;
+        let start = hopwise_engine::now() + Span::from(LOOK_AHEAD);
+        let (unfinished, played) = tokio::join!(self.work(begin), self.play(begin));
+        let lasted = hopwise_engine::now() - start;
+        report.checks.extend(unfinished);
+        report.checks.extend(played.failures.iter().cloned());
+        self.measure(report, start, lasted);
+        let after = self.settle_and_look(&played).await;
+        match self.read_back().await {
+            Ok(data) => report.data = data,
+            Err(why) => report.checks.push(failed("every partition can be read back", &why)),
+        }
+        let expect = &self.plan.scenario.expect;
+        let failures: Vec<Span> =
+            self.clients.iter().flat_map(|client| measure::failures(client, start)).collect();
+        report.checks.extend(check_report(expect, report, &failures));
+        let before: Vec<PodIdentity> =
+            played.before.values().filter_map(|before| before.identity.clone()).collect();
+        report.checks.extend(check_pods(expect, &before, &after));
+    }
+
+    /// The workload of all clients; a failed check if it does not end in time, or if requests were given up.
+    async fn work(&self, begin: Instant) -> Vec<Check> {
+        let bound = self.plan.scenario.bounds.run;
+        let tasks: Vec<_> = self
+            .clients
+            .iter()
+            .map(|client| {
+                let work = workload::run(client.clone(), self.plan.scenario.workload.clone(), begin);
+                host::spawn_on(client.site.host, work)
+            })
+            .collect();
+        let mut checks = Vec::new();
+        let deadline = begin + Duration::from(bound.span());
+        for (client, mut task) in self.clients.iter().zip(tasks) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let name = format!("client {} does its work within {bound}", client.name);
+            match timeout(left, &mut task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => checks.push(failed(&name, &error.to_string())),
+                Err(_) => {
+                    task.abort();
+                    let begun = client.tally.borrow().begun;
+                    checks.push(failed(&name, &format!("it had begun {begun} requests when the time was over")));
+                }
+            }
+        }
+        checks.extend(self.clients.iter().filter_map(given_up));
+        checks
+    }
+
+    async fn play(&self, begin: Instant) -> Played {
+        let Started { cluster, brokers, .. } = self.started;
+        let partitions = self.partitions.clone();
+        faults::play(cluster, brokers, &self.verifier, partitions, &self.plan.scenario.faults, begin).await
+    }
+
+    fn measure(&self, report: &mut RunReport, start: Time, lasted: Span) {
+        let mut latencies = Latencies::new();
+        let mut routing = Routing::default();
+        for client in &self.clients {
+            measure::record_latency(&mut latencies, client);
+            measure::add_routing(&mut routing, client, start);
+            report.ways.extend(measure::way(client, start));
+        }
+        report.latency = latencies.rows();
+        report.routing = routing;
+        let Plan { scenario, profile, .. } = self.plan;
+        report.cost = bill::bills(&self.started.cluster, &self.clients, scenario, profile, lasted);
+    }
+
+    /// After faults: waits until all pods are back, and looks at those that were hit.
+    async fn settle_and_look(&self, played: &Played) -> Vec<PodIdentity> {
+        let Started { cluster, brokers, .. } = self.started;
+        if !played.before.is_empty() {
+            cluster.settle(QUIET, self.plan.scenario.bounds.start.span().into()).await;
+        }
+        faults::look_again(cluster, brokers, &self.verifier, played).await
+    }
+
+    async fn read_back(&self) -> Result<Data, String> {
+        let (client, partitions) = (self.verifier.client.clone(), self.partitions.clone());
+        let stored = self.verifier.run(async move { verify::read_all(&client, &partitions).await }).await?;
+        let sent: Vec<_> = self
+            .clients
+            .iter()
+            .map(|client| (client.name.clone(), client.tally.borrow().sent.clone()))
+            .collect();
+        Ok(verify::judge(&sent, &stored))
+    }
+}
+
+fn given_up(client: &RunningClient) -> Option<Check> {
+    let tally = client.tally.borrow();
+    let error = tally.first_error.as_ref()?;
+    let detail = format!("{} of {} were given up; the first: {error}", tally.given_up, tally.begun);
+    Some(failed(&format!("every request of client {} is served", client.name), &detail))
+}
+
+fn rejected(rejection: &Rejection) -> Check {
+    let Rejection { object, field, location, what, .. } = rejection;
+    failed("the API server takes every object", &format!("{location}: {object}: {field}: {what}"))
+}
+
+fn empty_report(plan: &Plan) -> RunReport {
+    RunReport {
+        scenario: plan.scenario.name.clone(),
+        seed: plan.seed,
+        verdict: Verdict::Fail,
+        trace_hash: String::new(),
+        simulated_ns: 0,
+        wall_ns: 0,
+        checks: Vec::new(),
+        latency: Vec::new(),
+        routing: Routing::default(),
+        data: Data::default(),
+        events: Vec::new(),
+        cost: Vec::new(),
+        ways: Vec::new(),
+    }
+}
+
+/// The report with what only the end of the simulation tells.
+fn finished(mut report: RunReport) -> RunReport {
+    let event = |event: hopwise_engine::Notable| Event {
+        at_ns: event.at.as_nanos(),
+        kind: event.kind.to_owned(),
+        object: event.object,
+        detail: event.detail,
+    };
+    report.events = hopwise_engine::notable_events().into_iter().map(event).collect();
+    report.verdict = RunReport::verdict_of(&report.checks);
+    report.simulated_ns = hopwise_engine::now().as_nanos();
+    report.trace_hash = hopwise_engine::trace_hash();
+    report
+}

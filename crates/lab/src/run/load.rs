@@ -1,0 +1,119 @@
+//! Reading a scenario file and what it refers to.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hopwise_kube::cluster_file::ClusterFile;
+use hopwise_kube::manifest::Manifests;
+use hopwise_kube::source::{self, Document, FileError, LoadErrors, Source, SourceError};
+
+use crate::inputs::{InputError, Inputs, Surroundings};
+use crate::scenario::{Problem, Scenario};
+
+/// A scenario with everything that it refers to.
+#[derive(Clone, Debug)]
+pub struct LoadedScenario {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// Its manifests, cluster and profile.
+    pub inputs: Inputs,
+}
+
+/// Reads the scenario file at `path`. The paths in it are relative to its directory.
+///
+/// # Errors
+/// Everything that is wrong with the scenario, its cluster file and its manifests, each with its place.
+pub fn load_scenario(path: &Path) -> Result<LoadedScenario, InputError> {
+    let document = source::read_one(&only_file(path)?).map_err(LoadErrors::from)?;
+    let scenario: Scenario = document.parse().map_err(LoadErrors::from)?;
+    let problems = scenario.problems();
+    LoadErrors::check(problems.iter().map(|problem| point_at(&document, problem)).collect())?;
+    let directory = path.parent().unwrap_or_else(|| Path::new(""));
+    let cluster = load_cluster(&document, &scenario, directory)?;
+    let manifests: Vec<PathBuf> = scenario.manifests.iter().map(|manifest| directory.join(manifest)).collect();
+    let manifests = Manifests::load(&source::read_paths(&manifests, &mut io::empty())?)?;
+    let inputs = Inputs::of(manifests, cluster, &Surroundings::default())?;
+    Ok(LoadedScenario { scenario, inputs })
+}
+
+/// The text of one file, where a directory would be several.
+fn only_file(path: &Path) -> Result<Source, InputError> {
+    if path.is_dir() {
+        return Err(InputError::Directory { path: path.to_owned() });
+    }
+    let missing = || FileError::Missing { path: path.to_owned() };
+    let read = source::read_paths(&[path], &mut io::stdin())?;
+    Ok(read.into_iter().next().ok_or_else(missing)?)
+}
+
+fn load_cluster(
+    document: &Document,
+    scenario: &Scenario,
+    directory: &Path,
+) -> Result<ClusterFile, InputError> {
+    Ok(match (scenario.cluster.as_str(), document.part("cluster")) {
+        (None, Some(inline)) => ClusterFile::from_document(inline)?,
+        (path, _) => ClusterFile::load(&only_file(&directory.join(path.unwrap_or_default()))?)?,
+    })
+}
+
+fn point_at(document: &Document, problem: &Problem) -> SourceError {
+    let what = format!("expected {}, but {}", problem.expected, problem.what);
+    document.error(problem.field.as_str(), what, "the fields of a scenario are described in docs/scenario-file.md")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example scenarios of the repository.
+    fn scenarios() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
+    }
+
+    fn load(text: &str) -> Result<LoadedScenario, InputError> {
+        // A file of its own per test: tests run at the same time.
+        let name = format!("hopwise-load-{}-{:p}.yaml", std::process::id(), text);
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).expect("the temporary directory can be written");
+        let loaded = load_scenario(&path);
+        std::fs::remove_file(&path).expect("it was written");
+        loaded
+    }
+
+    #[test]
+    fn cluster_files_and_inline_clusters_are_read() {
+        let file = load_scenario(&scenarios().join("nodeport-vs-loadbalancer.yaml")).expect("sound");
+        assert_eq!((file.inputs.cluster.nodes.len(), file.inputs.profile.name.as_str()), (3, "aws"));
+        let inline = load_scenario(&scenarios().join("in-cluster.yaml")).expect("sound");
+        assert_eq!((inline.inputs.cluster.nodes.len(), inline.inputs.profile.name.as_str()), (3, "bare-metal"));
+    }
+
+    #[test]
+    fn problems_point_at_their_lines() {
+        let text = "name: x\ncluster: {nodes: []}\nmanifests: [m.yaml]\n\
+            clients:\n  - {name: a, place: external, bootstrap: [nowhere]}\n\
+            workload:\n  topics: [{name: t, partitions: 0, replication: 1}]\n  consumers: {requests: 1, interval: 1s}\n";
+        let Err(InputError::Load(errors)) = load(text) else { panic!("a load error") };
+        let lines: Vec<_> = errors.errors().iter().map(|error| (error.location().line, error.field().to_string())).collect();
+        assert_eq!(
+            lines,
+            [(5, "clients[0].bootstrap[0]".to_owned()), (7, "workload.topics[0].partitions".to_owned())]
+        );
+    }
+
+    #[test]
+    fn an_inline_cluster_is_checked_where_it_is_written() {
+        let text = "name: x\ncluster:\n  nodes:\n    - {name: a, address: 10.0.0.1}\n    - {name: a, address: 10.0.0.2}\n\
+            manifests: [m.yaml]\nclients:\n  - {name: a, place: external, bootstrap: ['a:1']}\n\
+            workload:\n  topics: [{name: t, partitions: 1, replication: 1}]\n  consumers: {requests: 1, interval: 1s}\n";
+        let Err(InputError::Load(errors)) = load(text) else { panic!("a load error") };
+        assert_eq!(errors.errors()[0].location().line, 5);
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_named() {
+        assert!(matches!(load_scenario(Path::new("nowhere.yaml")), Err(InputError::File(_))));
+        assert!(matches!(load_scenario(&scenarios()), Err(InputError::Directory { .. })));
+    }
+}

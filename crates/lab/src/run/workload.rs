@@ -1,0 +1,176 @@
+//! The workload: every client produces and fetches at the same time, spread over the partitions in turn.
+//!
+//! A record's key is `client/sequence`, so that afterwards each record can be told from every other: what was
+//! acknowledged and is not there is lost, what is there twice is duplicated.
+
+use bytes::Bytes;
+use hopwise_client::{Acks, ClientError, FetchOptions, Operation, Record};
+use hopwise_engine::{Span, Time};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::clients::RunningClient;
+use super::sizes;
+use crate::scenario;
+use crate::scenario::{Consumers, Producers, Topic, Workload};
+
+/// A partition of a topic.
+pub(super) type Partition = (String, i32);
+
+/// What came of one client's requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    /// Requests begun.
+    pub begun: u64,
+    /// Requests given up.
+    pub given_up: u64,
+    /// Why the first one was.
+    pub first_error: Option<String>,
+    /// Requests that needed more than one attempt: which, and how long they took in all.
+    pub retried: Vec<(Operation, Span)>,
+    /// The records sent, in order.
+    pub sent: Vec<Sent>,
+    /// Bytes of records produced and fetched, keys and values.
+    pub record_bytes: u64,
+}
+
+/// A record that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Its number among its client's records.
+    pub sequence: u64,
+    /// Its partition.
+    pub partition: Partition,
+    /// Whether a broker acknowledged it.
+    pub acknowledged: bool,
+    /// Whether an attempt before may have written it too.
+    pub repeated: bool,
+}
+
+/// Every partition of every topic, in order.
+pub(super) fn partitions_of(topics: &[Topic]) -> Vec<Partition> {
+    let partitions = |topic: &Topic| {
+        let name = topic.name.clone();
+        (0..i32::try_from(topic.partitions).unwrap_or(i32::MAX)).map(move |index| (name.clone(), index))
+    };
+    topics.iter().flat_map(partitions).collect()
+}
+
+/// The key of a record.
+pub(super) fn key_of(client: &str, sequence: u64) -> String {
+    format!("{client}/{sequence}")
+}
+
+/// Runs the whole workload of `client` from `start` on, to its end.
+pub(super) async fn run(client: RunningClient, workload: Workload, start: Instant) {
+    let partitions = partitions_of(&workload.topics);
+    let produce = async {
+        if let Some(producers) = &workload.producers {
+            produce(&client, producers, &partitions, start).await;
+        }
+    };
+    let fetch = async {
+        if let Some(consumers) = &workload.consumers {
+            fetch(&client, consumers, &partitions, start).await;
+        }
+    };
+    tokio::join!(produce, fetch);
+}
+
+async fn produce(client: &RunningClient, producers: &Producers, partitions: &[Partition], start: Instant) {
+    let acks = match producers.acks {
+        scenario::Acks::None => Acks::None,
+        scenario::Acks::Leader => Acks::Leader,
+        scenario::Acks::All => Acks::All,
+    };
+    let mut ticks = ticks(start, producers.interval);
+    let mut sequence = 0;
+    for (_, partition) in (0..producers.requests).zip(partitions.iter().cycle()) {
+        ticks.tick().await;
+        let records: Vec<Record> = (0..u64::from(producers.records))
+            .map(|index| record(client, sequence + index, producers.record_size))
+            .collect();
+        let request = Request::begin(client);
+        let result = client.client.produce(&partition.0, partition.1, &records, acks).await;
+        let repeated = client.journal.may_have_written(request.attempts_before);
+        if result.is_ok() {
+            client.journal.note_moved(Operation::Produce, sizes::produce(&partition.0, &records, acks));
+        }
+        let acknowledged = result.is_ok() && acks != Acks::None;
+        request.end(client, Operation::Produce, result.as_ref().err(), &records);
+        let mut tally = client.tally.borrow_mut();
+        for _ in &records {
+            tally.sent.push(Sent { sequence, partition: partition.clone(), acknowledged, repeated });
+            sequence += 1;
+        }
+    }
+}
+
+async fn fetch(client: &RunningClient, consumers: &Consumers, partitions: &[Partition], start: Instant) {
+    let options = FetchOptions { max_wait: consumers.max_wait.span().into(), ..FetchOptions::default() };
+    let mut ticks = ticks(start, consumers.interval);
+    let mut offsets = vec![0; partitions.len()];
+    for (_, index) in (0..consumers.requests).zip((0..partitions.len()).cycle()) {
+        ticks.tick().await;
+        let (topic, partition) = &partitions[index];
+        let request = Request::begin(client);
+        let result = client.client.fetch(topic, *partition, offsets[index], options).await;
+        let error = result.as_ref().err().cloned();
+        let records: Vec<Record> = match result {
+            Ok(fetched) => {
+                offsets[index] = fetched.next_offset;
+                fetched.records.into_iter().map(|fetched| fetched.record).collect()
+            }
+            Err(_) => Vec::new(),
+        };
+        if error.is_none() {
+            client.journal.note_moved(Operation::Fetch, sizes::fetch(topic, &records));
+        }
+        request.end(client, Operation::Fetch, error.as_ref(), &records);
+    }
+}
+
+/// Ticks from `start` on; one that comes late delays those after it.
+fn ticks(start: Instant, period: scenario::Duration) -> tokio::time::Interval {
+    // Tokio knows no interval of zero; its clock's step is one millisecond.
+    let period = std::time::Duration::from(period.span()).max(std::time::Duration::from_nanos(1));
+    let mut ticks = interval_at(start, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn record(client: &RunningClient, sequence: u64, size: u32) -> Record {
+    let letter = b'a' + (sequence % 26) as u8;
+    Record::new(key_of(&client.name, sequence), Bytes::from(vec![letter; size as usize]))
+}
+
+/// A request that is under way.
+struct Request {
+    began: Time,
+    attempts_before: usize,
+}
+
+impl Request {
+    fn begin(client: &RunningClient) -> Request {
+        client.tally.borrow_mut().begun += 1;
+        Request { began: hopwise_engine::now(), attempts_before: client.journal.len() }
+    }
+
+    fn end(&self, client: &RunningClient, operation: Operation, error: Option<&ClientError>, records: &[Record]) {
+        let retried = client.journal.any_from(self.attempts_before, |attempt| {
+            attempt.record.operation == operation && attempt.record.attempt > 1
+        });
+        let mut tally = client.tally.borrow_mut();
+        match error {
+            None => {
+                tally.record_bytes += records.iter().map(sizes::content).sum::<u64>();
+                if retried {
+                    tally.retried.push((operation, hopwise_engine::now() - self.began));
+                }
+            }
+            Some(error) => {
+                tally.given_up += 1;
+                tally.first_error.get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+}
