@@ -13,6 +13,7 @@ use hopwise_lab::check::{CheckOptions, check};
 use hopwise_lab::findings::{Code, Finding};
 use hopwise_lab::inputs::{InputError, Inputs, Surroundings};
 use hopwise_lab::report::check::{Api, CheckReport, Outcome, Route};
+use proptest::test_runner::{Config, FileFailurePersistence, RngSeed};
 
 /// The directory of the fixtures.
 pub fn fixtures() -> PathBuf {
@@ -180,4 +181,20 @@ pub fn line_of(text: &str, part: &str) -> u32 {
     let line = text.lines().position(|line| line.contains(part));
     let line = line.unwrap_or_else(|| panic!("no line holds {part:?}"));
     u32::try_from(line + 1).expect("fixtures are short")
+}
+
+/// How properties are drawn: `cases` of them unless `PROPTEST_CASES` says otherwise, the same ones each time unless
+/// `PROPTEST_RNG_SEED` says otherwise. Failures are printed whole, so no file keeps them.
+pub fn drawing(cases: u32) -> Config {
+    fn asked<T: std::str::FromStr>(variable: &str) -> Option<T> {
+        std::env::var(variable).ok()?.parse().ok()
+    }
+    Config {
+        cases: asked("PROPTEST_CASES").unwrap_or(cases),
+        rng_seed: RngSeed::Fixed(asked("PROPTEST_RNG_SEED").unwrap_or(1)),
+        // Each step of shrinking is a simulation.
+        max_shrink_iters: 40,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
+        ..Config::default()
+    }
 }
