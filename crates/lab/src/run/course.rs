@@ -215,7 +215,7 @@ fn empty_report(plan: &Plan) -> RunReport {
 
 /// The report with what only the end of the simulation tells.
 fn finished(mut report: RunReport) -> RunReport {
-    let event = |event: hopwise_engine::Notable| Event {
+    let event = |event: hopwise_engine::log::Notable| Event {
         at_ns: event.at.as_nanos(),
         kind: event.kind.to_owned(),
         object: event.object,
