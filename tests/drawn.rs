@@ -72,9 +72,11 @@ impl Draw {
             given = given.edit(APART, "");
         }
         match self.exposure {
-            Exposure::Headless => given
-                .edit("        - {name: outside, address: 0.0.0.0, port: 9094}\n", "")
-                .edit(&line_with(&given, "advertised_kafka_api[1]"), ""),
+            Exposure::Headless => {
+                let listener = line_with(&given, "{name: outside, address: 0.0.0.0");
+                let advertised = line_with(&given, "advertised_kafka_api[1]");
+                given.edit(&listener, "").edit(&advertised, "")
+            }
             Exposure::NodePort => given.with("services.yaml", self.node_port_service()),
             Exposure::LoadBalancer => given
                 .edit(r#"OUTSIDE="${HOST_IP}""#, r#"OUTSIDE="${POD_NAME}.kafka.example.com""#)
