@@ -1,0 +1,166 @@
+//! The command line as other programs see it: exit statuses, and what is on which stream.
+//!
+//! These tests run the program itself. Cargo tells only a package's own tests where its binaries are, so they ask
+//! cargo to build it (which does nothing when it is built) into the directory that the tests run from.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use hopwise_tests::{fixture, fixtures};
+use serde_json::Value;
+
+/// The program, of the same profile as the tests.
+fn hopwise() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        // target/PROFILE/deps/cli-HASH
+        let own = std::env::current_exe().expect("the test has a path");
+        let built = own.parent().and_then(Path::parent).expect("cargo's layout of target directories");
+        let profile = match built.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(profile) => profile,
+        };
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "hopwise", "--profile", profile]);
+        build.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
+        build.arg("--target-dir").arg(built.parent().expect("cargo's layout of target directories"));
+        assert!(build.status().expect("cargo starts").success(), "{build:?}");
+        built.join(format!("hopwise{}", std::env::consts::EXE_SUFFIX))
+    })
+}
+
+fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(hopwise());
+    command.args(arguments).current_dir(fixtures()).env_remove("HOPWISE_LOG");
+    command.output().expect("the program starts")
+}
+
+/// Asserts an input error: status 2, nothing on standard output, these words on standard error.
+fn assert_input_error(arguments: &[&str], words: &[&str]) {
+    let output = run(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{arguments:?}");
+    for word in words {
+        assert!(said.contains(word), "{arguments:?}: no {word:?} in {said}");
+    }
+}
+
+/// The one JSON object that standard output is.
+fn json(output: &Output) -> Value {
+    let text = std::str::from_utf8(&output.stdout).expect("JSON is UTF-8");
+    let value: Value = serde_json::from_str(text).unwrap_or_else(|error| {
+        panic!("{error}: {text}\nstandard error: {}", String::from_utf8_lossy(&output.stderr))
+    });
+    assert!(value.is_object(), "{value}");
+    value
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+#[test]
+fn a_call_without_a_command_is_wrong() {
+    assert_input_error(&[], &["Usage"]);
+}
+
+#[test]
+fn unknown_words_are_wrong() {
+    assert_input_error(&["chekc"], &["chekc"]);
+    assert_input_error(&["check", "-f", "brokers.yaml", "--format", "xml"], &["xml"]);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    assert_input_error(&["check", "-f", "nowhere.yaml"], &["nowhere.yaml"]);
+    assert_input_error(&["check", "-f", "brokers.yaml", "--cluster", "nowhere.yaml"], &["nowhere.yaml"]);
+    assert_input_error(&["run", "nowhere.yaml"], &["nowhere.yaml"]);
+}
+
+#[test]
+fn an_unknown_scenario_field_is_named_with_its_line() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("scenario.yaml");
+    let text = fixture("scenario.yaml").replace("seed: 3", "sede: 3");
+    std::fs::write(&path, text).expect("the directory can be written");
+    assert_input_error(&["run", &path.to_string_lossy()], &["scenario.yaml", ":3:", "sede", "seed"]);
+}
+
+#[test]
+fn a_place_that_is_none_is_named() {
+    let check = ["check", "-f", "brokers.yaml", "--from"];
+    assert_input_error(&[&check[..], &["nowhere"]].concat(), &["nowhere", "in-cluster"]);
+    assert_input_error(&[&check[..], &["node/absent"]].concat(), &["absent", "node-0"]);
+}
+
+#[test]
+fn help_is_no_mistake() {
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("check"));
+}
+
+#[test]
+fn a_check_that_passes() {
+    let output = run(&["check", "-f", "brokers.yaml", "-f", "nodeport.yaml", "--format", "json"]);
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{:#}", report["findings"]);
+    assert_eq!(report["verdict"], "pass");
+    assert_eq!(keys(&report), ["verdict", "brokers", "routes", "findings", "pods", "services"]);
+    let broker = ["id", "pod", "node", "node_address", "volumes", "rack", "listeners"];
+    assert_eq!(keys(&report["brokers"][0]), broker);
+    let listener = ["api", "name", "bind", "advertised", "tls", "authentication"];
+    assert_eq!(keys(&report["brokers"][0]["listeners"][0]), listener);
+    let route = ["from", "api", "listener", "broker", "address", "outcome", "reached", "source_seen", "hops",
+        "connect_ns", "request_ns"];
+    assert_eq!(keys(&report["routes"][0]), route);
+    let hop = keys(&report["routes"][0]["hops"][0]);
+    assert_eq!(hop[..5], ["device", "action", "src", "dst", "at_ns"]);
+    assert_eq!(keys(&report["pods"][0]), ["pod", "phase", "ready", "node", "ip", "reason"]);
+    assert_eq!(keys(&report["services"][0]), ["service", "type", "cluster_ip", "node_ports", "ingress"]);
+}
+
+#[test]
+fn a_check_that_fails() {
+    // Without the Service nobody outside comes in.
+    let output = run(&["check", "-f", "brokers.yaml", "--format", "json"]);
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(report["verdict"], "fail");
+    let finding = ["code", "severity", "object", "field", "file", "line", "title", "explanation", "fix", "routes"];
+    assert_eq!(keys(&report["findings"][0]), finding);
+    assert!(report["findings"][0]["code"].as_str().is_some_and(|code| code.starts_with("HW")));
+}
+
+#[test]
+fn text_is_the_default_and_goes_to_standard_output() {
+    let output = run(&["check", "-f", "brokers.yaml", "-f", "nodeport.yaml", "--from", "in-cluster"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("rp-0") && !text.trim_start().starts_with('{'), "{text}");
+    assert!(!text.contains('\u{1b}'), "no colour where there is no terminal");
+}
+
+#[test]
+fn a_scenario_s_report() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("report.json");
+    let output = run(&["run", "scenario.yaml", "--seed", "5", "--json", &file.to_string_lossy(), "--format", "json"]);
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{:#}", report["checks"]);
+    let wanted = ["scenario", "seed", "verdict", "trace_hash", "simulated_ns", "wall_ns", "checks", "latency",
+        "routing", "data", "events", "cost"];
+    assert_eq!(keys(&report)[..wanted.len()], wanted);
+    assert_eq!((&report["scenario"], &report["seed"]), (&"small".into(), &5.into()));
+    assert_eq!(keys(&report["checks"][0]), ["name", "ok", "detail"]);
+    let latency = ["route", "operation", "count", "hops", "min_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"];
+    assert_eq!(keys(&report["latency"][0]), latency);
+    let routing = ["requests", "to_leader", "misrouted", "retried", "failed", "metadata_refreshes"];
+    assert_eq!(keys(&report["routing"]), routing);
+    assert_eq!(keys(&report["data"])[..2], ["acknowledged", "lost"]);
+    assert_eq!(keys(&report["events"][0]), ["at_ns", "kind", "object", "detail"]);
+    let written = std::fs::read(&file).expect("--json writes the report");
+    assert_eq!(serde_json::from_slice::<Value>(&written).expect("JSON"), report);
+}
