@@ -32,17 +32,25 @@ impl HostId {
 #[derive(Default)]
 struct Hosts {
     hosts: Vec<Host>,
+    /// Whether each is alive. Every call of a socket asks, so the answers lie close together.
+    alive: Vec<bool>,
     of_task: FxHashMap<tokio::task::Id, HostId>,
 }
 
 struct Host {
     name: Arc<str>,
-    alive: bool,
     tasks: Vec<AbortHandle>,
 }
 
 /// What a panic carries.
 type Panic = Box<dyn Any + Send>;
+
+impl Hosts {
+    fn add(&mut self, name: &str) {
+        self.hosts.push(Host { name: name.into(), tasks: Vec::new() });
+        self.alive.push(true);
+    }
+}
 
 thread_local! {
     static CURRENT: Cell<HostId> = const { Cell::new(HostId::ROOT) };
@@ -59,7 +67,7 @@ pub fn current() -> HostId {
 pub fn create(name: &str) -> HostId {
     HOSTS.with_borrow_mut(|hosts| {
         let id = u32::try_from(hosts.hosts.len()).expect("fewer than 2^32 hosts");
-        hosts.hosts.push(Host { name: name.into(), alive: true, tasks: Vec::new() });
+        hosts.add(name);
         HostId(id)
     })
 }
@@ -74,7 +82,7 @@ pub fn name(host: HostId) -> Arc<str> {
 
 /// Whether `host` has not been killed.
 pub fn is_alive(host: HostId) -> bool {
-    HOSTS.with_borrow(|hosts| hosts.hosts.get(host.0 as usize).is_none_or(|host| host.alive))
+    HOSTS.with_borrow(|hosts| hosts.alive.get(host.0 as usize).is_none_or(|alive| *alive))
 }
 
 /// Runs `f` as `host`: what it spawns and opens belongs to that host.
@@ -108,11 +116,12 @@ where
 {
     let handle = tokio::task::spawn_local(keeping_panics(future));
     HOSTS.with_borrow_mut(|hosts| {
-        if let Some(host) = hosts.hosts.get_mut(CURRENT.get().0 as usize) {
+        let current = CURRENT.get().0 as usize;
+        if let Some(host) = hosts.hosts.get_mut(current) {
             if host.tasks.len() >= 64 && host.tasks.len().is_power_of_two() {
                 host.tasks.retain(|task| !task.is_finished());
             }
-            if host.alive {
+            if hosts.alive[current] {
                 host.tasks.push(handle.abort_handle());
             } else {
                 handle.abort();
@@ -146,9 +155,8 @@ pub(crate) fn or_panic_of_a_task<R>(run: impl FnOnce() -> R) -> Result<R, Panic>
 pub fn kill(host: HostId) {
     assert_ne!(host, HostId::ROOT, "the simulation itself cannot be killed");
     let tasks = HOSTS.with_borrow_mut(|hosts| {
-        let host = &mut hosts.hosts[host.0 as usize];
-        host.alive = false;
-        std::mem::take(&mut host.tasks)
+        hosts.alive[host.0 as usize] = false;
+        std::mem::take(&mut hosts.hosts[host.0 as usize].tasks)
     });
     for task in tasks {
         task.abort();
@@ -160,7 +168,7 @@ pub(crate) fn reset() {
     CURRENT.set(HostId::ROOT);
     HOSTS.with_borrow_mut(|hosts| {
         *hosts = Hosts::default();
-        hosts.hosts.push(Host { name: "root".into(), alive: true, tasks: Vec::new() });
+        hosts.add("root");
     });
 }
 

@@ -12,6 +12,7 @@ use hopwise_engine::log::Kind;
 use hopwise_engine::{Clock, HostId, Queue, Time, World};
 use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
 use crate::Action;
 use crate::capture::{Capture, Way};
@@ -60,7 +61,8 @@ pub struct Fabric {
 struct Slot {
     name: Arc<str>,
     device: Option<Device>,
-    ports: Vec<Port>,
+    /// Most devices are hosts with one port.
+    ports: SmallVec<[Port; 1]>,
     dirty: bool,
     capture: Option<Box<Capture>>,
 }
@@ -98,7 +100,7 @@ impl Fabric {
     pub fn add(&mut self, name: impl Into<Arc<str>>, device: Device) -> DeviceId {
         let id = DeviceId(u32::try_from(self.devices.len()).expect("fewer than 2^32 devices"));
         let (name, device) = (name.into(), Some(device));
-        self.devices.push(Slot { name, device, ports: Vec::new(), dirty: false, capture: None });
+        self.devices.push(Slot { name, device, ports: SmallVec::new(), dirty: false, capture: None });
         id
     }
 
@@ -140,7 +142,7 @@ impl Fabric {
 
     /// Changes one direction of a link: from its first device (`reverse` false) or from its second.
     pub fn change_link(&mut self, link: LinkId, reverse: bool, change: impl FnOnce(&mut LinkConfig)) {
-        change(&mut self.links[link.0 as usize].directions[usize::from(reverse)].config);
+        self.links[link.0 as usize].directions[usize::from(reverse)].change(change);
     }
 
     /// Writes what `device` receives and sends from now on to `writer`, as pcapng. A capture that there is ends.
@@ -302,7 +304,6 @@ impl Fabric {
             return;
         };
         let direction = &mut self.links[port.link.0 as usize].directions[usize::from(port.second)];
-        let black_hole = direction.config.mtu_black_hole;
         let (device, to) = (port.peer, port.peer_port);
         let reason = match direction.send(now, packet.bytes.len()) {
             Fate::Arrives { at, again_at } => {
@@ -317,7 +318,7 @@ impl Fabric {
             }
             Fate::Lost(loss) => Arc::from(loss.as_str()),
             Fate::TooBig { mtu } => {
-                if !black_hole {
+                if !direction.config().mtu_black_hole {
                     self.tell_too_big(now, sender, index, &packet, mtu);
                 }
                 format!("{} bytes are more than the link's MTU of {mtu}", packet.bytes.len()).into()

@@ -101,12 +101,24 @@ impl LinkConfig {
     }
 }
 
-/// One direction of a link and its state.
+/// One direction of a link and its state. What most packets need is small and lies together.
 pub(crate) struct Direction {
-    pub(crate) config: LinkConfig,
+    plain: Option<Plain>,
+    last_arrival: Time,
+    rest: Box<Rest>,
+}
+
+/// A direction that only delays, always by the same span.
+#[derive(Clone, Copy)]
+struct Plain {
+    delay: Span,
+    mtu: usize,
+}
+
+struct Rest {
+    config: LinkConfig,
     stream: Stream,
     busy_until: Time,
-    last_arrival: Time,
 }
 
 /// What becomes of a packet that is put on a link.
@@ -140,43 +152,74 @@ impl Loss {
 
 impl Direction {
     pub(crate) fn new(config: LinkConfig, stream: Stream) -> Self {
-        Direction { config, stream, busy_until: Time::ZERO, last_arrival: Time::ZERO }
+        let plain = plain(&config);
+        let rest = Box::new(Rest { config, stream, busy_until: Time::ZERO });
+        Direction { plain, last_arrival: Time::ZERO, rest }
+    }
+
+    /// Its configuration.
+    pub(crate) fn config(&self) -> &LinkConfig {
+        &self.rest.config
+    }
+
+    /// Changes its configuration.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut LinkConfig)) {
+        change(&mut self.rest.config);
+        self.plain = plain(&self.rest.config);
     }
 
     /// Puts a packet of `length` bytes on the link at `now`.
     pub(crate) fn send(&mut self, now: Time, length: usize) -> Fate {
-        let config = &self.config;
+        match self.plain {
+            Some(plain) if length <= plain.mtu => {
+                let at = (now + plain.delay).max(self.last_arrival);
+                self.last_arrival = at;
+                Fate::Arrives { at, again_at: None }
+            }
+            _ => self.send_configured(now, length),
+        }
+    }
+
+    fn send_configured(&mut self, now: Time, length: usize) -> Fate {
+        let Rest { config, stream, busy_until } = &mut *self.rest;
         if config.cut {
             return Fate::Lost(Loss::Cut);
         }
         if length > config.mtu {
             return Fate::TooBig { mtu: config.mtu };
         }
-        if config.loss > 0.0 && self.stream.random_bool(config.loss) {
+        if config.loss > 0.0 && stream.random_bool(config.loss) {
             return Fate::Lost(Loss::Random);
         }
         let sent_at = match config.bandwidth_bps {
             None => now,
             Some(bandwidth_bps) => {
-                let starts = self.busy_until.max(now);
+                let starts = (*busy_until).max(now);
                 let waiting_bytes = bytes_sent_in(starts - now, bandwidth_bps);
                 if waiting_bytes.saturating_add(length as u64) > config.queue_bytes_max {
                     return Fate::Lost(Loss::QueueFull);
                 }
-                self.busy_until = starts + time_to_send(length, bandwidth_bps);
-                self.busy_until
+                *busy_until = starts + time_to_send(length, bandwidth_bps);
+                *busy_until
             }
         };
-        let mut at = sent_at + config.delay.draw(&mut self.stream);
-        if config.reordering > 0.0 && self.stream.random_bool(config.reordering) {
+        let mut at = sent_at + config.delay.draw(stream);
+        if config.reordering > 0.0 && stream.random_bool(config.reordering) {
             at += config.reorder_delay;
         } else {
             at = at.max(self.last_arrival);
             self.last_arrival = at;
         }
-        let twice = config.duplication > 0.0 && self.stream.random_bool(config.duplication);
+        let twice = config.duplication > 0.0 && stream.random_bool(config.duplication);
         Fate::Arrives { at, again_at: twice.then_some(at) }
     }
+}
+
+/// The part of `config` that says all, if there is one.
+fn plain(config: &LinkConfig) -> Option<Plain> {
+    let Delay::Constant(delay) = config.delay else { return None };
+    let chance = config.loss > 0.0 || config.duplication > 0.0 || config.reordering > 0.0;
+    (!chance && !config.cut && config.bandwidth_bps.is_none()).then_some(Plain { delay, mtu: config.mtu })
 }
 
 fn time_to_send(length: usize, bandwidth_bps: u64) -> Span {

@@ -12,7 +12,7 @@ use super::errno::Errno;
 use super::flow::Flow;
 use super::slots::SocketId;
 use super::waiters::Waiters;
-use crate::tcp::{Endpoints, Machine, Segment, TcpMachine, TcpState};
+use crate::tcp::{Endpoints, Machine, Segment, Segments, TcpMachine, TcpState};
 use crate::trace::TraceReport;
 
 /// How long `connect` tries: SYN at 0, 1, 3, 7, 15, 31 and 63 s (`tcp_syn_retries` 6, `tcp_syn_linear_timeouts`
@@ -150,7 +150,7 @@ impl Connection {
     }
 
     /// Takes a packet of the connection.
-    pub(crate) fn segment(&mut self, bytes: Vec<u8>, segment: &Segment, now: Time, out: &mut Vec<Vec<u8>>) {
+    pub(crate) fn segment(&mut self, bytes: Vec<u8>, segment: &Segment, now: Time, out: &mut Segments) {
         let before = self.machine.state();
         self.last_heard = now;
         if self.probing {
@@ -174,7 +174,7 @@ impl Connection {
     }
 
     /// Does what is due now: sends what was given, repeats, gives up.
-    pub(crate) fn poll(&mut self, now: Time, out: &mut Vec<Vec<u8>>) {
+    pub(crate) fn poll(&mut self, now: Time, out: &mut Segments) {
         if !self.attached {
             return;
         }
@@ -331,7 +331,7 @@ impl Connection {
         [retransmission, silence, fin].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    fn expire(&mut self, expiry: Expiry, now: Time, out: &mut Vec<Vec<u8>>) {
+    fn expire(&mut self, expiry: Expiry, now: Time, out: &mut Segments) {
         if expiry == Expiry::Reset {
             self.machine.abort();
             self.machine.poll(now, out);
@@ -341,7 +341,7 @@ impl Connection {
     }
 
     /// Linux answers data to a closed socket with RST (`tcp_rcv_state_process`).
-    fn reset_if_nobody_reads(&mut self, now: Time, out: &mut Vec<Vec<u8>>) {
+    fn reset_if_nobody_reads(&mut self, now: Time, out: &mut Segments) {
         if !self.held && self.machine.received() > 0 && self.machine.state() != TcpState::Closed {
             self.machine.abort();
             self.machine.poll(now, out);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hopwise_engine::log::EventId;
+use smallvec::SmallVec;
 
 use crate::Action;
 use crate::device::{Context, PortIndex, SENT};
@@ -15,7 +16,7 @@ pub(crate) const LOOPBACK_TOKEN: u64 = u32::MAX as u64;
 
 /// A stack's addresses and its way out.
 pub(crate) struct Exit {
-    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) addresses: SmallVec<[IpAddr; 2]>,
     /// Whether packets to own addresses leave by port 0 too, for a device that delivers them itself.
     pub(crate) own_traffic_leaves: bool,
     looped: VecDeque<Packet>,
@@ -23,7 +24,11 @@ pub(crate) struct Exit {
 
 impl Exit {
     pub(crate) fn new(addresses: Vec<IpAddr>) -> Self {
-        Exit { addresses, own_traffic_leaves: false, looped: VecDeque::new() }
+        Exit {
+            addresses: addresses.into_iter().collect(),
+            own_traffic_leaves: false,
+            looped: VecDeque::new(),
+        }
     }
 
     /// Whether `address` is one of the stack's own, loopback included.

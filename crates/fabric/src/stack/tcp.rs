@@ -19,7 +19,7 @@ use crate::Action;
 use crate::device::{Context, DELIVERED};
 use crate::icmp::{IcmpError, Unreachable};
 use crate::packet::Packet;
-use crate::tcp::{Endpoints, Machine, Segment, TcpConfig, TcpMachine, TcpState, answer_with_reset};
+use crate::tcp::{Endpoints, Machine, Segment, Segments, TcpConfig, TcpMachine, TcpState, answer_with_reset};
 use crate::trace::TraceReport;
 
 /// A stack refused a packet and said so.
@@ -48,7 +48,7 @@ pub(crate) struct Tcp {
     dirty: Vec<SocketId>,
     next_port: u16,
     opened: u64,
-    segments: Vec<Vec<u8>>,
+    segments: Segments,
 }
 
 impl Default for Tcp {
@@ -62,7 +62,7 @@ impl Default for Tcp {
             dirty: Vec::new(),
             next_port: *EPHEMERAL_PORTS.start(),
             opened: 0,
-            segments: Vec::new(),
+            segments: Segments::default(),
         }
     }
 }
@@ -335,7 +335,7 @@ impl Tcp {
         {
             connection.last_sent = sequence_after(last);
         }
-        for bytes in self.segments.drain(..) {
+        for bytes in self.segments.drain() {
             exit.send(bytes, connection.cause, connection.trace.as_ref(), cx);
         }
         let timer = connection.next_timer(cx.now);

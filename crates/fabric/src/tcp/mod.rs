@@ -54,6 +54,43 @@ pub(crate) enum TcpState {
     Closed,
 }
 
+/// Packets that a connection sends, from the IP header on, and the memory of packets that it has read.
+#[derive(Default)]
+pub(crate) struct Segments {
+    packets: Vec<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
+}
+
+/// How many buffers wait for a packet.
+const SPARE_MAX: usize = 4;
+
+impl Segments {
+    /// Room for a packet of `length` bytes, all zero, at the end.
+    fn add(&mut self, length: usize) -> &mut [u8] {
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.resize(length, 0);
+        self.packets.push_mut(bytes)
+    }
+
+    /// Takes back a packet that was read.
+    fn give_back(&mut self, packet: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(packet);
+        }
+    }
+
+    /// The packet that was added last.
+    pub(crate) fn last(&self) -> Option<&[u8]> {
+        self.packets.last().map(Vec::as_slice)
+    }
+
+    /// Takes the packets to send.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Vec<u8>> {
+        self.packets.drain(..)
+    }
+}
+
 /// One TCP connection.
 ///
 /// Packets that it sends are appended to `out`, from the IP header on. No method reads a clock.
@@ -65,10 +102,10 @@ pub(crate) trait TcpMachine: Sized {
     fn expect(endpoints: Endpoints, config: &TcpConfig, seed: u64, now: Time) -> Self;
 
     /// Takes a packet of the connection, whose TCP header reads `segment`, and answers it.
-    fn segment(&mut self, packet: Vec<u8>, segment: &Segment, now: Time, out: &mut Vec<Vec<u8>>);
+    fn segment(&mut self, packet: Vec<u8>, segment: &Segment, now: Time, out: &mut Segments);
 
     /// Sends what is due: data that was given, acknowledgments, retransmissions.
-    fn poll(&mut self, now: Time, out: &mut Vec<Vec<u8>>);
+    fn poll(&mut self, now: Time, out: &mut Segments);
 
     /// When [`TcpMachine::poll`] is to be called next, if nothing happens before.
     fn next_timer(&mut self, now: Time) -> Option<Time>;

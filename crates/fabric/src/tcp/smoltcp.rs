@@ -16,7 +16,7 @@ use smoltcp::socket::tcp::{Socket, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
-use super::{Endpoints, Segment, TcpConfig, TcpMachine, TcpState, sockets};
+use super::{Endpoints, Segment, Segments, TcpConfig, TcpMachine, TcpState, sockets};
 
 /// smoltcp's time at the connection's start, in µs: it takes time 0 for "at once".
 const START_US: u64 = 1_000_000;
@@ -76,7 +76,7 @@ impl SmoltcpMachine {
     }
 
     /// Sends what is due. To ask whether something is due costs less than to try.
-    fn send_due(&mut self, instant: Instant, out: &mut Vec<Vec<u8>>) {
+    fn send_due(&mut self, instant: Instant, out: &mut Segments) {
         let mut wire = Wire { incoming: None, out };
         let mut sent = PollResult::SocketStateChanged;
         loop {
@@ -112,19 +112,20 @@ impl TcpMachine for SmoltcpMachine {
         machine
     }
 
-    fn segment(&mut self, packet: Vec<u8>, segment: &Segment, now: Time, out: &mut Vec<Vec<u8>>) {
+    fn segment(&mut self, packet: Vec<u8>, segment: &Segment, now: Time, out: &mut Segments) {
         if self.stops_the_timer(segment) {
             return;
         }
         self.acknowledged = segment.acknowledgment;
         let instant = self.instant(now);
-        let mut wire = Wire { incoming: Some(packet), out };
+        let mut wire = Wire { incoming: Some(&packet), out: &mut *out };
         self.interface.poll_ingress_single(instant, &mut wire, &mut self.sockets);
         self.opened = true;
+        out.give_back(packet);
         self.send_due(instant, out);
     }
 
-    fn poll(&mut self, now: Time, out: &mut Vec<Vec<u8>>) {
+    fn poll(&mut self, now: Time, out: &mut Segments) {
         self.send_due(self.instant(now), out);
     }
 
@@ -246,10 +247,10 @@ fn capabilities(mtu: usize) -> DeviceCapabilities {
 struct Mtu(usize);
 
 impl Device for Mtu {
-    type RxToken<'a> = Incoming;
+    type RxToken<'a> = Incoming<'a>;
     type TxToken<'a> = Outgoing<'a>;
 
-    fn receive(&mut self, _at: Instant) -> Option<(Incoming, Outgoing<'_>)> {
+    fn receive(&mut self, _at: Instant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
         None
     }
     fn transmit(&mut self, _at: Instant) -> Option<Outgoing<'_>> {
@@ -262,17 +263,17 @@ impl Device for Mtu {
 
 /// What an interface receives from and sends to during one call.
 struct Wire<'a> {
-    incoming: Option<Vec<u8>>,
-    out: &'a mut Vec<Vec<u8>>,
+    incoming: Option<&'a [u8]>,
+    out: &'a mut Segments,
 }
 
-struct Incoming(Vec<u8>);
+struct Incoming<'a>(&'a [u8]);
 
-struct Outgoing<'a>(&'a mut Vec<Vec<u8>>);
+struct Outgoing<'a>(&'a mut Segments);
 
 impl Device for Wire<'_> {
     type RxToken<'a>
-        = Incoming
+        = Incoming<'a>
     where
         Self: 'a;
     type TxToken<'a>
@@ -280,7 +281,7 @@ impl Device for Wire<'_> {
     where
         Self: 'a;
 
-    fn receive(&mut self, _at: Instant) -> Option<(Incoming, Outgoing<'_>)> {
+    fn receive(&mut self, _at: Instant) -> Option<(Incoming<'_>, Outgoing<'_>)> {
         Some((Incoming(self.incoming.take()?), Outgoing(self.out)))
     }
     fn transmit(&mut self, _at: Instant) -> Option<Outgoing<'_>> {
@@ -292,17 +293,14 @@ impl Device for Wire<'_> {
     }
 }
 
-impl RxToken for Incoming {
+impl RxToken for Incoming<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
+        f(self.0)
     }
 }
 
 impl TxToken for Outgoing<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
-        let mut bytes = vec![0; length];
-        let result = f(&mut bytes);
-        self.0.push(bytes);
-        result
+        f(self.0.add(length))
     }
 }
