@@ -61,7 +61,10 @@ pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunRe
     Ok(report)
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a run takes on this machine is reported, and nothing else depends on it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a run takes on this machine is reported, and nothing else depends on it"
+)]
 fn machine_time() -> Instant {
     Instant::now()
 }
