@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hopwise_broker::{Broker, BrokerStatus, HostPort, NodeConfig, StartParameters};
-use hopwise_fabric::Route;
+use hopwise_broker::{Broker, BrokerStatus, HostPort, NodeConfig, Phase, StartParameters};
+use hopwise_client::Whois;
 use hopwise_kube::cluster::{Container, Process, Programs};
 use tokio::sync::watch;
 
@@ -62,7 +62,7 @@ impl Brokers {
     }
 
     /// Which broker stands behind a route.
-    pub fn whois(&self) -> Arc<dyn Fn(&Route) -> Option<i32> + Send + Sync> {
+    pub fn whois(&self) -> Whois {
         let brokers = self.clone();
         Arc::new(move |route| brokers.id_of(route.reached()?))
     }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use hopwise_engine::{HostId, host};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::container_life::{self, Report};
 use super::pod_status::{self, ContainerPhase};
@@ -32,6 +33,8 @@ pub struct RunningPod {
     pub site: Option<PodSite>,
     /// The hosts of its running containers, by name.
     pub containers: BTreeMap<String, HostId>,
+    /// The tasks that start its containers again when they end.
+    lives: Vec<JoinHandle<()>>,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -61,7 +64,13 @@ fn look_at(shared: &Rc<Shared>, pod: &Pod) {
     match running.get_mut(&name) {
         None => {
             let (stop, stopped) = oneshot::channel();
-            let entry = RunningPod { uid, site: None, containers: BTreeMap::new(), stop: Some(stop) };
+            let entry = RunningPod {
+                uid,
+                site: None,
+                containers: BTreeMap::new(),
+                lives: Vec::new(),
+                stop: Some(stop),
+            };
             running.insert(name.clone(), entry);
             host::spawn_on(shared.control_plane, live(shared.clone(), pod.clone(), name, stopped));
         }
@@ -167,7 +176,10 @@ async fn start(shared: &Rc<Shared>, pod: &Pod, name: &PodName, events: mpsc::Unb
     };
     for container in containers {
         let life = container_life::run(shared.clone(), site.device, container, events.clone());
-        host::spawn_on(shared.control_plane, life);
+        let life = host::spawn_on(shared.control_plane, life);
+        if let Some(entry) = shared.running.borrow_mut().get_mut(name) {
+            entry.lives.push(life);
+        }
     }
 }
 
@@ -221,6 +233,8 @@ async fn stop(shared: &Shared, pod: &Pod, name: &PodName) {
     let (containers, site) = {
         let mut running = shared.running.borrow_mut();
         let entry = running.get_mut(name);
+        // No container starts again in a pod that is going.
+        entry.iter().flat_map(|entry| &entry.lives).for_each(JoinHandle::abort);
         entry.map(|entry| (std::mem::take(&mut entry.containers), entry.site.take())).unwrap_or_default()
     };
     for host in containers.into_values() {

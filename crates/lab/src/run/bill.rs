@@ -86,7 +86,9 @@ fn usage(
 fn ports_of(cluster: &Cluster, balancer: &str) -> u32 {
     let name = balancer.strip_prefix(BALANCER).and_then(|name| name.split_once('/'));
     let ports = name.and_then(|(namespace, name)| {
-        cluster.api().read(|store| Some(store.get::<Service>(namespace, name)?.spec.as_ref()?.ports.as_ref()?.len()))
+        cluster
+            .api()
+            .read(|store| Some(store.get::<Service>(namespace, name)?.spec.as_ref()?.ports.as_ref()?.len()))
     });
     u32::try_from(ports.unwrap_or(0)).unwrap_or(u32::MAX)
 }

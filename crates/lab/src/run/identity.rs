@@ -46,10 +46,12 @@ pub(super) async fn extents(
     let client = verifier.client.clone();
     let look = async move {
         let seen = client.metadata().await.map_err(|error| error.to_string())?;
-        let leader =
-            |(topic, index): &Partition| seen.topics.get(topic).and_then(|view| view.partitions.get(index)?.leader);
+        let leader = |(topic, index): &Partition| {
+            seen.topics.get(topic).and_then(|view| view.partitions.get(index)?.leader)
+        };
         let mut extents = Extents::default();
-        for partition in partitions.iter().filter(|partition| broker.is_some() && leader(partition) == broker) {
+        for partition in partitions.iter().filter(|partition| broker.is_some() && leader(partition) == broker)
+        {
             extents.0.push((partition.clone(), verify::end_of(&client, partition).await?));
         }
         Ok(extents)

@@ -73,7 +73,8 @@ impl Attempt {
 
     /// Whether it failed: no answer, an answer with an error, or an answer from the wrong broker.
     pub fn failed(&self) -> bool {
-        self.record.outcome != hopwise_client::Outcome::Ok || self.record.error_code.is_some_and(|code| code != 0)
+        self.record.outcome != hopwise_client::Outcome::Ok
+            || self.record.error_code.is_some_and(|code| code != 0)
     }
 
     fn may_have_written(&self) -> bool {

@@ -30,7 +30,8 @@ pub fn load_scenario(path: &Path) -> Result<LoadedScenario, InputError> {
     LoadErrors::check(problems.iter().map(|problem| point_at(&document, problem)).collect())?;
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
     let cluster = load_cluster(&document, &scenario, directory)?;
-    let manifests: Vec<PathBuf> = scenario.manifests.iter().map(|manifest| directory.join(manifest)).collect();
+    let manifests: Vec<PathBuf> =
+        scenario.manifests.iter().map(|manifest| directory.join(manifest)).collect();
     let manifests = Manifests::load(&source::read_paths(&manifests, &mut io::empty())?)?;
     let inputs = Inputs::of(manifests, cluster, &Surroundings::default())?;
     Ok(LoadedScenario { scenario, inputs })
@@ -59,7 +60,11 @@ fn load_cluster(
 
 fn point_at(document: &Document, problem: &Problem) -> SourceError {
     let what = format!("expected {}, but {}", problem.expected, problem.what);
-    document.error(problem.field.as_str(), what, "the fields of a scenario are described in docs/scenario-file.md")
+    document.error(
+        problem.field.as_str(),
+        what,
+        "the fields of a scenario are described in docs/scenario-file.md",
+    )
 }
 
 #[cfg(test)]
@@ -86,7 +91,10 @@ mod tests {
         let file = load_scenario(&scenarios().join("nodeport-vs-loadbalancer.yaml")).expect("sound");
         assert_eq!((file.inputs.cluster.nodes.len(), file.inputs.profile.name.as_str()), (3, "aws"));
         let inline = load_scenario(&scenarios().join("in-cluster.yaml")).expect("sound");
-        assert_eq!((inline.inputs.cluster.nodes.len(), inline.inputs.profile.name.as_str()), (3, "bare-metal"));
+        assert_eq!(
+            (inline.inputs.cluster.nodes.len(), inline.inputs.profile.name.as_str()),
+            (3, "bare-metal")
+        );
     }
 
     #[test]
@@ -95,7 +103,8 @@ mod tests {
             clients:\n  - {name: a, place: external, bootstrap: [nowhere]}\n\
             workload:\n  topics: [{name: t, partitions: 0, replication: 1}]\n  consumers: {requests: 1, interval: 1s}\n";
         let Err(InputError::Load(errors)) = load(text) else { panic!("a load error") };
-        let lines: Vec<_> = errors.errors().iter().map(|error| (error.location().line, error.field().to_string())).collect();
+        let lines: Vec<_> =
+            errors.errors().iter().map(|error| (error.location().line, error.field().to_string())).collect();
         assert_eq!(
             lines,
             [(5, "clients[0].bootstrap[0]".to_owned()), (7, "workload.topics[0].partitions".to_owned())]

@@ -68,11 +68,12 @@ pub(super) fn failures(client: &RunningClient, start: Time) -> Vec<Span> {
 pub(super) fn way(client: &RunningClient, start: Time) -> Option<Way> {
     let attempts = workload_attempts(client, start);
     let of = |operation| {
-        let attempts = attempts.iter().filter(move |it| it.record.operation == operation && reached_leader(it));
+        let attempts =
+            attempts.iter().filter(move |it| it.record.operation == operation && reached_leader(it));
         let hops = median_hops(client, operation);
-        attempts
-            .filter(|attempt| attempt.record.route.is_some())
-            .min_by_key(|it| (hops_of(it.record.route.as_ref()) != hops, it.record.broker, it.record.started_at))
+        attempts.filter(|attempt| attempt.record.route.is_some()).min_by_key(|it| {
+            (hops_of(it.record.route.as_ref()) != hops, it.record.broker, it.record.started_at)
+        })
     };
     let record = &of(Operation::Produce).or_else(|| of(Operation::Fetch))?.record;
     let broker = record.broker.map_or_else(String::new, |id| format!("broker {id} at "));

@@ -12,7 +12,12 @@ use crate::report::run::Check;
 use crate::scenario::Duration;
 
 /// A failed check that says what is not ready and why; `None` if everything is.
-pub(super) fn check(cluster: &Cluster, brokers: &Brokers, settled: Settled, limit: Duration) -> Option<Check> {
+pub(super) fn check(
+    cluster: &Cluster,
+    brokers: &Brokers,
+    settled: Settled,
+    limit: Duration,
+) -> Option<Check> {
     let why = match settled {
         Settled::Ready => return None,
         Settled::Stuck => "nothing changes any more".to_owned(),
@@ -58,7 +63,8 @@ fn said_by_status(pod: &Pod) -> Option<String> {
     let containers = status.container_statuses.iter().flatten();
     let from_containers = containers.filter_map(|container| waiting(container.state.as_ref()?)).next();
     let conditions = status.conditions.iter().flatten().filter(|condition| condition.status == "False");
-    let from_conditions = conditions.filter_map(|condition| condition.message.clone()).find(|it| !it.is_empty());
+    let from_conditions =
+        conditions.filter_map(|condition| condition.message.clone()).find(|it| !it.is_empty());
     from_conditions.or(from_containers).or_else(|| status.message.clone())
 }
 
@@ -77,7 +83,8 @@ fn balancers_missing(cluster: &Cluster) -> Vec<String> {
     }
     cluster.api().read(|store| {
         let services = store.list::<Service>().filter_map(|service| {
-            let name = format!("{}/{}", service.metadata.namespace.as_ref()?, service.metadata.name.as_ref()?);
+            let name =
+                format!("{}/{}", service.metadata.namespace.as_ref()?, service.metadata.name.as_ref()?);
             let published = service.status.as_ref()?.load_balancer.as_ref()?.ingress.is_some();
             let has_target = healthy.get(&name).is_some_and(|nodes| !nodes.is_empty());
             (published && !has_target).then(|| format!("load balancer {name} has no healthy target"))

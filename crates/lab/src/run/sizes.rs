@@ -42,7 +42,10 @@ pub(super) fn produce(topic: &str, records: &[Record], acks: Acks) -> Moved {
 pub(super) fn fetch(topic: &str, records: &[Record]) -> Moved {
     let name = topic.len() as u64;
     let batch = if records.is_empty() { 0 } else { batch(records) };
-    Moved { sent: ip_bytes(FETCH_REQUEST_BYTES + name), received: ip_bytes(FETCH_ANSWER_BYTES + name + batch) }
+    Moved {
+        sent: ip_bytes(FETCH_REQUEST_BYTES + name),
+        received: ip_bytes(FETCH_ANSWER_BYTES + name + batch),
+    }
 }
 
 fn batch(records: &[Record]) -> u64 {

@@ -120,7 +120,10 @@ mod tests {
 
     #[test]
     fn each_record_once_and_in_order_is_well() {
-        let data = judge(&[("a".into(), sent(0..3, &[])), ("b".into(), sent(0..1, &[]))], &stored(&["a/0", "b/0", "a/1", "a/2"]));
+        let data = judge(
+            &[("a".into(), sent(0..3, &[])), ("b".into(), sent(0..1, &[]))],
+            &stored(&["a/0", "b/0", "a/1", "a/2"]),
+        );
         assert_eq!(data, Data { acknowledged: 4, ..Data::default() });
     }
 

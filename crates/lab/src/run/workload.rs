@@ -155,7 +155,13 @@ impl Request {
         Request { began: hopwise_engine::now(), attempts_before: client.journal.len() }
     }
 
-    fn end(&self, client: &RunningClient, operation: Operation, error: Option<&ClientError>, records: &[Record]) {
+    fn end(
+        &self,
+        client: &RunningClient,
+        operation: Operation,
+        error: Option<&ClientError>,
+        records: &[Record],
+    ) {
         let retried = client.journal.any_from(self.attempts_before, |attempt| {
             attempt.record.operation == operation && attempt.record.attempt > 1
         });
