@@ -25,9 +25,12 @@ pub fn of(inputs: &Inputs, cluster: &Cluster, brokers: &[KnownBroker]) -> Vec<Fi
 }
 
 fn rejection(rejection: &Rejection) -> Finding {
-    let code = if rejection.field.ends_with("nodePort") && rejection.what.contains("range") {
+    // The words of `hopwise_kube::admission` about node ports.
+    let is_about_node_port = rejection.field.ends_with("nodePort");
+    let says = |words: &str| is_about_node_port && rejection.what.contains(words);
+    let code = if says("outside of the cluster's node ports") {
         Code::NodePortOutOfRange
-    } else if rejection.field.ends_with("nodePort") && (rejection.what.contains("twice") || rejection.what.contains("used")) {
+    } else if says("already taken") || says("used twice") {
         Code::NodePortUsedTwice
     } else {
         Code::RejectedByApiServer
@@ -63,7 +66,7 @@ fn unstarted(inputs: &Inputs, brokers: &[KnownBroker]) -> Vec<Finding> {
         .filter_map(|broker| {
             let problem = broker.problem.as_ref()?;
             let set = inputs.manifests.stateful_sets.iter().find(|it| Some(it.reference()) == broker.set)?;
-            let code = if problem.contains("has an empty host") { Code::EmptyAdvertisedAddress } else { Code::BrokerNotRunning };
+            let code = if problem.contains("the host is empty") { Code::EmptyAdvertisedAddress } else { Code::BrokerNotRunning };
             let finding = Finding::new(code, format!("Pod {}", broker.pod), format!("The broker does not start: {problem}."));
             Some(finding.at(Some(&position(&set.origin.start()))).fix("Correct what the broker names; see the file it was configured by."))
         })
