@@ -45,8 +45,11 @@ fn load_with(file: &str, text: &str) -> Result<LoadedScenario, InputError> {
 fn scenario_message(from: &str, to: &str) -> String {
     let text = fixture("scenario.yaml");
     assert!(text.contains(from), "the scenario does not say {from:?}");
-    let message = message(&load_with("scenario.yaml", &text.replace(from, to)).err().expect("an input error"));
-    let lines = message.lines().map(|line| line.rsplit_once("/scenario.yaml").map_or(line.to_owned(), |(_, rest)| format!("scenario.yaml{rest}")));
+    let message =
+        message(&load_with("scenario.yaml", &text.replace(from, to)).err().expect("an input error"));
+    let lines = message.lines().map(|line| {
+        line.rsplit_once("/scenario.yaml").map_or(line.to_owned(), |(_, rest)| format!("scenario.yaml{rest}"))
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 
