@@ -139,8 +139,8 @@ fn a_place_that_is_none() {
 #[test]
 fn a_duration_without_a_unit() {
     insta::assert_snapshot!(scenario_message("at: 50ms", "at: 50"), @r#"
-    scenario.yaml:27:10: faults[0].at: expected text, got the number 50
-      help: write the value in quotes
+    scenario.yaml:27:10: faults[0].at: expected a number and a unit, such as `250ms`, got the number 50
+      help: write a number and a unit, such as `250ms` here
     "#);
 }
 
