@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hopwise_broker::{Broker, BrokerStatus, HostPort, NodeConfig, Phase, StartParameters};
+use hopwise_broker::{Broker, BrokerStatus, HostPort, NodeConfig, StartParameters};
 use hopwise_client::Whois;
 use hopwise_kube::cluster::{Container, Process, Programs};
 use tokio::sync::watch;
