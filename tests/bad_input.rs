@@ -24,7 +24,7 @@ fn message(error: &InputError) -> String {
 }
 
 fn message_of(given: &Given) -> String {
-    message(&given.load().err().expect("an input error"))
+    message(&given.load().expect_err("an input error"))
 }
 
 fn nodeport() -> Given {
@@ -45,8 +45,7 @@ fn load_with(file: &str, text: &str) -> Result<LoadedScenario, InputError> {
 fn scenario_message(from: &str, to: &str) -> String {
     let text = fixture("scenario.yaml");
     assert!(text.contains(from), "the scenario does not say {from:?}");
-    let message =
-        message(&load_with("scenario.yaml", &text.replace(from, to)).err().expect("an input error"));
+    let message = message(&load_with("scenario.yaml", &text.replace(from, to)).expect_err("an input error"));
     let lines = message.lines().map(|line| {
         line.rsplit_once("/scenario.yaml").map_or(line.to_owned(), |(_, rest)| format!("scenario.yaml{rest}"))
     });
@@ -162,7 +161,7 @@ fn a_bootstrap_address_without_a_port() {
 
 #[test]
 fn a_file_that_is_not_there() {
-    let error = load_scenario(Path::new("nowhere/scenario.yaml")).err().expect("an input error");
+    let error = load_scenario(Path::new("nowhere/scenario.yaml")).expect_err("an input error");
     insta::assert_snapshot!(message(&error), @r#"
     nowhere/scenario.yaml: no such file or directory
     "#);
