@@ -24,7 +24,7 @@ fn message(error: &InputError) -> String {
 }
 
 fn message_of(given: &Given) -> String {
-    message(&given.load().err().expect("an input error"))
+    message(&given.load().expect_err("an input error"))
 }
 
 fn nodeport() -> Given {
@@ -45,83 +45,126 @@ fn load_with(file: &str, text: &str) -> Result<LoadedScenario, InputError> {
 fn scenario_message(from: &str, to: &str) -> String {
     let text = fixture("scenario.yaml");
     assert!(text.contains(from), "the scenario does not say {from:?}");
-    let message = message(&load_with("scenario.yaml", &text.replace(from, to)).err().expect("an input error"));
-    let lines = message.lines().map(|line| line.rsplit_once("/scenario.yaml").map_or(line.to_owned(), |(_, rest)| format!("scenario.yaml{rest}")));
+    let message = message(&load_with("scenario.yaml", &text.replace(from, to)).expect_err("an input error"));
+    let lines = message.lines().map(|line| {
+        line.rsplit_once("/scenario.yaml").map_or(line.to_owned(), |(_, rest)| format!("scenario.yaml{rest}"))
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn text_that_is_no_yaml() {
-    insta::assert_snapshot!(message_of(&Given::default().with("broken.yaml", "kind: Service\n  metadata: [")), @"");
+    insta::assert_snapshot!(message_of(&Given::default().with("broken.yaml", "kind: Service\n  metadata: [")), @r#"
+    broken.yaml:2:11: not valid YAML: mapping values are not allowed in this context
+      help: look at indentation, quotes and brackets on this line and the one before; a Helm template must be rendered first (helm template)
+    "#);
 }
 
 #[test]
 fn no_objects_at_all() {
-    insta::assert_snapshot!(message_of(&Given::default().with("empty.yaml", "# nothing\n---\n")), @"");
+    insta::assert_snapshot!(message_of(&Given::default().with("empty.yaml", "# nothing\n---\n")), @r#"
+    empty.yaml:1:1: expected at least one object, got none in all of the input
+      help: give the manifests of the cluster; empty documents and comments do not count
+    "#);
 }
 
 #[test]
 fn a_field_of_the_wrong_type() {
-    insta::assert_snapshot!(message_of(&nodeport().edit("replicas: 3", "replicas: three")), @"");
+    insta::assert_snapshot!(message_of(&nodeport().edit("replicas: 3", "replicas: three")), @r#"
+    brokers.yaml:60:13: StatefulSet kafka/rp: spec.replicas: expected a whole number, got the text "three"
+      help: write a whole number here
+    "#);
 }
 
 #[test]
 fn a_required_field_that_is_missing() {
-    insta::assert_snapshot!(message_of(&nodeport().edit("metadata: {name: outside, namespace: kafka}", "metadata: {namespace: kafka}")), @"");
+    insta::assert_snapshot!(message_of(&nodeport().edit("metadata: {name: outside, namespace: kafka}", "metadata: {namespace: kafka}")), @r#"
+    nodeport.yaml:4:1: metadata.name: missing field `name` of a Service
+      help: give the object a name; generateName is for kubectl create, not for objects that others refer to
+    "#);
 }
 
 #[test]
 fn two_objects_of_one_name() {
-    insta::assert_snapshot!(message_of(&nodeport().with("again.yaml", fixture("nodeport.yaml"))), @"");
+    insta::assert_snapshot!(message_of(&nodeport().with("again.yaml", fixture("nodeport.yaml"))), @r#"
+    again.yaml:4:18: metadata.name: Service kafka/outside is already defined at nodeport.yaml:4:18
+      help: remove one of the two, or give it another name or namespace
+    "#);
 }
 
 #[test]
 fn an_unknown_field_of_the_cluster_file() {
     let cluster = fixture("names.yaml").replace("zone: zone-b", "zoen: zone-b");
-    insta::assert_snapshot!(message_of(&nodeport().cluster(cluster)), @"");
+    insta::assert_snapshot!(message_of(&nodeport().cluster(cluster)), @r#"
+    cluster.yaml:4:20: nodes[1].zoen: unknown field `zoen`
+      help: did you mean `zone`? Known: `name`, `zone`, `region`, `address`, `podCIDR`, `labels`, `taints`, `allocatable`
+    "#);
 }
 
 #[test]
 fn two_nodes_of_one_address() {
     let cluster = fixture("names.yaml").replace("10.0.0.12", "10.0.0.11");
-    insta::assert_snapshot!(message_of(&nodeport().cluster(cluster)), @"");
+    insta::assert_snapshot!(message_of(&nodeport().cluster(cluster)), @r#"
+    cluster.yaml:5:57: nodes[2].address: node-1 has the address 10.0.0.11 already
+      help: give each node an address of its own
+    "#);
 }
 
 #[test]
 fn a_profile_that_does_not_exist() {
     let cluster = format!("profile: awz\n{}", fixture("names.yaml"));
-    insta::assert_snapshot!(message_of(&nodeport().cluster(cluster)), @"");
+    insta::assert_snapshot!(message_of(&nodeport().cluster(cluster)), @r#"
+    cluster.yaml:1:10: profile: there is no profile `awz`; the profiles are bare-metal, aws, gcp, azure
+      help: the profiles and their numbers are in crates/kube/profiles
+    "#);
 }
 
 #[test]
 fn an_unknown_scenario_field() {
-    insta::assert_snapshot!(scenario_message("workload:\n", "worklaod: {}\nworkload:\n"), @"");
+    insta::assert_snapshot!(scenario_message("workload:\n", "worklaod: {}\nworkload:\n"), @r#"
+    scenario.yaml:20:1: worklaod: unknown field `worklaod`
+      help: did you mean `workload`? Known: `name`, `about`, `seed`, `cluster`, `manifests`, `clients`, `workload`, `faults`, `expect`, `cost`, `bounds`
+    "#);
 }
 
 #[test]
 fn a_place_that_is_none() {
-    insta::assert_snapshot!(scenario_message("place: in-cluster", "place: nowhere"), @"");
+    insta::assert_snapshot!(scenario_message("place: in-cluster", "place: nowhere"), @r#"
+    scenario.yaml:12:12: clients[0].place: `nowhere` is no place; expected `external`, `external=IP`, `pod/NAMESPACE/NAME`, `node/NAME` or `in-cluster`
+      help: change the value to what is expected
+    "#);
 }
 
 #[test]
 fn a_duration_without_a_unit() {
-    insta::assert_snapshot!(scenario_message("at: 50ms", "at: 50"), @"");
+    insta::assert_snapshot!(scenario_message("at: 50ms", "at: 50"), @r#"
+    scenario.yaml:27:10: faults[0].at: expected a number and a unit, such as `250ms`, got the number 50
+      help: write a number and a unit, such as `250ms` here
+    "#);
 }
 
 #[test]
 fn a_topic_without_partitions() {
-    insta::assert_snapshot!(scenario_message("partitions: 3", "partitions: 0"), @"");
+    insta::assert_snapshot!(scenario_message("partitions: 3", "partitions: 0"), @r#"
+    scenario.yaml:22:34: workload.topics[0].partitions: expected at least 1, but there are none
+      help: the fields of a scenario are described in docs/scenario-file.md
+    "#);
 }
 
 #[test]
 fn a_bootstrap_address_without_a_port() {
-    insta::assert_snapshot!(scenario_message("\"10.0.0.10:31094\"", "\"10.0.0.10\""), @"");
+    insta::assert_snapshot!(scenario_message("\"10.0.0.10:31094\"", "\"10.0.0.10\""), @r#"
+    scenario.yaml:18:17: clients[1].bootstrap[0]: expected host:port with a port from 1 to 65535, but `10.0.0.10` is no address
+      help: the fields of a scenario are described in docs/scenario-file.md
+    "#);
 }
 
 #[test]
 fn a_file_that_is_not_there() {
-    let error = load_scenario(Path::new("nowhere/scenario.yaml")).err().expect("an input error");
-    insta::assert_snapshot!(message(&error), @"");
+    let error = load_scenario(Path::new("nowhere/scenario.yaml")).expect_err("an input error");
+    insta::assert_snapshot!(message(&error), @r#"
+    nowhere/scenario.yaml: no such file or directory
+    "#);
 }
 
 /// The documents of a fixture.

@@ -113,8 +113,19 @@ fn a_check_that_passes() {
     assert_eq!(keys(&report["brokers"][0]), broker);
     let listener = ["api", "name", "bind", "advertised", "tls", "authentication"];
     assert_eq!(keys(&report["brokers"][0]["listeners"][0]), listener);
-    let route = ["from", "api", "listener", "broker", "address", "outcome", "reached", "source_seen", "hops",
-        "connect_ns", "request_ns"];
+    let route = [
+        "from",
+        "api",
+        "listener",
+        "broker",
+        "address",
+        "outcome",
+        "reached",
+        "source_seen",
+        "hops",
+        "connect_ns",
+        "request_ns",
+    ];
     assert_eq!(keys(&report["routes"][0]), route);
     let hop = keys(&report["routes"][0]["hops"][0]);
     assert_eq!(hop[..5], ["device", "action", "src", "dst", "at_ns"]);
@@ -129,7 +140,8 @@ fn a_check_that_fails() {
     let report = json(&output);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(report["verdict"], "fail");
-    let finding = ["code", "severity", "object", "field", "file", "line", "title", "explanation", "fix", "routes"];
+    let finding =
+        ["code", "severity", "object", "field", "file", "line", "title", "explanation", "fix", "routes"];
     assert_eq!(keys(&report["findings"][0]), finding);
     assert!(report["findings"][0]["code"].as_str().is_some_and(|code| code.starts_with("HW")));
 }
@@ -147,15 +159,29 @@ fn text_is_the_default_and_goes_to_standard_output() {
 fn a_scenario_s_report() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("report.json");
-    let output = run(&["run", "scenario.yaml", "--seed", "5", "--json", &file.to_string_lossy(), "--format", "json"]);
+    let output =
+        run(&["run", "scenario.yaml", "--seed", "5", "--json", &file.to_string_lossy(), "--format", "json"]);
     let report = json(&output);
     assert_eq!(output.status.code(), Some(0), "{:#}", report["checks"]);
-    let wanted = ["scenario", "seed", "verdict", "trace_hash", "simulated_ns", "wall_ns", "checks", "latency",
-        "routing", "data", "events", "cost"];
+    let wanted = [
+        "scenario",
+        "seed",
+        "verdict",
+        "trace_hash",
+        "simulated_ns",
+        "wall_ns",
+        "checks",
+        "latency",
+        "routing",
+        "data",
+        "events",
+        "cost",
+    ];
     assert_eq!(keys(&report)[..wanted.len()], wanted);
     assert_eq!((&report["scenario"], &report["seed"]), (&"small".into(), &5.into()));
     assert_eq!(keys(&report["checks"][0]), ["name", "ok", "detail"]);
-    let latency = ["route", "operation", "count", "hops", "min_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"];
+    let latency =
+        ["route", "operation", "count", "hops", "min_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"];
     assert_eq!(keys(&report["latency"][0]), latency);
     let routing = ["requests", "to_leader", "misrouted", "retried", "failed", "metadata_refreshes"];
     assert_eq!(keys(&report["routing"]), routing);

@@ -68,10 +68,12 @@ async fn work(client: Client, partitions: i32) -> (Option<ClientError>, Vec<Ende
 async fn work_through_deletion(started: Started, draw: Draw) -> Worked {
     let Started { cluster, brokers, .. } = started;
     let site = cluster.place(&Place::InCluster, "client").await.expect("a client pod always runs");
-    let bootstrap = (0..draw.brokers).map(|it| HostPort::new(format!("rp-{it}.rp.kafka.svc.cluster.local."), 9092));
+    let bootstrap =
+        (0..draw.brokers).map(|it| HostPort::new(format!("rp-{it}.rp.kafka.svc.cluster.local."), 9092));
     let attempts: Arc<Mutex<Vec<RequestRecord>>> = Arc::default();
     let noted = attempts.clone();
-    let observer = move |record: &RequestRecord| noted.lock().expect("nobody panics with it").push(record.clone());
+    let observer =
+        move |record: &RequestRecord| noted.lock().expect("nobody panics with it").push(record.clone());
     let options = Options {
         whois: Some(brokers.whois()),
         observer: Some(Arc::new(observer)),
@@ -121,7 +123,8 @@ fn holds(draw: &Draw) -> Result<(), TestCaseError> {
         draw.seed,
         worked.no_topic
     );
-    ended_at_leaders(&worked).map_err(|what| TestCaseError::fail(format!("seed {}: {what}\n{listing}", draw.seed)))
+    ended_at_leaders(&worked)
+        .map_err(|what| TestCaseError::fail(format!("seed {}: {what}\n{listing}", draw.seed)))
 }
 
 /// Every request that succeeded has an attempt that its partition's leader took, and no broker took another's.
@@ -134,9 +137,12 @@ fn ended_at_leaders(worked: &Worked) -> Result<(), String> {
         }
         for (partition, wanted) in of_partitions {
             let attempts = worked.attempts.iter().filter(|it| it.operation == operation);
-            let at_leader = attempts.filter(|it| it.partition == Some(partition) && it.reached_leader()).count();
+            let at_leader =
+                attempts.filter(|it| it.partition == Some(partition) && it.reached_leader()).count();
             if at_leader != wanted {
-                return Err(format!("{wanted} requests ({operation}, {partition}), {at_leader} at the leader"));
+                return Err(format!(
+                    "{wanted} requests ({operation}, {partition}), {at_leader} at the leader"
+                ));
             }
         }
     }

@@ -89,7 +89,8 @@ impl Draw {
         let mut text = format!("profile: {}\nnodes:\n", self.profile);
         for node in 0..self.nodes {
             let zone = node % self.zones;
-            let _ = writeln!(text, "  - {{name: node-{node}, zone: zone-{zone}, address: 10.0.0.{}}}", node + 10);
+            let _ =
+                writeln!(text, "  - {{name: node-{node}, zone: zone-{zone}, address: 10.0.0.{}}}", node + 10);
         }
         if self.exposure == Exposure::LoadBalancer {
             text.push_str("externalNames:\n");

@@ -52,7 +52,8 @@ fn a_bare_pod_name_is_known_inside_only() {
     assert_inside_works(&report);
     assert_eq!(kafka_outcomes(&report, "external", "outside"), [Outcome::NameNotFound; 3]);
     let bare = findings(&report, Code::BarePodNameAdvertised);
-    let mut of: Vec<i32> = bare.iter().flat_map(|it| explained(&report, it)).map(|route| route.broker).collect();
+    let mut of: Vec<i32> =
+        bare.iter().flat_map(|it| explained(&report, it)).map(|route| route.broker).collect();
     of.sort_unstable();
     assert_eq!(of, [0, 1, 2], "{bare:#?}");
     assert_eq!(bare[0].code.to_string(), "HW0001");
@@ -94,7 +95,8 @@ fn one_node_s_address_for_all_brokers_leads_to_its_own_broker() {
 
 #[test]
 fn a_service_that_selects_no_pod_refuses() {
-    let selecting = |app: &str| format!("selector: {{app: {app}}}\n  ports:\n    - {{name: kafka, port: 9094");
+    let selecting =
+        |app: &str| format!("selector: {{app: {app}}}\n  ports:\n    - {{name: kafka, port: 9094");
     let given = nodeport().edit(&selecting("rp"), &selecting("nothing"));
     let report = given.edit("externalTrafficPolicy: Local", "externalTrafficPolicy: Cluster").check();
     assert_eq!(kafka_outcomes(&report, "external", "outside"), [Outcome::Refused; 3]);
@@ -237,7 +239,8 @@ fn brokers_learn_their_rack_from_their_node() {
     rpk redpanda config --config "$CONFIG" set redpanda.rack "${RACK}""#;
     let report = nodeport().edit("OUTSIDE_PORT=31094", rack).cluster(fixture("names.yaml")).check();
     assert_eq!(report.verdict, Verdict::Pass, "{:#?}", report.findings);
-    let zone_of = |node: &str| node.replace("node-0", "zone-a").replace("node-1", "zone-b").replace("node-2", "zone-c");
+    let zone_of =
+        |node: &str| node.replace("node-0", "zone-a").replace("node-1", "zone-b").replace("node-2", "zone-c");
     assert_eq!(report.brokers.len(), 3);
     for broker in &report.brokers {
         assert_eq!(broker.rack, broker.node.as_deref().map(zone_of), "{broker:#?}");
@@ -247,12 +250,17 @@ fn brokers_learn_their_rack_from_their_node() {
 
 #[test]
 fn a_script_that_cannot_be_followed_is_named_with_its_line() {
-    let report = nodeport().edit("OUTSIDE_PORT=31094", "select OUTSIDE_PORT in 31094; do break; done").check();
+    let report =
+        nodeport().edit("OUTSIDE_PORT=31094", "select OUTSIDE_PORT in 31094; do break; done").check();
     let finding = finding(&report, Code::InitContainerFailed);
     // The script begins in the line after its key.
     let text = fixture("brokers.yaml");
     let line = line_of(&text, "OUTSIDE_PORT=31094") - line_of(&text, "configure.sh: |");
-    assert!(finding.explanation.contains(&format!("/scripts/configure.sh, line {line}")), "{}", finding.explanation);
+    assert!(
+        finding.explanation.contains(&format!("/scripts/configure.sh, line {line}")),
+        "{}",
+        finding.explanation
+    );
     assert_eq!(report.verdict, Verdict::Fail);
     assert_eq!(unexplained(&report), [] as [&_; 0]);
 }

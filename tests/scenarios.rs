@@ -79,7 +79,8 @@ fn two_processes_agree() -> Result<(), Failed> {
 /// Runs one scenario and prints its report.
 fn child(path: &Path, seed: &str) -> ExitCode {
     let seed = seed.parse().map_err(|_| Failed::from(format!("{seed} is no seed")));
-    let printed = seed.and_then(|seed| run(path, Some(seed))).and_then(|report| Ok(serde_json::to_string(&report)?));
+    let printed =
+        seed.and_then(|seed| run(path, Some(seed))).and_then(|report| Ok(serde_json::to_string(&report)?));
     match printed {
         Ok(report) => {
             println!("{report}");
@@ -103,7 +104,8 @@ fn run(path: &Path, seed: Option<u64>) -> Result<RunReport, Failed> {
 fn agree(path: &Path, first: &RunReport, second: &RunReport) -> Result<(), Failed> {
     let seed = first.seed;
     if first.trace_hash != second.trace_hash {
-        let hashes = format!("two runs of one seed: trace_hash {} and {}", first.trace_hash, second.trace_hash);
+        let hashes =
+            format!("two runs of one seed: trace_hash {} and {}", first.trace_hash, second.trace_hash);
         return Err(format!("{hashes}\n{}", replay(path, seed)).into());
     }
     let (first, second) = (without_wall_time(first)?, without_wall_time(second)?);
@@ -113,7 +115,10 @@ fn agree(path: &Path, first: &RunReport, second: &RunReport) -> Result<(), Faile
         Some((first, second)) => {
             Err(format!("two runs of one seed report\n{first}\n{second}\n{}", replay(path, seed)).into())
         }
-        None => Err(format!("two runs of one seed report different numbers of lines\n{}", replay(path, seed)).into()),
+        None => {
+            Err(format!("two runs of one seed report different numbers of lines\n{}", replay(path, seed))
+                .into())
+        }
     }
 }
 

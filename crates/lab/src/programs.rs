@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hopwise_broker::{Broker, BrokerStatus, HostPort, NodeConfig, StartParameters};
 use hopwise_client::Whois;
-use hopwise_fabric::Route;
 use hopwise_kube::cluster::{Container, Process, Programs};
 use tokio::sync::watch;
 
@@ -65,7 +64,7 @@ impl Brokers {
     /// Which broker stands behind a route.
     pub fn whois(&self) -> Whois {
         let brokers = self.clone();
-        Arc::new(move |route: &Route| brokers.id_of(route.reached()?))
+        Arc::new(move |route| brokers.id_of(route.reached()?))
     }
 
     fn locked<R>(&self, f: impl FnOnce(&mut Registry) -> R) -> R {

@@ -263,8 +263,6 @@ fn node_object(node: &cluster_file::Node) -> Node {
     if let Some(region) = &node.region {
         labels.insert("topology.kubernetes.io/region".into(), region.clone());
     }
-    // The chart's rack block reads the zone from an annotation of the same name (redpanda.md 1.6).
-    let annotations = labels.clone();
     let taints = node.taints.iter().map(|taint| Taint {
         key: taint.key.clone(),
         value: Some(taint.value.clone()),
@@ -284,7 +282,7 @@ fn node_object(node: &cluster_file::Node) -> Node {
             .collect()
     });
     Node {
-        metadata: ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..meta("", &node.name) },
+        metadata: ObjectMeta { labels: Some(labels), ..meta("", &node.name) },
         spec: Some(NodeSpec { taints: Some(taints.collect()), ..NodeSpec::default() }),
         status: Some(NodeStatus {
             addresses: Some(vec![NodeAddress {

@@ -25,12 +25,15 @@ pub fn of(inputs: &Inputs, cluster: &Cluster, brokers: &[KnownBroker]) -> Vec<Fi
 }
 
 fn rejection(rejection: &Rejection) -> Finding {
-    let is_node_port =
-        rejection.field.ends_with("nodePort") || rejection.field.ends_with("healthCheckNodePort");
-    let code = match rejection.what.as_str() {
-        what if is_node_port && what.contains("outside of") => Code::NodePortOutOfRange,
-        what if is_node_port && (what.contains("taken") || what.contains("twice")) => Code::NodePortUsedTwice,
-        _ => Code::RejectedByApiServer,
+    // The words of `hopwise_kube::admission` about node ports.
+    let is_about_node_port = rejection.field.ends_with("nodePort");
+    let says = |words: &str| is_about_node_port && rejection.what.contains(words);
+    let code = if says("outside of the cluster's node ports") {
+        Code::NodePortOutOfRange
+    } else if says("already taken") || says("used twice") {
+        Code::NodePortUsedTwice
+    } else {
+        Code::RejectedByApiServer
     };
     let Rejection { object, refused, field, what, expected, fix, location } = rejection;
     let consequence = match refused {
@@ -65,7 +68,7 @@ fn unstarted(inputs: &Inputs, brokers: &[KnownBroker]) -> Vec<Finding> {
         .filter_map(|broker| {
             let problem = broker.problem.as_ref()?;
             let set = inputs.manifests.stateful_sets.iter().find(|it| Some(it.reference()) == broker.set)?;
-            let code = if problem.contains("has an empty host") {
+            let code = if problem.contains("the host is empty") {
                 Code::EmptyAdvertisedAddress
             } else {
                 Code::BrokerNotRunning

@@ -23,6 +23,12 @@ use crate::simulate::{SimulationError, Started, capture_all};
 /// longest wait before a container starts again (kubernetes.md 8: 300 s).
 const QUIET: Duration = Duration::from_secs(310);
 
+/// How long a record that its leader alone has acknowledged may take until consumers can read it: a majority of the
+/// replicas has to have it, and a follower that was away has to come back for it.
+const REPLICATION_WAIT: Duration = Duration::from_secs(10);
+/// From one look for missing records to the next.
+const REPLICATION_POLL: Duration = Duration::from_millis(500);
+
 /// What is run.
 pub(super) struct Plan {
     /// The scenario.
@@ -174,15 +180,24 @@ impl<'a> Stage<'a> {
         faults::look_again(cluster, brokers, &self.verifier, played).await
     }
 
+    /// Reads every partition, and again while something is missing that followers may still be copying.
     async fn read_back(&self) -> Result<Data, String> {
-        let (client, partitions) = (self.verifier.client.clone(), self.partitions.clone());
-        let stored = self.verifier.run(async move { verify::read_all(&client, &partitions).await }).await?;
         let sent: Vec<_> = self
             .clients
             .iter()
             .map(|client| (client.name.clone(), client.tally.borrow().sent.clone()))
             .collect();
-        Ok(verify::judge(&sent, &stored))
+        let deadline = Instant::now() + REPLICATION_WAIT;
+        loop {
+            let (client, partitions) = (self.verifier.client.clone(), self.partitions.clone());
+            let stored =
+                self.verifier.run(async move { verify::read_all(&client, &partitions).await }).await?;
+            let data = verify::judge(&sent, &stored);
+            if data.lost == 0 || Instant::now() >= deadline {
+                return Ok(data);
+            }
+            tokio::time::sleep(REPLICATION_POLL).await;
+        }
     }
 }
 

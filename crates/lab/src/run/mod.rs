@@ -68,3 +68,58 @@ pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunRe
 fn machine_time() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::report::check::Verdict;
+
+    /// The example scenarios of the repository.
+    fn scenarios() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
+    }
+
+    fn run(loaded: &LoadedScenario, seed: u64) -> RunReport {
+        let options = RunOptions { seed: Some(seed), captures: None };
+        let report = run_scenario(loaded.clone(), options).expect("the simulation ends");
+        RunReport { wall_ns: 0, ..report }
+    }
+
+    #[test]
+    fn one_seed_gives_one_report_and_another_seed_another_trace() {
+        let loaded = load_scenario(&scenarios().join("in-cluster.yaml")).expect("sound");
+        let [first, again, other] = [7, 7, 8].map(|seed| run(&loaded, seed));
+        assert_eq!(first.verdict, Verdict::Pass, "{:?}", first.checks);
+        assert_eq!(first, again);
+        assert_ne!(first.trace_hash, other.trace_hash);
+        let producers = loaded.scenario.workload.producers.as_ref().expect("it produces");
+        assert_eq!(first.data.acknowledged, u64::from(producers.requests * producers.records));
+        assert_eq!(first.routing.to_leader, first.routing.requests);
+    }
+
+    #[test]
+    fn a_cluster_that_does_not_start_is_a_failed_check_with_its_reason() {
+        let mut loaded = load_scenario(&scenarios().join("in-cluster.yaml")).expect("sound");
+        loaded.inputs.cluster.nodes.pop();
+        let report = run(&loaded, 1);
+        assert_eq!(report.verdict, Verdict::Fail);
+        let check = &report.checks[0];
+        assert!(
+            check.detail.contains("pod redpanda/redpanda-2 is Pending and not ready"),
+            "{}",
+            check.detail
+        );
+        assert!(check.detail.contains("0/2 nodes are available"), "{}", check.detail);
+    }
+
+    #[test]
+    fn a_client_that_cannot_stand_where_it_should_is_a_failed_check() {
+        let mut loaded = load_scenario(&scenarios().join("in-cluster.yaml")).expect("sound");
+        loaded.scenario.clients[0].place = crate::place::Place::Node("node-9".into());
+        let report = run(&loaded, 1);
+        assert_eq!(report.verdict, Verdict::Fail);
+        assert!(report.checks[0].detail.contains("there is no node node-9"), "{}", report.checks[0].detail);
+    }
+}

@@ -1,19 +1,21 @@
 //! Durations and amounts of data as people write them: `250ms`, `1.5s`, `2 TB`.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use hopwise_engine::Span;
+use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 
 /// A length of virtual time: a number and one of `ns`, `us`, `ms`, `s`, `m`, `h`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct Duration(pub Span);
 
 /// An amount of data: a number and one of `B`, `kB`, `MB`, `GB`, `TB` (powers of 1000).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct DataSize(pub u64);
 
 /// The text is no quantity of that kind.
@@ -82,17 +84,35 @@ impl fmt::Display for DataSize {
     }
 }
 
-impl TryFrom<String> for Duration {
-    type Error = QuantityError;
-    fn try_from(text: String) -> Result<Self, QuantityError> {
-        text.parse()
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_str(Written { expected: "a number and a unit, such as `250ms`", kind: PhantomData })
     }
 }
 
-impl TryFrom<String> for DataSize {
-    type Error = QuantityError;
-    fn try_from(text: String) -> Result<Self, QuantityError> {
-        text.parse()
+impl<'de> Deserialize<'de> for DataSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_str(Written { expected: "a number and a unit, such as `1 TB`", kind: PhantomData })
+    }
+}
+
+/// Reads a quantity from its text; anything else is told what is expected, which quotes alone do not give.
+struct Written<T> {
+    expected: &'static str,
+    kind: PhantomData<T>,
+}
+
+impl<T: FromStr<Err = QuantityError>> Visitor<'_> for Written<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
