@@ -12,6 +12,10 @@ use crate::{Failure, Outcome, frame};
 /// UNSUPPORTED_VERSION (Kafka protocol guide, error codes).
 const UNSUPPORTED_VERSION: i16 = 35;
 
+/// The newest version of ApiVersions that is asked. This and the newest versions of the other requests are those
+/// that Wireshark 4.0 dissects, so that captures can be read; they hold everything that routing needs.
+const API_VERSIONS_VERSION_MAX: i16 = 3;
+
 /// The API versions a broker offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiVersions(BTreeMap<i16, (i16, i16)>);
@@ -54,7 +58,7 @@ pub(crate) struct Handshake {
 
 /// Asks for the versions in the newest form known, and in version 0 if the broker does not know that form.
 pub(crate) async fn shake(connection: &Connection) -> Result<Handshake, Unanswered> {
-    let newest = ApiVersionsRequest::VERSIONS.max;
+    let newest = API_VERSIONS_VERSION_MAX;
     let request = ApiVersionsRequest::default()
         .with_client_software_name(StrBytes::from_static_str("hopwise"))
         .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));

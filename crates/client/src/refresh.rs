@@ -13,7 +13,7 @@ use crate::error::meaning;
 use crate::{Failure, Operation, Outcome};
 
 /// The newest Metadata version used: from 10 on it carries topic ids, from 13 on an error code of its own (KIP-1102).
-pub(crate) const METADATA_VERSION_MAX: i16 = 13;
+pub(crate) const METADATA_VERSION_MAX: i16 = 9;
 
 impl Client {
     /// Sees to it that the topic is among those asked for and the metadata fresh.

@@ -1,6 +1,6 @@
 //! kube-proxy over Services of our own; the tables of Kubernetes' own cases are in `tests/proxy_cases.rs`.
 
-use hopwise_fabric::nat::rules::{Choice, SourceMatch, Verdict};
+use hopwise_fabric::nat::rules::{Choice, Destination, SourceMatch, Verdict};
 use serde_json::json;
 
 use super::*;
