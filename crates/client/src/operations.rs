@@ -23,16 +23,16 @@ use crate::cluster::Cluster;
 use crate::refresh::{METADATA_VERSION_MAX, metadata_request};
 use crate::{ClientError, HostPort, Operation};
 
-/// Produce carries the topic's name up to version 12 and its id from 13 on (KIP-516).
+/// Produce of record batches (format 2) with per-record errors (KIP-467); see `handshake` for why no newer one.
 const PRODUCE_VERSION_MAX: i16 = 8;
-/// Fetch carries the topic's name up to version 12 and its id from 13 on (KIP-516).
+/// Fetch with the client's rack (KIP-392); see `handshake` for why no newer one.
 const FETCH_VERSION_MAX: i16 = 11;
-/// CreateTopics up to the newest version there is.
+/// CreateTopics with the settings of the new topic in the answer (KIP-525); see `handshake` for why no newer one.
 const CREATE_TOPICS_VERSION_MAX: i16 = 5;
-/// ListOffsets up to version 7; later ones add timestamps for tiered storage only.
+/// ListOffsets with the leader's epoch (KIP-320); see `handshake` for why no newer one.
 const LIST_OFFSETS_VERSION_MAX: i16 = 5;
 /// FindCoordinator: from 4 on several keys at once (KIP-699).
-const FIND_COORDINATOR_VERSION_MAX: i16 = 3;
+const FIND_COORDINATOR_VERSION_MAX: i16 = 4;
 
 /// UNKNOWN_SERVER_ERROR stands for an answer that leaves out what was asked for (Kafka protocol guide).
 const UNKNOWN_SERVER_ERROR: i16 = -1;

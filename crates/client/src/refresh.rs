@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::error::meaning;
 use crate::{Failure, Operation, Outcome};
 
-/// The newest Metadata version used: from 10 on it carries topic ids, from 13 on an error code of its own (KIP-1102).
+/// The newest Metadata version used, with leader epochs (KIP-320); see `handshake` for why no newer one.
 pub(crate) const METADATA_VERSION_MAX: i16 = 9;
 
 impl Client {
