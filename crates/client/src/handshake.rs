@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hopwise_engine::Span;
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use kafka_protocol::protocol::{Message, Request, StrBytes, VersionRange};
+use kafka_protocol::protocol::{Request, StrBytes, VersionRange};
 
 use crate::connection::{Connection, Unanswered};
 use crate::{Failure, Outcome, frame};

@@ -405,7 +405,7 @@ fn listed(response: &ListOffsetsResponse, partition: i32) -> Option<(i16, i64)> 
 
 #[cfg(test)]
 mod tests {
-    use kafka_protocol::protocol::{Message, Request};
+    use kafka_protocol::protocol::Request;
 
     use super::*;
     use crate::frame;

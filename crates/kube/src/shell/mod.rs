@@ -7,7 +7,7 @@
 //! Interpreted: variables, indexed arrays, quoting, parameter expansion (`${x}`, `:-`, `#`, `%`, `/`, `:offset`),
 //! command and arithmetic substitution, field splitting, pathname expansion, pipelines, lists, redirections of
 //! file descriptors 0 to 2, `if`, `for`, `while`, `case`, groups and subshells, `set -e`, `-u`, `-x`, `-o pipefail`,
-//! and the commands listed in [`builtin`] and [`filter`]. Left out, and answered with a [`ShellError`] that names
+//! and the commands listed in `builtin` and `filter`. Left out, and answered with a [`ShellError`] that names
 //! the line: functions, here-documents, process substitution, brace and tilde expansion, associative arrays,
 //! a changed `IFS`, traps on `EXIT`, `ERR` and `DEBUG`, and every command or option not listed. Background commands
 //! run to their end before the next command. Names of other programs are offered to [`Commands`].
