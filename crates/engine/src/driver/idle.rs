@@ -1,8 +1,8 @@
 //! Waiting until every task waits.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
@@ -51,10 +51,17 @@ impl Parking {
         MAY_PARK.set(false);
     }
 
-    /// Lets the runtime park once: tokio moves its clock to its next timer (virtual time) or sleeps until a
-    /// timer or a descriptor is ready (wall time).
-    pub(crate) fn allow_once() {
+    /// Lets the runtime park once, at the latest until `deadline`: tokio moves its clock to its next timer (virtual
+    /// time) or sleeps until a timer or a descriptor is ready (wall time). Returns when every task waits again.
+    pub(crate) async fn park_until(deadline: Instant) {
+        let mut sleep = pin!(tokio::time::sleep_until(deadline));
+        let mut idle = Parking::idle();
         MAY_PARK.set(true);
+        poll_fn(|cx| {
+            let _ = sleep.as_mut().poll(cx);
+            Pin::new(&mut idle).poll(cx)
+        })
+        .await;
     }
 
     /// Waits until every task waits.

@@ -4,11 +4,7 @@
 //! milliseconds from wherever its clock stands, so the clock is brought to a millisecond boundary before the
 //! runtime may park; otherwise it would pass events on its way.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::{Parking, World, time_since};
 use crate::simulation::{Main, Stalled};
@@ -49,7 +45,7 @@ pub(crate) async fn drive<W: World>(
         if !on_boundary || next < boundary + Span::MILLISECOND {
             advance(now, boundary - now, clock).await;
         } else {
-            park_until(start + Duration::from_millis(next.as_nanos() / MILLISECOND_NS)).await;
+            Parking::park_until(start + Duration::from_millis(next.as_nanos() / MILLISECOND_NS)).await;
         }
     }
 }
@@ -58,16 +54,4 @@ pub(crate) async fn drive<W: World>(
 async fn advance(now: Time, span: Span, clock: &Clock) {
     clock.set(now + span);
     tokio::time::advance(span.into()).await;
-}
-
-/// Lets tokio jump to its next timer, at the latest to `deadline`.
-async fn park_until(deadline: Instant) {
-    let mut sleep = pin!(tokio::time::sleep_until(deadline));
-    let mut idle = Parking::idle();
-    Parking::allow_once();
-    poll_fn(|cx| {
-        let _ = sleep.as_mut().poll(cx);
-        Pin::new(&mut idle).poll(cx)
-    })
-    .await;
 }

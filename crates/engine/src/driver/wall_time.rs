@@ -3,9 +3,9 @@
 //! tokio's timers wait in whole milliseconds; the rest of the way to an event the driver yields in a loop, so
 //! packets keep their sub-millisecond times.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{Parking, World, time_since};
 use crate::simulation::{Main, Stalled};
@@ -36,20 +36,11 @@ pub(crate) async fn drive<W: World>(
         match next {
             _ if woke => Parking::idle().await,
             Some(next) if next <= now + Span::MILLISECOND => tokio::task::yield_now().await,
-            Some(next) => park_for(Duration::from(next - now).saturating_sub(Duration::from_millis(1))).await,
-            None => park_for(Duration::from_secs(3600)).await,
+            Some(next) => {
+                let ahead = Duration::from(next - now).saturating_sub(Duration::from_millis(1));
+                Parking::park_until(Instant::now() + ahead).await;
+            }
+            None => Parking::park_until(Instant::now() + Duration::from_secs(3600)).await,
         }
     }
-}
-
-/// Sleeps until `duration` is over, a task has run, or a descriptor is ready.
-async fn park_for(duration: Duration) {
-    let mut sleep = pin!(tokio::time::sleep(duration));
-    let mut idle = Parking::idle();
-    Parking::allow_once();
-    poll_fn(|cx| {
-        let _ = sleep.as_mut().poll(cx);
-        Pin::new(&mut idle).poll(cx)
-    })
-    .await;
 }
