@@ -15,6 +15,7 @@ mod kube_proxy;
 mod kubelet;
 mod mounts;
 mod names;
+mod operations;
 mod place;
 mod pod_status;
 mod preparation;
@@ -38,6 +39,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
+pub use operations::OperationError;
 pub use place::{ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use hopwise_engine::Span;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, StatefulSet};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Grace, TERMINATION_GRACE_DEFAULT, pod_state};
@@ -123,13 +125,16 @@ macro_rules! resources {
 resources! {
     Namespace false {}
     Node false {}
+    Lease true {}
     StorageClass false {}
     PersistentVolume false {}
+    VolumeAttachment false {}
     PersistentVolumeClaim true {}
     ConfigMap true {}
     Secret true {}
     Service true {}
     EndpointSlice true {}
+    NetworkPolicy true {}
     PodDisruptionBudget true {}
     ControllerRevision true {}
     StatefulSet true {}

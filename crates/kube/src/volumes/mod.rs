@@ -6,6 +6,7 @@
 //! and detach times, read-write-once conflicts.
 //! Source: kubernetes.md 1.5 and 1.7, the Kubernetes page "Persistent Volumes".
 
+pub mod attachment;
 mod binding;
 mod provision;
 #[cfg(test)]

@@ -1,0 +1,1 @@
+//! Nodes that are cordoned, drained, tainted or deleted; pods that are evicted.

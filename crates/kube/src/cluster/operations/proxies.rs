@@ -1,0 +1,1 @@
+//! kube-proxies that stop or lag.

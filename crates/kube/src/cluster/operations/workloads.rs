@@ -1,0 +1,1 @@
+//! Workloads that are scaled, updated, deleted or created anew.

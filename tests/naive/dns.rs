@@ -1,0 +1,1 @@
+//! Points 8 to 12: names.
