@@ -10,7 +10,7 @@ mod container_life;
 mod echo;
 mod environment;
 mod health_check;
-mod health_server;
+pub mod health_server;
 mod kube_proxy;
 mod kubelet;
 mod mounts;
@@ -307,8 +307,8 @@ fn start_control_plane(
     spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
     for facts in system::node_facts(cluster) {
         let device = shared.topology.borrow().node(&facts.name).expect("every node has a device");
-        let machine = host::create(&facts.name);
-        hopwise_fabric::with(|fabric| fabric.attach(machine, device));
-        spawn(Box::pin(kube_proxy::run(api(), facts, device, machine)));
+        let mut proxy = kube_proxy::Process::new(facts.clone(), device);
+        proxy.start(&shared.api);
+        shared.kube_proxies.borrow_mut().insert(facts.name, proxy);
     }
 }

@@ -12,6 +12,7 @@ use turmoil_fs::Fs;
 
 use super::api::Api;
 use super::cloud::Instance;
+use super::kube_proxy;
 use super::kubelet::{PodName, RunningPod};
 use super::programs::Programs;
 use super::topology::Topology;
@@ -85,6 +86,8 @@ pub struct Shared {
     pub programs: Rc<dyn Programs>,
     /// The pods that kubelets take care of.
     pub running: RefCell<BTreeMap<PodName, RunningPod>>,
+    /// The nodes' kube-proxies, by the nodes' names.
+    pub kube_proxies: RefCell<BTreeMap<String, kube_proxy::Process>>,
     /// The load balancers, by their Services.
     pub balancers: RefCell<BTreeMap<ServiceName, Instance>>,
     /// The host of the control plane's tasks.
@@ -116,6 +119,7 @@ impl Shared {
             topology: RefCell::new(topology),
             programs,
             running: RefCell::default(),
+            kube_proxies: RefCell::default(),
             balancers: RefCell::default(),
             control_plane,
             domain: domain.trim_end_matches('.').to_owned(),
