@@ -23,6 +23,8 @@ pub struct Machine {
     pub device: DeviceId,
     /// The API server, as the machine reaches it.
     pub api: Api,
+    /// How much longer than usual its kube-proxy takes to write rules.
+    pub proxy_lag: kube_proxy::ExtraLag,
     line: Rc<Line>,
     programs: [Cell<Option<HostId>>; 3],
 }
@@ -43,7 +45,7 @@ impl Machine {
     pub fn new(facts: NodeFacts, device: DeviceId, api: &Api) -> Machine {
         let line = Rc::new(Line::default());
         let api = api.over(line.clone());
-        Machine { facts, device, api, line, programs: Default::default() }
+        Machine { facts, device, api, proxy_lag: Default::default(), line, programs: Default::default() }
     }
 
     /// Its node's name.
@@ -87,7 +89,8 @@ pub fn start(shared: &Rc<Shared>, machine: &Rc<Machine>, program: Program) {
         Program::Kubelet => drop(host::spawn_on(host, kubelet::run(shared.clone(), machine.clone()))),
         Program::KubeProxy => {
             let (api, facts) = (machine.api.clone(), machine.facts.clone());
-            host::spawn_on(host, kube_proxy::run(api, facts, machine.device, host));
+            let program = kube_proxy::run(api, facts, machine.device, machine.proxy_lag.clone());
+            host::spawn_on(host, program);
         }
     }
 }

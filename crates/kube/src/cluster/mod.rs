@@ -10,7 +10,7 @@ mod container_life;
 mod echo;
 mod environment;
 mod health_check;
-mod health_server;
+pub mod health_server;
 mod kube_proxy;
 mod kubelet;
 mod machine;
