@@ -10,6 +10,8 @@ use std::sync::Arc;
 use hopwise_engine::Span;
 use ipnet::IpNet;
 
+use crate::packet::protocol;
+
 /// A transport protocol that rules can match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -17,6 +19,16 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+}
+
+impl Protocol {
+    /// Its IP protocol number.
+    pub fn number(self) -> u8 {
+        match self {
+            Protocol::Tcp => protocol::TCP,
+            Protocol::Udp => protocol::UDP,
+        }
+    }
 }
 
 /// Everything a device is told to do about addresses. Replacing it affects new flows only.
