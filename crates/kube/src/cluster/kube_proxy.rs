@@ -8,10 +8,11 @@ use std::rc::Rc;
 use hopwise_engine::{HostId, host};
 use hopwise_fabric::DeviceId;
 
-use super::api::{Api, Changes};
+use super::api::Api;
 use super::health_server::{self, Health};
 use super::timing;
 use super::topology::linux_node;
+use super::watches::Changes;
 use crate::proxy::{self, HealthCheck, NodeFacts, Proxy, ProxyInput, ServiceName};
 use crate::store::{Action, Kind, Object, Store};
 
