@@ -19,7 +19,7 @@ pub use config::{NodeConfig, PodLinks};
 pub use filter::{Allowance, Allowances, Chain, Filter, FilterAction, FilterRule, Isolation, Peers};
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hopwise_engine::Time;
 use hopwise_engine::random::Stream;
@@ -30,9 +30,9 @@ use crate::RoutingTable;
 use crate::device::{Context, PortIndex};
 use crate::icmp::Unreachable;
 use crate::nat::Conntrack;
-use crate::nat::rules::{DestinationRule, RuleSet, SourceRule, UnclaimedRule};
+use crate::nat::rules::{DestinationRule, Protocol, RuleSet, SourceRule, UnclaimedRule};
 use crate::nat::translator::Translator;
-use crate::nat::{RuleKey, RuleTable};
+use crate::nat::{RuleKey, RuleTable, Ruling};
 use crate::packet::Packet;
 use crate::stack::Stack;
 
@@ -177,6 +177,14 @@ impl LinuxNode {
     /// The addresses that [`LinuxNode::bind_address`] has given.
     pub fn bound_addresses(&self) -> &BTreeSet<IpAddr> {
         &self.bound
+    }
+
+    /// What the NAT rules would do with a new flow, without anything being sent or drawn; `None` if no rule is for it.
+    pub fn ask(&self, source: IpAddr, destination: SocketAddr, protocol: Protocol) -> Option<Ruling<'_>> {
+        let is_local = |address: IpAddr| self.local.contains(&address) || address.is_loopback();
+        let rules = &self.translator.rules;
+        let (to_here, from_here) = (is_local(destination.ip()), is_local(source));
+        rules.ask(source, destination, protocol.number(), to_here, from_here)
     }
 
     /// Replaces the masquerade rules.
