@@ -6,9 +6,10 @@
 //! Left out: deletion in the foreground, owners of kinds that the store does not hold (they count as there).
 //! Source: kubernetes.md 1.3 ("Deleting the set"), 1.5 and 9.14; the Kubernetes page "Garbage Collection".
 
+use hopwise_engine::Time;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use crate::store::{Action, Change, Key, Kind, Store};
+use crate::store::{Action, Change, Grace, Key, Kind, Store, StoreError};
 
 /// The finalizer of an owner whose dependents stay.
 pub const ORPHAN_FINALIZER: &str = "orphan";
@@ -35,6 +36,22 @@ pub enum Request {
         /// The owner.
         key: Key,
     },
+}
+
+impl Request {
+    /// Carries the request out.
+    ///
+    /// # Errors
+    /// If the object has changed or gone in between; another change tells of that.
+    pub fn carry_out(&self, store: &mut Store, now: Time) -> Result<(), StoreError> {
+        match self {
+            Request::Delete { key, uid } => {
+                store.delete_key(key, uid.as_deref(), Grace::AsDeclared, now).map(drop)
+            }
+            Request::DropOwners { key, uids } => store.patch_meta(key, now, |meta| drop_owners(meta, uids)),
+            Request::RemoveOrphanFinalizer { key } => store.patch_meta(key, now, remove_orphan_finalizer),
+        }
+    }
 }
 
 /// What follows from a change.
@@ -94,15 +111,13 @@ pub fn add_orphan_finalizer(meta: &mut ObjectMeta) {
     }
 }
 
-/// Carries out [`Request::RemoveOrphanFinalizer`].
-pub fn remove_orphan_finalizer(meta: &mut ObjectMeta) {
+fn remove_orphan_finalizer(meta: &mut ObjectMeta) {
     if let Some(finalizers) = meta.finalizers.as_mut() {
         finalizers.retain(|finalizer| finalizer != ORPHAN_FINALIZER);
     }
 }
 
-/// Carries out [`Request::DropOwners`].
-pub fn drop_owners(meta: &mut ObjectMeta, uids: &[String]) {
+fn drop_owners(meta: &mut ObjectMeta, uids: &[String]) {
     let Some(owners) = meta.owner_references.as_mut() else { return };
     owners.retain(|owner| !uids.contains(&owner.uid));
     if owners.is_empty() {
@@ -138,8 +153,7 @@ fn kind_of(owner: &OwnerReference) -> Option<Kind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Grace, Object};
-    use hopwise_engine::Time;
+    use crate::store::Object;
     use k8s_openapi::api::apps::v1::StatefulSet;
     use k8s_openapi::api::core::v1::Pod;
 
@@ -179,24 +193,9 @@ mod tests {
             }
             for change in changes {
                 for request in follow(store, &change) {
-                    carry_out(store, &request);
+                    request.carry_out(store, Time::ZERO).unwrap();
                     all.push(request);
                 }
-            }
-        }
-    }
-
-    fn carry_out(store: &mut Store, request: &Request) {
-        match request {
-            Request::Delete { key, uid } => {
-                store.delete_key(key, uid.as_deref(), Grace::AsDeclared, Time::ZERO).map(drop).unwrap();
-            }
-            Request::DropOwners { key, uids } => {
-                let drop = |meta: &mut ObjectMeta| drop_owners(meta, uids);
-                store.patch_meta(key, Time::ZERO, drop).unwrap();
-            }
-            Request::RemoveOrphanFinalizer { key } => {
-                store.patch_meta(key, Time::ZERO, remove_orphan_finalizer).unwrap();
             }
         }
     }

@@ -280,7 +280,8 @@ impl Store {
         Ok(())
     }
 
-    /// Takes the object away for good: the kubelet says that the pod has stopped, or it is deleted by force.
+    /// Takes the object away for good: the kubelet says that the pod has stopped, or it is deleted by force. An object
+    /// with finalizers goes when it has lost them.
     pub fn remove<T: Resource>(
         &mut self,
         namespace: &str,
@@ -291,7 +292,13 @@ impl Store {
         let key = Key::new(T::KIND, namespace, name);
         let stored = self.find::<T>(&key)?;
         check_uid(&key, uid, stored.meta())?;
-        self.take(&key, now);
+        if stored.meta().finalizers.as_ref().is_none_or(Vec::is_empty) {
+            self.take(&key, now);
+        } else if stored.meta().deletion_timestamp.is_none() {
+            let mark = |meta: &mut ObjectMeta| meta.deletion_timestamp = Some(timestamp(now));
+            let marked = T::wrap(stored.clone()).edit_meta(mark);
+            self.put_object(key, marked, Action::Modified, now);
+        }
         Ok(stored)
     }
 

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::cluster::api::{Api, Changes};
 use crate::cluster::timing;
 use crate::controllers::garbage_collector::{self, Request};
-use crate::store::{Action, Change, Grace, Key, Kind, Object, Store, StoreError, pod_state};
+use crate::store::{Action, Change, Key, Kind, Object, Store, StoreError, pod_state};
 use crate::volumes;
 
 const KINDS: &[Kind] = &[
@@ -34,7 +34,7 @@ pub async fn run(api: Api) {
         });
         for request in requests {
             // An object that has changed or gone in between is told of by another change.
-            let _ = carry_out(&api, request);
+            let _ = carry_out(&api, &request);
         }
         let frees_claims = api.read(|store| match &changes {
             Changes::Some(changes) => changes.iter().any(|change| may_free_claim(store, change)),
@@ -46,26 +46,12 @@ pub async fn run(api: Api) {
     }
 }
 
-fn carry_out(api: &Api, request: Request) -> Result<(), StoreError> {
-    match request {
-        Request::Delete { key, uid } => {
-            api.write(|store, now| store.delete_key(&key, uid.as_deref(), Grace::AsDeclared, now))?;
-            if let Key { kind: Kind::Pod, namespace, name } = &key {
-                hopwise_engine::notable(
-                    "pod.deleted",
-                    format!("pod {namespace}/{name}"),
-                    "its owner is gone",
-                );
-            }
-            Ok(())
-        }
-        Request::DropOwners { key, uids } => api.write(|store, now| {
-            store.patch_meta(&key, now, |meta| garbage_collector::drop_owners(meta, &uids))
-        }),
-        Request::RemoveOrphanFinalizer { key } => {
-            api.write(|store, now| store.patch_meta(&key, now, garbage_collector::remove_orphan_finalizer))
-        }
+fn carry_out(api: &Api, request: &Request) -> Result<(), StoreError> {
+    api.write(|store, now| request.carry_out(store, now))?;
+    if let Request::Delete { key: Key { kind: Kind::Pod, namespace, name }, .. } = request {
+        hopwise_engine::notable("pod.deleted", format!("pod {namespace}/{name}"), "its owner is gone");
     }
+    Ok(())
 }
 
 /// Whether a deleted claim may be without users, or a volume without claim, because of the change.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use hopwise_engine::{Span, Time};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 
 use super::{REPLICAS_MAX, RequestFailed};
 use crate::store::pod_state;
@@ -93,8 +93,9 @@ pub trait Requests {
     /// If the API refuses.
     fn make(&mut self, request: Request) -> Result<(), RequestFailed>;
 
-    /// The requests up to the next call of this are made at the same time (Parallel makes batches of 1, 2, 4, ...).
-    fn begin_batch(&mut self) {}
+    /// What is asked for `pods` pods, up to the next call of this, is asked for at the same time (Parallel goes in
+    /// batches of 1, 2, 4, ... pods).
+    fn begin_batch(&mut self, _pods: usize) {}
 }
 
 impl<F: FnMut(Request) -> Result<(), RequestFailed>> Requests for F {
@@ -150,6 +151,14 @@ pub fn claims_of_interest(set: &StatefulSet, pods: &[Arc<Pod>]) -> BTreeSet<Stri
     let existing = named.filter_map(|name| ordinal_of(identity::set_name(set), name));
     let ordinals: BTreeSet<u64> = wanted.chain(existing).collect();
     ordinals.into_iter().flat_map(|ordinal| claims::names_of(set, ordinal)).collect()
+}
+
+/// The pod template that the set had before its present one, which a rollback goes back to.
+pub fn previous_template(
+    set: &StatefulSet,
+    revisions: &[Arc<ControllerRevision>],
+) -> Option<PodTemplateSpec> {
+    revision::previous_template(set, revisions)
 }
 
 /// When the next of these pods becomes available, if that is a matter of time alone.

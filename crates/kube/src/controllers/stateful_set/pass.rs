@@ -157,7 +157,7 @@ impl<'a> Pass<'a> {
         while next < count {
             let end = (next + batch).min(count);
             let mut failed = None;
-            self.api.begin_batch();
+            self.api.begin_batch(end - next);
             for index in next..end {
                 if let Err(error) = step(self, index) {
                     failed.get_or_insert(error);

@@ -6,6 +6,7 @@
 //! Source: kubernetes.md 1.3 (revision equality, rollback, history limit).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -87,6 +88,16 @@ pub(super) fn resolve(view: &View<'_>, api: &mut dyn Requests) -> Result<Revisio
         update,
         known: all.iter().map(|revision| (name(revision), revision.revision)).collect(),
     })
+}
+
+/// The template before the present one: of the set's revisions, the newest but one.
+pub(super) fn previous_template(
+    set: &StatefulSet,
+    revisions: &[Arc<ControllerRevision>],
+) -> Option<PodTemplateSpec> {
+    let mut own: Vec<&Arc<ControllerRevision>> = revisions.iter().filter(|it| belongs(set, it)).collect();
+    own.sort_by_key(|revision| (revision.revision, revision.metadata.name.clone()));
+    template_of(own.iter().rev().nth(1)?)
 }
 
 /// Deletes the oldest revisions that nothing uses, beyond the history limit.
