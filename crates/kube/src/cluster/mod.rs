@@ -319,8 +319,10 @@ fn start_control_plane(
     let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
         host::spawn_on(shared.control_plane, task);
     };
-    spawn(Box::pin(workloads::run_workload_controllers(api(), without_pods)));
-    spawn(Box::pin(workloads::run_endpoint_slice_controller(api())));
+    spawn(Box::pin(workloads::run_stateful_sets(api(), without_pods.clone())));
+    spawn(Box::pin(workloads::run_deployments(api(), without_pods)));
+    spawn(Box::pin(workloads::run_endpoint_slices(api())));
+    spawn(Box::pin(workloads::run_garbage_collector(api())));
     spawn(Box::pin(scheduling::run(api())));
     spawn(Box::pin(names::follow(api(), zone.clone())));
     let zones = vec![zone.clone(), internet.clone()];
