@@ -15,6 +15,7 @@ mod kube_proxy;
 mod kubelet;
 mod mounts;
 mod names;
+mod network_policies;
 mod operations;
 mod place;
 mod pod_status;
@@ -305,8 +306,10 @@ fn start_control_plane(
     let zones = vec![zone.clone(), internet.clone()];
     spawn(Box::pin(names::follow_internet(api(), cluster.clone(), zones)));
     spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
+    let policies: Rc<RefCell<network_policies::Compiled>> = Rc::default();
     for facts in system::node_facts(cluster) {
         let device = shared.topology.borrow().node(&facts.name).expect("every node has a device");
+        spawn(Box::pin(network_policies::run(api(), facts.name.clone(), device, policies.clone())));
         let mut proxy = kube_proxy::Process::new(facts.clone(), device);
         proxy.start(&shared.api);
         shared.kube_proxies.borrow_mut().insert(facts.name, proxy);

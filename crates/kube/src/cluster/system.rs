@@ -21,6 +21,7 @@ use super::names::{self, COREDNS_IMAGE, SharedZone};
 use super::programs::{Container, Process, Programs};
 use super::topology::NodeSite;
 use crate::cluster_file::{self, ClusterFile, ProxyMode, TaintEffect};
+use crate::controllers::endpoint_slice_mirroring;
 use crate::manifest::Manifests;
 use crate::proxy::{Mode, NodeFacts};
 use crate::store::{Resource, Store};
@@ -96,6 +97,9 @@ pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
         storage_classes,
         namespaces,
         pod_disruption_budgets,
+        network_policies,
+        endpoint_slices,
+        endpoints,
         ..
     } = manifests;
     namespaces.into_iter().for_each(|object| create(store, object.value, now));
@@ -111,7 +115,14 @@ pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
     config_maps.into_iter().for_each(|object| create(store, object.value, now));
     secrets.into_iter().for_each(|object| create(store, object.value, now));
     services.into_iter().for_each(|object| create(store, object.value, now));
+    endpoint_slices.into_iter().for_each(|object| create(store, object.value, now));
+    for object in endpoints {
+        let service = store.get::<Service>(object.namespace.as_deref().unwrap_or(""), &object.name);
+        let mirrored = endpoint_slice_mirroring::mirror(&object.value, service.map(|service| &**service));
+        mirrored.into_iter().for_each(|slice| create(store, slice, now));
+    }
     pod_disruption_budgets.into_iter().for_each(|object| create(store, object.value, now));
+    network_policies.into_iter().for_each(|object| create(store, object.value, now));
     stateful_sets.into_iter().for_each(|object| create(store, object.value, now));
     deployments.into_iter().for_each(|object| create(store, object.value, now));
     for object in pods {

@@ -11,7 +11,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::api::Api;
 use super::timing;
-use crate::controllers::{RequestFailed, deployment, endpoint_slices, pod_admission, stateful_set};
+use crate::controllers::{
+    RequestFailed, deployment, endpoint_slices, pod_admission, stateful_set, topology_hints,
+};
 use crate::manifest::ObjectRef;
 use crate::store::{Grace, Kind, Resource, Store, StoreError};
 use crate::volumes;
@@ -149,7 +151,8 @@ fn reconcile_endpoint_slices(api: &Api, service: &Service) {
         (all_in::<Pod>(store, &namespace), all_in::<EndpointSlice>(store, &namespace), nodes)
     });
     let node = |name: &str| nodes.get(name).map(Arc::as_ref);
-    for request in endpoint_slices::reconcile(service, &pods, &slices, node) {
+    let zones = || topology_hints::Zones::of(nodes.values().map(Arc::as_ref));
+    for request in endpoint_slices::reconcile(service, &pods, &slices, node, zones) {
         let done = api.write(|store, now| match request {
             Request::Create(slice) => store.create(*slice, now).map(drop),
             Request::Update(slice) => store.update(*slice, now).map(drop),

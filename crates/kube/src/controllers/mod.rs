@@ -5,11 +5,13 @@
 //! Left out: garbage collection, jobs, daemon sets, autoscalers.
 
 pub mod deployment;
+pub mod endpoint_slice_mirroring;
 pub mod endpoint_slices;
 pub mod pod_admission;
 pub mod service_allocation;
 pub mod service_defaults;
 pub mod stateful_set;
+pub mod topology_hints;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
