@@ -16,6 +16,9 @@ const UPLINK: PortIndex = PortIndex(0);
 /// The port of its pod.
 const POD: PortIndex = PortIndex(1);
 
+/// The number of the packets that are sent to the node.
+const FIRST_PACKET_ID: u64 = 0;
+
 /// A node without pods of its own but the sender; every other address is behind its way out.
 pub struct Bench {
     /// The node.
@@ -82,7 +85,8 @@ impl Bench {
             Sender::Pod => self.node.receive(POD, packet, &mut context),
             Sender::Node => self.node.send_raw(packet, &mut context),
         }
-        let mut left = outputs.packets.iter().filter(|(_, packet)| packet.trace.is_some());
+        // What the node sends of itself has numbers of its own.
+        let mut left = outputs.packets.iter().filter(|(_, packet)| packet.id == FIRST_PACKET_ID);
         if let Some((_, packet)) = left.next() {
             return Fate::Left(packet.source(), packet.destination());
         }
@@ -94,8 +98,10 @@ impl Bench {
         let reason = end.detail.as_deref().unwrap_or_default().to_owned();
         match end.action {
             Action::Delivered => Fate::Local(end.destination),
-            // The stack's word for a datagram that came to it and found no socket.
-            Action::Dropped if reason.starts_with("nothing listens") => Fate::Local(end.destination),
+            // The stack's words for a packet that came to it and found no socket.
+            Action::Dropped | Action::Rejected if reason.starts_with("nothing listens") => {
+                Fate::Local(end.destination)
+            }
             Action::Dropped => {
                 assert!(outputs.packets.is_empty(), "an answer to a packet that was dropped: {reason}");
                 Fate::Dropped(reason)
@@ -151,5 +157,5 @@ pub fn first_packet(source: SocketAddr, destination: SocketAddr, of: Protocol) -
         _ => panic!("{source} and {destination} are of different families"),
     }
     bytes.extend_from_slice(&body);
-    Packet::new(bytes, 0)
+    Packet::new(bytes, FIRST_PACKET_ID)
 }

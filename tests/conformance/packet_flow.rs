@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use hopwise_engine::Simulation;
 use hopwise_fabric::nat::rules::Protocol;
 use hopwise_kube::proxy::{LocalDetector, Mode, NodeFacts, NodePortAddresses, Proxy, ProxyInput};
 use ipnet::IpNet;
@@ -219,7 +220,13 @@ pub fn trials() -> Vec<Trial> {
         };
         let evaluated_on = evaluated_on.clone();
         let (id, origin) = (case.id.clone(), Origin::join(&case.origin));
-        case::trial(FILE, &id, origin, move || run(&evaluated_on, &fixture, &case))
+        case::trial(FILE, &id, origin, move || {
+            // What nodes drop goes into the log of the simulation that runs.
+            let simulation = Simulation::new(1);
+            simulation
+                .run((), move || async move { run(&evaluated_on, &fixture, &case) })
+                .expect("it comes to an end")
+        })
     });
     trials.collect()
 }

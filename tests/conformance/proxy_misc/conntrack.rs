@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use hopwise_engine::Simulation;
 use hopwise_fabric::nat::rules::{
     Branch, Choice, Destination, DestinationRule, Protocol, SourceMatch, Translation, Verdict,
 };
@@ -81,7 +82,10 @@ pub fn trials(cases: Cases) -> Vec<Trial> {
     let Cases { service, cases } = cases;
     let trials = cases.into_iter().map(|case| {
         let (service, id, origin) = (service.clone(), case.id.clone(), case.origin.clone());
-        case::trial(FILE, &id, origin, move || run(&service, &case))
+        case::trial(FILE, &id, origin, move || {
+            let simulation = Simulation::new(1);
+            simulation.run((), move || async move { run(&service, &case) }).expect("it comes to an end")
+        })
     });
     trials.collect()
 }
