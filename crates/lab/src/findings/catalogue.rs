@@ -201,6 +201,9 @@ catalogue! {
     SecretAssumed 50 Note "A Secret is in no manifest"
         "The Secret is taken to exist, made by hand or by an operator. If it does not, the pod waits for it in ContainerCreating."
         "Make sure that the Secret exists before the pods start."
+    BalancerAnnotationNotFollowed 60 Note "A load balancer's annotation is not followed"
+        "The Service asks its cloud's load balancer for something by an annotation that is not known here, or that changes nothing of what is simulated. It may change where packets go."
+        "Nothing, unless the annotation matters to your clients; the cluster file can declare the load balancer as it is."
 }
 
 impl Code {
