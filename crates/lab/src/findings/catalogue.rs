@@ -201,6 +201,9 @@ catalogue! {
     SecretAssumed 50 Note "A Secret is in no manifest"
         "The Secret is taken to exist, made by hand or by an operator. If it does not, the pod waits for it in ContainerCreating."
         "Make sure that the Secret exists before the pods start."
+    ProbeAssumed 51 Note "A probe or hook is not performed as declared"
+        "What the probe or hook does is not modelled, in part or at all: a probe is taken to succeed while the program serves, https is asked in plain text, a hook is taken to end at once."
+        "Nothing, unless the probe fails in your cluster: readiness and restarts follow it there."
 }
 
 impl Code {
@@ -284,6 +287,6 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(code.to_string().parse(), Ok(*code));
         }
-        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0050");
+        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0051");
     }
 }
