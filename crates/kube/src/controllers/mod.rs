@@ -5,11 +5,16 @@
 //! Left out: garbage collection, jobs, daemon sets, autoscalers.
 
 pub mod deployment;
+pub mod disruption;
 pub mod endpoint_slices;
+pub mod node_lifecycle;
 pub mod pod_admission;
+pub mod pod_gc;
+pub mod pods_by_node;
 pub mod service_allocation;
 pub mod service_defaults;
 pub mod stateful_set;
+pub mod taint_eviction;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
