@@ -11,7 +11,8 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as Timestamp;
 
-use super::api::{Api, Changes};
+use super::api::Api;
+use super::watches::Changes;
 use super::{pod_status, timing};
 use crate::controllers::disruption;
 use crate::controllers::node_lifecycle::{self, NodeLifecycle, Request, View};
@@ -22,6 +23,9 @@ use crate::store::{Action, Change, Grace, Key, Kind, Object, Resource, Store, po
 
 /// The namespace of the nodes' leases.
 const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// How long the controller manager may be without the API server until it gives up (the default of its flag
+/// `--leader-elect-renew-deadline`).
+const LEADER_RENEW_DEADLINE: Span = Span::from_secs(10);
 
 /// Marks, taints and evicts as nodes fall silent and come back, until the end of the simulation. A kubelet may be
 /// silent for `grace_period`.
@@ -32,6 +36,7 @@ pub async fn run(api: Api, grace_period: Span) {
         let timer = controllers.next_at(hopwise_engine::now());
         tokio::select! {
             biased;
+            () = api.unreachable() => controllers.wait_for_api().await,
             changes = watch.next(timing::CONTROLLER_LAG) => controllers.take_up(changes),
             () = timing::at(timer) => {}
         }
@@ -62,6 +67,16 @@ impl Controllers {
             gc: PodGc::default(),
             next_tick: None,
             next_sweep: None,
+        }
+    }
+
+    /// Waits until the API server is back. A controller manager that was without it for long has lost its lease and
+    /// starts anew: it knows nothing of how long kubelets were silent, and neither could they have spoken.
+    async fn wait_for_api(&mut self) {
+        let lost_at = hopwise_engine::now();
+        self.api.reachable().await;
+        if hopwise_engine::now() - lost_at > LEADER_RENEW_DEADLINE {
+            self.take_up(Changes::All);
         }
     }
 
@@ -259,6 +274,7 @@ pub async fn run_disruption_controller(api: Api) {
             },
             () = timing::at(look_again.first().map(|(at, _)| *at)) => BTreeSet::new(),
         };
+        api.reachable().await;
         let now = hopwise_engine::now();
         while let Some((at, namespace)) = look_again.first().cloned().filter(|(at, _)| *at <= now) {
             look_again.remove(&(at, namespace.clone()));

@@ -31,6 +31,7 @@ pub async fn run(api: Api) {
             _ = watch.next(timing::CONTROLLER_LAG) => {}
             () = timing::at(timer) => {}
         }
+        api.reachable().await;
         let now = hopwise_engine::now();
         take_up(&api, &mut state, &mut queue, now);
         queue.advance(now);

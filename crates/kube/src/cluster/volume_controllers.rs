@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 
-use super::api::{Api, Changes};
+use super::api::Api;
 use super::node_controllers::lease_renewed;
 use super::state::Shared;
 use super::timing;
+use super::watches::Changes;
 use crate::controllers::{node_lifecycle, pod_gc};
 use crate::store::{Action, Change, Key, Kind, Object};
 use crate::volumes::attach_detach::{AttachDetach, Delays, NodeFacts};
@@ -135,6 +136,7 @@ pub async fn run_attach_detach(api: Api, delays: Delays) {
             changes = watch.next(timing::CONTROLLER_LAG) => take_up(&api, &mut controller, changes),
             () = timing::at(timer) => {}
         }
+        api.reachable().await;
         let facts = |node: &str| api.read(|store| facts_of(store, node));
         for request in controller.advance(facts, hopwise_engine::now()) {
             tell(&request);
@@ -161,6 +163,11 @@ fn take_up(api: &Api, controller: &mut AttachDetach, changes: Changes) {
         Changes::Some(changes) => changes,
         Changes::All => {
             let pods: Vec<Arc<Pod>> = api.read(|store| store.list().cloned().collect());
+            for key in controller.pods() {
+                if api.read(|store| store.get::<Pod>(&key.namespace, &key.name).is_none()) {
+                    controller.pod_changed(&key, None);
+                }
+            }
             pods.iter().for_each(|pod| follow_pod(api, controller, &Key::of(pod.as_ref()), pod));
             let nodes: Vec<Arc<Node>> = api.read(|store| store.list().cloned().collect());
             nodes

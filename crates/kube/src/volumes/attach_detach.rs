@@ -120,6 +120,11 @@ impl AttachDetach {
         }
     }
 
+    /// The pods that use disks.
+    pub fn pods(&self) -> Vec<Key> {
+        self.uses.keys().cloned().collect()
+    }
+
     /// A node's facts have changed.
     pub fn node_changed(&mut self, node: &str) {
         self.dirty.extend(self.by_node.get(node).into_iter().flatten().cloned());

@@ -26,7 +26,9 @@ impl Health {
     /// A node that the monitor sees for the first time.
     pub(super) fn new(node: &Node, now: Time) -> Health {
         let created = node.metadata.creation_timestamp.as_ref().map_or(now, time_of);
-        Health { heard_at: created, renewed: None, has_reported: false, status: "True" }
+        // One that has reported before gets its whole grace period, whoever watched it until now.
+        let heard_at = if ready_condition(node).is_some() { now } else { created };
+        Health { heard_at, renewed: None, has_reported: false, status: "True" }
     }
 
     /// Takes up the node's lease and conditions.
@@ -44,7 +46,7 @@ impl Health {
 
     /// When the node's kubelet has been silent for too long; none if that has been said.
     pub(super) fn due(&self, grace_period: Span) -> Option<Time> {
-        (self.status != "Unknown").then(|| self.heard_at + self.allowed(grace_period))
+        (self.status != "Unknown" && self.has_reported).then(|| self.heard_at + self.allowed(grace_period))
     }
 
     /// The conditions of a node whose kubelet has been silent for too long; none if they are right as they are.
