@@ -12,17 +12,15 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as Timestamp;
 
 use super::api::Api;
+use super::node_status::LEASE_NAMESPACE;
 use super::watches::Changes;
 use super::{pod_status, timing};
 use crate::controllers::disruption;
 use crate::controllers::node_lifecycle::{self, NodeLifecycle, Request, View};
 use crate::controllers::pod_gc::{self, PodGc};
-use crate::controllers::pods_by_node::PodsByNode;
 use crate::controllers::taint_eviction::{TaintEviction, no_execute_taints};
 use crate::store::{Action, Change, Grace, Key, Kind, Object, Resource, Store, pod_state, time_of};
 
-/// The namespace of the nodes' leases.
-const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// How long the controller manager may be without the API server until it gives up (the default of its flag
 /// `--leader-elect-renew-deadline`).
 const LEADER_RENEW_DEADLINE: Span = Span::from_secs(10);
@@ -47,7 +45,6 @@ pub async fn run(api: Api, grace_period: Span) {
 struct Controllers {
     api: Api,
     grace_period: Span,
-    pods: PodsByNode,
     lifecycle: NodeLifecycle,
     eviction: TaintEviction,
     gc: PodGc,
@@ -61,7 +58,6 @@ impl Controllers {
         Controllers {
             api,
             grace_period,
-            pods: PodsByNode::default(),
             lifecycle: NodeLifecycle::new(grace_period),
             eviction: TaintEviction::default(),
             gc: PodGc::default(),
@@ -97,10 +93,7 @@ impl Controllers {
         };
         let now = hopwise_engine::now();
         for change in &changes {
-            self.pods.observe(change);
-            self.api.read(|store| {
-                self.gc.observe(change, &self.pods, |name| store.get::<Node>("", name).is_some());
-            });
+            self.api.read(|store| self.gc.observe(change, store));
             match &change.object {
                 Object::Node(node) => self.node_changed(change, node, now),
                 Object::Pod(_) if change.action == Action::Deleted => self.eviction.forget(&change.key),
@@ -120,14 +113,14 @@ impl Controllers {
             _ => Vec::new(),
         };
         if before != no_execute_taints(node) || change.action == Action::Deleted {
-            let pods: Vec<Key> = self.pods.on(&change.key.name).cloned().collect();
-            for key in pods {
-                let pod = self.api.read(|store| store.get::<Pod>(&key.namespace, &key.name).cloned());
-                if let Some(pod) = pod {
-                    self.consider(&key, &pod, now);
-                }
+            for pod in self.pods_on(&change.key.name) {
+                self.consider(&Key::of(pod.as_ref()), &pod, now);
             }
         }
+    }
+
+    fn pods_on(&self, node: &str) -> Vec<Arc<Pod>> {
+        self.api.read(|store| store.pods_on(node).cloned().collect())
     }
 
     fn consider(&mut self, key: &Key, pod: &Pod, now: Time) {
@@ -151,10 +144,7 @@ impl Controllers {
             evict(&self.api, &key);
         }
         if self.next_sweep.is_some_and(|at| at <= now) {
-            let collected = self.api.read(|store| {
-                let pod = |key: &Key| store.get::<Pod>(&key.namespace, &key.name).cloned();
-                self.gc.sweep(pod, |name| store.get::<Node>("", name).cloned(), now)
-            });
+            let collected = self.api.read(|store| self.gc.sweep(store, now));
             collected.iter().for_each(|key| collect(&self.api, key));
         }
     }
@@ -185,7 +175,9 @@ impl Controllers {
                     });
                 }
                 Request::MarkPodsNotReady { node } => {
-                    self.pods.on(&node).for_each(|key| mark_not_ready(&self.api, key));
+                    for pod in self.pods_on(&node) {
+                        mark_not_ready(&self.api, &Key::of(pod.as_ref()));
+                    }
                 }
             }
         }

@@ -184,11 +184,7 @@ fn take_up(api: &Api, controller: &mut AttachDetach, changes: Changes) {
             // A claim that is bound after the pod that uses it.
             Object::PersistentVolumeClaim(_) if change.action == Action::Modified => {
                 let users: Vec<Arc<Pod>> = api.read(|store| {
-                    let uses = |pod: &&Arc<Pod>| {
-                        volumes::claims_of_pod(pod).contains(&change.key.name)
-                            && crate::store::pod_state::node_name(pod).is_some()
-                    };
-                    store.list_in::<Pod>(&change.key.namespace).filter(uses).cloned().collect()
+                    store.pods_with_claim(&change.key.namespace, &change.key.name).cloned().collect()
                 });
                 users.iter().for_each(|pod| follow_pod(api, controller, &Key::of(pod.as_ref()), pod));
             }

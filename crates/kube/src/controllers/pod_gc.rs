@@ -7,15 +7,13 @@
 //! Source: kubernetes.md 1.6 b and d, 8.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use hopwise_engine::{Span, Time};
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::node_lifecycle::{OUT_OF_SERVICE_TAINT, is_ready};
-use super::pods_by_node::PodsByNode;
 use crate::store::pod_state::{is_terminating, node_name};
-use crate::store::{Action, Change, Key, Object};
+use crate::store::{Action, Change, Key, Object, Store};
 
 /// How often the collector looks (kubernetes.md 8).
 pub const PERIOD: Span = Span::from_secs(20);
@@ -32,11 +30,11 @@ pub struct PodGc {
 }
 
 impl PodGc {
-    /// Takes up a change of a pod or a node. `pods` has taken it up already; `has_node` says whether a node exists.
-    pub fn observe(&mut self, change: &Change, pods: &PodsByNode, has_node: impl Fn(&str) -> bool) {
+    /// Takes up a change of a pod or a node that `store` has seen.
+    pub fn observe(&mut self, change: &Change, store: &Store) {
         match &change.object {
             Object::Pod(pod) => {
-                let is_missing = node_name(pod).is_some_and(|node| !has_node(node));
+                let is_missing = node_name(pod).is_some_and(|node| store.get::<Node>("", node).is_none());
                 if change.action != Action::Deleted && (is_terminating(pod) || is_missing) {
                     self.suspects.insert(change.key.clone());
                 } else {
@@ -44,7 +42,7 @@ impl PodGc {
                 }
             }
             Object::Node(_) if change.action == Action::Deleted => {
-                self.suspects.extend(pods.on(&change.key.name).cloned());
+                self.suspects.extend(store.pods_on(&change.key.name).map(|pod| Key::of(pod.as_ref())));
             }
             _ => {}
         }
@@ -56,28 +54,23 @@ impl PodGc {
     }
 
     /// One look: the pods to delete by force.
-    pub fn sweep(
-        &mut self,
-        pod: impl Fn(&Key) -> Option<Arc<Pod>>,
-        node: impl Fn(&str) -> Option<Arc<Node>>,
-        now: Time,
-    ) -> Vec<Key> {
+    pub fn sweep(&mut self, store: &Store, now: Time) -> Vec<Key> {
         let mut collected = Vec::new();
         let mut missing = BTreeMap::new();
         let mut cleared = BTreeSet::new();
         for key in &self.suspects {
-            let Some(pod) = pod(key) else {
+            let Some(pod) = store.get::<Pod>(&key.namespace, &key.name) else {
                 cleared.insert(key.clone());
                 continue;
             };
-            match node_name(&pod) {
-                None if is_terminating(&pod) => collected.push(key.clone()),
+            match node_name(pod) {
+                None if is_terminating(pod) => collected.push(key.clone()),
                 None => {
                     cleared.insert(key.clone());
                 }
-                Some(name) => match node(name) {
-                    Some(node) if is_terminating(&pod) => {
-                        if is_out_of_service(&node) {
+                Some(name) => match store.get::<Node>("", name) {
+                    Some(node) if is_terminating(pod) => {
+                        if is_out_of_service(node) {
                             collected.push(key.clone());
                         }
                     }
@@ -111,23 +104,18 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::store::{Cursor, Grace, Store};
+    use crate::store::{Cursor, Grace};
 
     struct World {
         store: Store,
         gc: PodGc,
-        pods: PodsByNode,
         cursor: Cursor,
     }
 
     impl World {
         fn new() -> World {
-            let mut world = World {
-                store: Store::default(),
-                gc: PodGc::default(),
-                pods: PodsByNode::default(),
-                cursor: Cursor::default(),
-            };
+            let mut world =
+                World { store: Store::default(), gc: PodGc::default(), cursor: Cursor::default() };
             world.node("n", json!({}));
             world
         }
@@ -153,13 +141,10 @@ mod tests {
         fn sweep(&mut self, seconds: u64) -> Vec<String> {
             let store = &self.store;
             for change in store.changes_since(self.cursor).unwrap() {
-                self.pods.observe(change);
-                self.gc.observe(change, &self.pods, |name| store.get::<Node>("", name).is_some());
+                self.gc.observe(change, store);
             }
             self.cursor = store.cursor();
-            let pod = |key: &Key| store.get::<Pod>(&key.namespace, &key.name).cloned();
-            let node = |name: &str| store.get::<Node>("", name).cloned();
-            let keys = self.gc.sweep(pod, node, Time::ZERO + Span::from_secs(seconds));
+            let keys = self.gc.sweep(store, Time::ZERO + Span::from_secs(seconds));
             keys.into_iter().map(|key| key.name).collect()
         }
     }

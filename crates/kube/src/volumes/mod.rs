@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, 
 use k8s_openapi::api::storage::v1::StorageClass;
 
 use crate::scheduler::matches_node_selector;
-use crate::store::pod_state::{is_finished, node_name};
+use crate::store::pod_state::{self, is_finished, node_name};
 use crate::store::{Grace, Store, StoreError};
 
 pub use available::Available;
@@ -99,14 +99,7 @@ pub enum Reach {
 
 /// The names of the claims that a pod uses.
 pub fn claims_of_pod(pod: &Pod) -> Vec<String> {
-    let pod_name = pod.metadata.name.as_deref().unwrap_or("");
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes
-        .filter_map(|volume| {
-            let named = volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.clone());
-            named.or_else(|| volume.ephemeral.as_ref().map(|_| format!("{pod_name}-{}", volume.name)))
-        })
-        .collect()
+    pod_state::claim_names(pod)
 }
 
 /// A claim with what decides where its volume can be had, looked up once for all nodes.
@@ -193,6 +186,24 @@ pub fn volume_of(store: &Store, namespace: &str, claim: &str) -> Option<VolumeId
     is_bound(claim).then(|| volume_name(claim).map(|name| VolumeId(name.to_owned())))?
 }
 
+/// Lets every deleted claim go that no pod uses, and every volume that no claim has; the volumes that are gone are
+/// returned.
+///
+/// # Errors
+/// If the store refuses.
+pub fn reclaim(store: &mut Store, now: Time) -> Result<Vec<VolumeId>, StoreError> {
+    let claims: Vec<_> = store.list::<PersistentVolumeClaim>().cloned().collect();
+    for claim in claims {
+        release_claim(store, namespace_of(&claim), claim.metadata.name.as_deref().unwrap_or(""), now)?;
+    }
+    let volumes: Vec<_> = store.list::<PersistentVolume>().cloned().collect();
+    let mut gone = Vec::new();
+    for volume in volumes {
+        gone.extend(release_volume(store, volume.metadata.name.as_deref().unwrap_or(""), now)?);
+    }
+    Ok(gone)
+}
+
 /// Lets a deleted claim go if no pod uses it any more (finalizer `kubernetes.io/pvc-protection`).
 ///
 /// # Errors
@@ -264,10 +275,7 @@ fn phase_of(volume: &PersistentVolume) -> Option<&str> {
 /// Whether a pod that is bound to a node uses the claim. One that is not bound has not seen it yet, and its controller
 /// makes it a new claim (kubernetes.md 1.2, step 1c).
 fn is_used(store: &Store, namespace: &str, claim: &str) -> bool {
-    let uses = |pod: &Pod| {
-        node_name(pod).is_some() && !is_finished(pod) && claims_of_pod(pod).iter().any(|name| name == claim)
-    };
-    store.list_in::<Pod>(namespace).any(|pod| uses(pod))
+    store.pods_with_claim(namespace, claim).any(|pod| node_name(pod).is_some() && !is_finished(pod))
 }
 
 fn namespace_of(claim: &PersistentVolumeClaim) -> &str {

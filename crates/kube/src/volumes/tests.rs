@@ -27,20 +27,6 @@ fn put<T: Resource + serde::de::DeserializeOwned>(store: &mut Store, object: Val
     store.create(serde_json::from_value::<T>(object).unwrap(), NOW).unwrap()
 }
 
-/// Releases every claim and volume that can go; the volumes that are gone.
-fn reclaim(store: &mut Store, now: Time) -> Result<Vec<VolumeId>, StoreError> {
-    let claims: Vec<_> = store.list::<PersistentVolumeClaim>().cloned().collect();
-    for claim in claims {
-        release_claim(store, "ns", claim.metadata.name.as_deref().unwrap(), now)?;
-    }
-    let volumes: Vec<_> = store.list::<PersistentVolume>().cloned().collect();
-    let mut gone = Vec::new();
-    for volume in volumes {
-        gone.extend(release_volume(store, volume.metadata.name.as_deref().unwrap(), now)?);
-    }
-    Ok(gone)
-}
-
 fn claim(store: &mut Store, name: &str, spec: Value) {
     let mut claim: PersistentVolumeClaim =
         serde_json::from_value(json!({ "metadata": { "name": name, "namespace": "ns" }, "spec": spec }))

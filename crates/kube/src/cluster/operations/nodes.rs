@@ -11,7 +11,7 @@ use super::OperationError;
 use crate::cluster::{Cluster, is_client_pod};
 use crate::controllers::disruption::{self, EvictionError};
 use crate::controllers::node_lifecycle;
-use crate::store::pod_state::{is_finished, node_name};
+use crate::store::pod_state::is_finished;
 use crate::store::{Grace, timestamp};
 
 /// How long `kubectl drain` waits after a refused eviction.
@@ -167,7 +167,7 @@ impl Cluster {
     fn victims(&self, node: &str) -> Result<Vec<Victim>, OperationError> {
         let (mut victims, mut alone) = (Vec::new(), Vec::new());
         self.shared.api.read(|store| {
-            for pod in store.list::<Pod>().filter(|pod| node_name(pod) == Some(node)) {
+            for pod in store.pods_on(node) {
                 let (namespace, name) = (
                     pod.metadata.namespace.clone().unwrap_or_default(),
                     pod.metadata.name.clone().unwrap_or_default(),

@@ -46,7 +46,7 @@ impl Health {
 
     /// When the node's kubelet has been silent for too long; none if that has been said.
     pub(super) fn due(&self, grace_period: Span) -> Option<Time> {
-        (self.status != "Unknown" && self.has_reported).then(|| self.heard_at + self.allowed(grace_period))
+        (self.status != "Unknown").then(|| self.heard_at + self.allowed(grace_period))
     }
 
     /// The conditions of a node whose kubelet has been silent for too long; none if they are right as they are.
