@@ -6,6 +6,7 @@
 
 pub mod deployment;
 pub mod disruption;
+pub mod endpoint_slice_mirroring;
 pub mod endpoint_slices;
 pub mod garbage_collector;
 pub mod node_lifecycle;
@@ -16,6 +17,7 @@ pub mod service_allocation;
 pub mod service_defaults;
 pub mod stateful_set;
 pub mod taint_eviction;
+pub mod topology_hints;
 pub mod work_queue;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
