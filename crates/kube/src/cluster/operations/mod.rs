@@ -14,6 +14,8 @@ use super::Cluster;
 use super::machine::Machine;
 use crate::store::StoreError;
 
+pub use workloads::Cascade;
+
 /// Why an operation cannot be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {

@@ -15,8 +15,9 @@ use hopwise_engine::Time;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::api::{Api, Changes};
+use super::api::Api;
 use super::timing;
+use super::watches::Changes;
 use crate::controllers::pod_admission;
 use crate::controllers::work_queue::{Outcome, WorkQueue};
 use crate::manifest::ObjectRef;
@@ -68,6 +69,8 @@ async fn run<C: Controller>(api: Api, lag: Duration, mut controller: C) {
             changes = watch.next(lag) => Some(changes),
             () = sleep_until(due) => None,
         };
+        // What is due while the API server is out of reach is done when it is back.
+        api.reachable().await;
         let now = hopwise_engine::now();
         let names = changes.map(|changes| {
             api.read(|store| match changes {
