@@ -197,7 +197,18 @@ impl Cluster {
             .borrow()
             .iter()
             .all(|(name, balancer)| balancer.healthy > 0 || !self.has_ready_endpoint(name));
-        pods && balancers
+        pods && balancers && self.has_all_pods()
+    }
+
+    /// Whether the StatefulSets that have pods have all of them: the next one may wait for `minReadySeconds`.
+    fn has_all_pods(&self) -> bool {
+        self.shared.api.read(|store| {
+            store.list::<StatefulSet>().all(|set| {
+                let there = set.status.as_ref().map_or(0, |status| status.replicas);
+                let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+                there == 0 || there >= wanted
+            })
+        })
     }
 
     fn has_ready_endpoint(&self, name: &ServiceName) -> bool {
