@@ -219,8 +219,9 @@ impl Run<'_> {
     /// `create N@REV` includes the pod's claims, also when the pod's own creation fails, unless the step names them.
     fn fold_claims(&self, words: Vec<String>, expected: &[String]) -> Vec<String> {
         let attempted = self.world.objects.attempted.iter();
-        let claims: BTreeSet<String> =
-            attempted.map(|ordinal| format!("create_pvc {}", claim_name(&self.claim, SET, *ordinal))).collect();
+        let claims: BTreeSet<String> = attempted
+            .map(|ordinal| format!("create_pvc {}", claim_name(&self.claim, SET, *ordinal)))
+            .collect();
         words.into_iter().filter(|word| expected.contains(word) || !claims.contains(word)).collect()
     }
 

@@ -32,7 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Runs a timeline.
 pub fn run(timeline: &[Moment], expect: &Expect) -> Result<(), Difference> {
-    let pod = words::pod_in(timeline).ok_or_else(|| not_understood("a timeline", "no pod SET-ORDINAL in it"))?;
+    let pod =
+        words::pod_in(timeline).ok_or_else(|| not_understood("a timeline", "no pod SET-ORDINAL in it"))?;
     let moments: Result<Vec<_>, Difference> =
         timeline.iter().map(|moment| words::read(moment, &pod.name)).collect();
     let moments = moments?;
@@ -122,10 +123,16 @@ impl Tale {
     }
 
     /// Waits until all facts hold: not before `earliest`, and by `latest`.
-    async fn come_about(&mut self, facts: &[&Fact], earliest: Duration, latest: Duration) -> Result<(), Difference> {
+    async fn come_about(
+        &mut self,
+        facts: &[&Fact],
+        earliest: Duration,
+        latest: Duration,
+    ) -> Result<(), Difference> {
         loop {
             let missing: Vec<&&Fact> = facts.iter().filter(|fact| !self.holds(fact)).collect();
-            let (at, since) = (now(), |at: Duration| format!("{:.1} s", (at.saturating_sub(self.fault)).as_secs_f64()));
+            let (at, since) =
+                (now(), |at: Duration| format!("{:.1} s", (at.saturating_sub(self.fault)).as_secs_f64()));
             if missing.is_empty() {
                 if at + SLACK < earliest && !facts.is_empty() {
                     return Err(Difference::new(
@@ -186,7 +193,9 @@ impl Tale {
         let is_same = pod.as_ref().is_some_and(|pod| pod.metadata.uid == self.before.metadata.uid);
         let is_terminating = pod.as_ref().is_some_and(|pod| pod_state::is_terminating(pod));
         match fact {
-            Fact::NodeUnknown => self.node_now().is_some_and(|node| ready_status(&node) == Some("Unknown".into())),
+            Fact::NodeUnknown => {
+                self.node_now().is_some_and(|node| ready_status(&node) == Some("Unknown".into()))
+            }
             Fact::Unreachable(wanted) => {
                 let taints = self.node_now().and_then(|node| node.spec?.taints).unwrap_or_default();
                 let effects = taints.iter().filter(|taint| taint.key == "node.kubernetes.io/unreachable");
@@ -195,7 +204,9 @@ impl Tale {
                 if *wanted { effects == ["NoExecute", "NoSchedule"] } else { effects.is_empty() }
             }
             Fact::PodsNotReady => self.cluster.api().read(|store| {
-                store.pods_on(&self.node).all(|pod| pod_state::condition(pod, "Ready").is_some_and(|it| it.status == "False"))
+                store
+                    .pods_on(&self.node)
+                    .all(|pod| pod_state::condition(pod, "Ready").is_some_and(|it| it.status == "False"))
             }),
             Fact::EndpointDown => self.endpoint().is_some_and(|(ready, serving)| !ready && !serving),
             Fact::Terminating => is_same && is_terminating,
@@ -220,8 +231,11 @@ impl Tale {
     /// Whether the pod's endpoint is ready and serving; none if there is no such endpoint.
     fn endpoint(&self) -> Option<(bool, bool)> {
         self.cluster.api().read(|store| {
-            let endpoints = store.list_in::<EndpointSlice>(NAMESPACE).flat_map(|it| it.endpoints.iter().flatten());
-            let is_pods = |target: &k8s_openapi::api::core::v1::ObjectReference| target.name.as_ref() == Some(&self.pod);
+            let endpoints =
+                store.list_in::<EndpointSlice>(NAMESPACE).flat_map(|it| it.endpoints.iter().flatten());
+            let is_pods = |target: &k8s_openapi::api::core::v1::ObjectReference| {
+                target.name.as_ref() == Some(&self.pod)
+            };
             let found = endpoints.into_iter().find(|it| it.target_ref.as_ref().is_some_and(is_pods))?;
             let conditions = found.conditions.clone().unwrap_or_default();
             Some((conditions.ready.unwrap_or(true), conditions.serving.unwrap_or(true)))

@@ -66,7 +66,8 @@ pub enum Fact {
 
 /// The pod that a timeline is about: the first word that ends in an ordinal and is no node.
 pub fn pod_in(timeline: &[Moment]) -> Option<PodName> {
-    let words = timeline.iter().flat_map(|moment| moment.what.split(|it: char| !it.is_alphanumeric() && it != '-'));
+    let words =
+        timeline.iter().flat_map(|moment| moment.what.split(|it: char| !it.is_alphanumeric() && it != '-'));
     words.filter(|word| !word.starts_with("node-")).find_map(|word| {
         let (set, ordinal) = word.rsplit_once('-')?;
         let ordinal = ordinal.parse().ok().filter(|_| !set.is_empty())?;
@@ -115,8 +116,12 @@ fn meaning(clause: &str) -> Option<Vec<Meaning>> {
         // That the pod runs on the node that loses power is how every timeline begins.
         "pod POD runs there" => fact(Fact::SamePod),
         "Node object deleted" => deed(Deed::NodeDeleted),
-        "POD is force-deleted by hand" | "kubectl delete pod --force --grace-period=0" => deed(Deed::PodForced),
-        "taint node.kubernetes.io/out-of-service added" | "out-of-service taint added" => deed(Deed::OutOfService),
+        "POD is force-deleted by hand" | "kubectl delete pod --force --grace-period=0" => {
+            deed(Deed::PodForced)
+        }
+        "taint node.kubernetes.io/out-of-service added" | "out-of-service taint added" => {
+            deed(Deed::OutOfService)
+        }
         "kubelet returns" => deed(Deed::KubeletReturns),
         "kubelet returns, sees deletionTimestamp, kills the old containers, removes the object" => {
             Some(vec![Meaning::Deed(Deed::KubeletReturns), Meaning::Fact(Fact::Gone)])
@@ -127,9 +132,13 @@ fn meaning(clause: &str) -> Option<Vec<Meaning>> {
         "eviction is cancelled" | "same pod continues" => fact(Fact::Spared),
         "Ready condition of its pods set False" => fact(Fact::PodsNotReady),
         "endpoint ready=false, serving=false" => fact(Fact::EndpointDown),
-        "taint eviction deletes POD: deletionTimestamp set, object stays (Terminating)" => fact(Fact::Terminating),
+        "taint eviction deletes POD: deletionTimestamp set, object stays (Terminating)" => {
+            fact(Fact::Terminating)
+        }
         "StatefulSet creates nothing: ordinal N still exists" => fact(Fact::SamePod),
-        "pod GC (20 s period, 40 s quarantine) force-deletes POD" | "pod GC force-deletes POD" => fact(Fact::Gone),
+        "pod GC (20 s period, 40 s quarantine) force-deletes POD" | "pod GC force-deletes POD" => {
+            fact(Fact::Gone)
+        }
         "POD is created again"
         | "POD is created again, same PVC name"
         | "POD is created again (any feasible node; with a local PV only the same node)" => {
