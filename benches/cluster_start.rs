@@ -72,9 +72,14 @@ fn cluster_start(criterion: &mut Criterion) {
     let best = |(nodes, pods)| (0..3).map(|_| start(nodes, pods)).min().expect("three runs");
     let measured = sizes.map(best);
     for ((nodes, pods), (wall, ready_at)) in sizes.into_iter().zip(measured) {
-        println!("{nodes} nodes, {pods} pods, {pods} Services: {wall:.2?} wall, {ready_at:.1?} of virtual time");
+        println!(
+            "{nodes} nodes, {pods} pods, {pods} Services: {wall:.2?} wall, {ready_at:.1?} of virtual time"
+        );
     }
-    println!("ten times the cluster / the cluster = {:.1}", measured[1].0.as_secs_f64() / measured[0].0.as_secs_f64());
+    println!(
+        "ten times the cluster / the cluster = {:.1}",
+        measured[1].0.as_secs_f64() / measured[0].0.as_secs_f64()
+    );
     println!("100 nodes / goal of {GOAL:?} = {:.2}", measured[1].0.as_secs_f64() / GOAL.as_secs_f64());
     let mut group = criterion.benchmark_group("cluster/start");
     group.sample_size(10).measurement_time(Duration::from_secs(10));

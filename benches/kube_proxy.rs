@@ -37,7 +37,8 @@ fn service(number: u32) -> ProxyInput {
 fn slice(number: u32, last_ready: bool) -> ProxyInput {
     let endpoint = |index: u32| {
         let ready = index + 1 < ENDPOINTS || last_ready;
-        let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 244, 0, 0).to_bits() + number * ENDPOINTS + index);
+        let address =
+            Ipv4Addr::from_bits(Ipv4Addr::new(10, 244, 0, 0).to_bits() + number * ENDPOINTS + index);
         json!({
             "addresses": [address], "nodeName": format!("node-{}", index % 3),
             "conditions": { "ready": ready, "serving": ready, "terminating": false }

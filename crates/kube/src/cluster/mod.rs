@@ -50,11 +50,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
-<<<<<<< HEAD
-pub use operations::{Cascade, OperationError};
-=======
-pub use operations::{ExitReason, OperationError};
->>>>>>> main
+pub use operations::{Cascade, ExitReason, OperationError};
 pub use place::{ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
@@ -210,8 +206,7 @@ impl Cluster {
             .borrow()
             .iter()
             .all(|(name, balancer)| balancer.healthy > 0 || !self.has_ready_endpoint(name));
-<<<<<<< HEAD
-        pods && balancers && self.has_all_pods()
+        pods && balancers && self.has_all_pods() && self.programs_serve()
     }
 
     /// Whether the StatefulSets that have pods have all of them: the next one may wait for `minReadySeconds`.
@@ -223,8 +218,6 @@ impl Cluster {
                 there == 0 || there >= wanted
             })
         })
-=======
-        pods && balancers && self.programs_serve()
     }
 
     /// Whether the programs of all running containers serve their clients: without a readiness probe, a container is
@@ -233,7 +226,6 @@ impl Cluster {
         let running = self.shared.running.borrow();
         let mut containers = running.values().flat_map(|pod| pod.containers.values());
         containers.all(|it| it.host.is_none() || *it.is_serving.borrow())
->>>>>>> main
     }
 
     fn has_ready_endpoint(&self, name: &ServiceName) -> bool {
