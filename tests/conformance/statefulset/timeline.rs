@@ -8,7 +8,7 @@ mod words;
 use std::time::Duration;
 
 use hopwise_kube::cluster::{Cluster, Settled};
-use hopwise_kube::store::{Grace, pod_state};
+use hopwise_kube::store::{Grace, Store, pod_state};
 use hopwise_lab::simulate::{Start, Started, simulate};
 use hopwise_tests::Given;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
@@ -170,7 +170,12 @@ impl Tale {
         let done = match deed {
             // The fault itself: it has happened.
             Deed::KubeletStops { node } => return equal(node, &self.node),
-            Deed::NodeDeleted => self.cluster.delete_node(&self.node),
+            Deed::NodeDeleted => {
+                let delete = |store: &mut Store, now| {
+                    store.delete::<Node>("", &self.node, None, Grace::AsDeclared, now)
+                };
+                self.cluster.api().write(delete).map(drop).map_err(Into::into)
+            }
             Deed::KubeletReturns => self.cluster.power_on_node(&self.node),
             Deed::PodForced => {
                 self.cluster.delete_pod(NAMESPACE, &self.pod, Grace::Forced).map_err(Into::into)
@@ -182,7 +187,11 @@ impl Tale {
                     effect: "NoExecute".into(),
                     ..Taint::default()
                 };
-                self.cluster.taint_node(&self.node, taint)
+                let add = |node: &mut Node| {
+                    node.spec.get_or_insert_default().taints.get_or_insert_default().push(taint);
+                };
+                let tainted = self.cluster.api().write(|store, now| store.patch("", &self.node, now, add));
+                tainted.map(drop).map_err(Into::into)
             }
         };
         done.map_err(|error| Difference::new(format!("{deed:?}"), error.to_string()))
