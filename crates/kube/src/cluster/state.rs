@@ -189,6 +189,11 @@ impl Shared {
         file_systems.entry(volume.clone()).or_insert_with(new).clone()
     }
 
+    /// A volume is gone, and its data with it.
+    pub fn forget_file_system(&self, volume: &VolumeId) {
+        self.file_systems.borrow_mut().remove(volume);
+    }
+
     /// The resolver of a pod with the DNS policy ClusterFirst (kubernetes.md 5.4).
     pub fn pod_resolver(&self, namespace: &str) -> ResolverConfig {
         let domain = &self.domain;

@@ -19,6 +19,7 @@ pub fn validate(cluster: &ClusterFile, document: &Document) -> Vec<SourceError> 
     validator.names();
     validator.load_balancers();
     validator.overrides();
+    validator.grace_period();
     validator.errors
 }
 
@@ -195,6 +196,15 @@ impl Validator<'_> {
                 let what = "a proxy opens connections of its own, so that nodes see its address";
                 self.error(&field.key("source"), what, "use kind: nat, or source: rewritten");
             }
+        }
+    }
+
+    /// Kubelets renew their leases every 10 s (kubernetes.md 8): a shorter grace period loses nodes that live.
+    fn grace_period(&mut self) {
+        if let Some(seconds) = self.cluster.node_monitor_grace_period_s.filter(|seconds| *seconds < 20) {
+            let what = format!("expected at least 20 s, got {seconds}");
+            let help = "kubelets renew their leases every 10 s; leave room for two renewals";
+            self.error(&FieldPath::from("nodeMonitorGracePeriodS"), what, help);
         }
     }
 

@@ -10,6 +10,7 @@ mod balancer;
 mod overrides;
 mod price;
 mod sourced;
+mod storage;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ pub use balancer::{Delivery, HealthCheck, HealthPort, Ingress, IpMode, LoadBalan
 pub use overrides::OverrideError;
 pub use price::{CapacityUnit, HOURS_PER_MONTH, LoadBalancerPrices, Prices, RulePrices};
 pub use sourced::{Delay, Distribution, Sourced, Unit};
+pub use storage::Storage;
 
 /// The names that [`Profile::named`] knows, in the order they are shown.
 pub const NAMES: [&str; 4] = ["bare-metal", "aws", "gcp", "azure"];
@@ -33,6 +35,8 @@ pub struct Profile {
     pub latency: Latency,
     /// How Services of type LoadBalancer are served.
     pub load_balancer: LoadBalancer,
+    /// What the disks are like.
+    pub storage: Storage,
     /// What things cost.
     pub prices: Prices,
 }
@@ -117,6 +121,7 @@ impl Profile {
             }
         }
         self.load_balancer.fault().map_or(Ok(()), |fault| Err(value(fault)))?;
+        self.storage.fault().map_or(Ok(()), |fault| Err(value(fault)))?;
         self.prices.fault().map_or(Ok(()), |fault| Err(value(fault)))
     }
 }
