@@ -52,7 +52,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
-pub use operations::{ExitReason, OperationError};
+pub use operations::{Cascade, ExitReason, OperationError};
 pub use place::{ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
@@ -209,7 +209,18 @@ impl Cluster {
             .borrow()
             .iter()
             .all(|(name, balancer)| balancer.healthy > 0 || !self.has_ready_endpoint(name));
-        pods && balancers && self.programs_serve()
+        pods && balancers && self.has_all_pods() && self.programs_serve()
+    }
+
+    /// Whether the StatefulSets that have pods have all of them: the next one may wait for `minReadySeconds`.
+    fn has_all_pods(&self) -> bool {
+        self.shared.api.read(|store| {
+            store.list::<StatefulSet>().all(|set| {
+                let there = set.status.as_ref().map_or(0, |status| status.replicas);
+                let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+                there == 0 || there >= wanted
+            })
+        })
     }
 
     /// Whether the programs of all running containers serve their clients: without a readiness probe, a container is
