@@ -8,6 +8,7 @@ pub mod controllers;
 pub mod dns;
 pub mod manifest;
 pub mod network_policy;
+pub mod pod_life;
 pub mod profile;
 pub mod proxy;
 pub mod scheduler;

@@ -8,16 +8,17 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hopwise_engine::{HostId, Time, host};
+use hopwise_engine::Time;
 use hopwise_fabric::DeviceId;
 use k8s_openapi::api::core::v1::Node;
 use rand::RngExt;
 
-use super::api::{Api, Changes, Watch};
+use super::api::Api;
 pub use super::health_server::HEALTHZ_PORT;
 use super::health_server::HealthServers;
 use super::timing;
 use super::topology::linux_node;
+use super::watches::{Changes, Watch};
 use crate::proxy::{self, NodeFacts, Proxy, ProxyInput, ServiceName};
 use crate::store::{Action, Change, Kind, Object, Store};
 
@@ -25,45 +26,6 @@ const KINDS: &[Kind] = &[Kind::Service, Kind::EndpointSlice, Kind::Node];
 
 /// How much longer than usual a kube-proxy takes to write rules.
 pub type ExtraLag = Rc<Cell<Duration>>;
-
-/// The kube-proxy of a node, running or not.
-pub struct Process {
-    facts: NodeFacts,
-    device: DeviceId,
-    host: Option<HostId>,
-    /// How much longer than usual it takes.
-    pub extra_lag: ExtraLag,
-}
-
-impl Process {
-    /// A kube-proxy that does not run yet.
-    pub fn new(facts: NodeFacts, device: DeviceId) -> Process {
-        Process { facts, device, host: None, extra_lag: ExtraLag::default() }
-    }
-
-    /// Whether it runs.
-    pub fn is_running(&self) -> bool {
-        self.host.is_some()
-    }
-
-    /// Starts it, unless it runs.
-    pub fn start(&mut self, api: &Api) {
-        if self.is_running() {
-            return;
-        }
-        let host = host::create(&format!("{}/kube-proxy", self.facts.name));
-        hopwise_fabric::with(|fabric| fabric.attach(host, self.device));
-        self.host = Some(host);
-        host::spawn_on(host, run(api.clone(), self.facts.clone(), self.device, self.extra_lag.clone()));
-    }
-
-    /// Ends it: its health endpoints close, its rules stay.
-    pub fn stop(&mut self) {
-        if let Some(host) = self.host.take() {
-            hopwise_fabric::with(|fabric| fabric.kill_host(host));
-        }
-    }
-}
 
 /// Runs the kube-proxy of one node, on a host that uses the node's sockets.
 pub async fn run(api: Api, facts: NodeFacts, device: DeviceId, extra_lag: ExtraLag) {

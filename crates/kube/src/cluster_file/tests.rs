@@ -2,7 +2,10 @@
 
 use insta::assert_snapshot;
 
-use super::{ClusterFile, LoadBalancerKind, OutsideTarget, ProxyMode, SourceAddress};
+use super::{
+    ClusterFile, DetectLocalMode, LoadBalancerKind, NodePortAddresses, OutsideTarget, ProxyMode,
+    SourceAddress,
+};
 use crate::source::Source;
 
 fn load(text: &str) -> ClusterFile {

@@ -1,8 +1,8 @@
 //! `hopwise check`: start the cluster the manifests describe, then try every listener of every broker from every
 //! place, as a client would.
 
-mod brokers;
-mod facts;
+pub(crate) mod brokers;
+pub(crate) mod facts;
 mod inputs_findings;
 mod references;
 mod trials;
@@ -19,6 +19,7 @@ use crate::inputs::Inputs;
 use crate::report::check::{Broker, CheckReport, Listener, Pod, Service};
 use crate::simulate::{self, SimulationError, Start, Started};
 use brokers::KnownBroker;
+pub(crate) use trials::outcome_of;
 
 /// How a check is made.
 #[derive(Clone, Debug)]

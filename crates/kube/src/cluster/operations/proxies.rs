@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::OperationError;
 use crate::cluster::Cluster;
-use crate::cluster::kube_proxy::Process;
+use crate::cluster::machine::{self, Program};
 
 impl Cluster {
     /// Stops the kube-proxy of a node: its rules stay as they are, its health endpoints refuse.
@@ -14,13 +14,11 @@ impl Cluster {
     /// # Errors
     /// If there is no such node, or its kube-proxy does not run.
     pub fn stop_kube_proxy(&self, node: &str) -> Result<(), OperationError> {
-        self.with_kube_proxy(node, |proxy| {
-            if !proxy.is_running() {
-                return Err(OperationError::Refused(format!("the kube-proxy of {node} does not run")));
-            }
-            proxy.stop();
-            Ok(())
-        })?;
+        let machine = self.machine(node)?;
+        if machine.host_of(Program::KubeProxy).is_none() {
+            return Err(OperationError::Refused(format!("the kube-proxy of {node} does not run")));
+        }
+        machine::stop(&machine, Program::KubeProxy);
         hopwise_engine::notable("kube-proxy.stopped", format!("node {node}"), "");
         Ok(())
     }
@@ -30,13 +28,11 @@ impl Cluster {
     /// # Errors
     /// If there is no such node, or its kube-proxy runs already.
     pub fn start_kube_proxy(&self, node: &str) -> Result<(), OperationError> {
-        self.with_kube_proxy(node, |proxy| {
-            if proxy.is_running() {
-                return Err(OperationError::Refused(format!("the kube-proxy of {node} runs already")));
-            }
-            proxy.start(&self.shared.api);
-            Ok(())
-        })?;
+        let machine = self.machine(node)?;
+        if machine.host_of(Program::KubeProxy).is_some() {
+            return Err(OperationError::Refused(format!("the kube-proxy of {node} runs already")));
+        }
+        machine::start(&self.shared, &machine, Program::KubeProxy);
         hopwise_engine::notable("kube-proxy.started", format!("node {node}"), "");
         Ok(())
     }
@@ -46,28 +42,12 @@ impl Cluster {
     /// # Errors
     /// If there is no such node.
     pub fn lag_kube_proxy(&self, node: &str, lag: Duration) -> Result<(), OperationError> {
-        self.with_kube_proxy(node, |proxy| {
-            proxy.extra_lag.set(lag);
-            Ok(())
-        })?;
+        self.machine(node)?.proxy_lag.set(lag);
         hopwise_engine::notable(
             "kube-proxy.lags",
             format!("node {node}"),
             format!("by {} ms", lag.as_millis()),
         );
         Ok(())
-    }
-
-    fn with_kube_proxy(
-        &self,
-        node: &str,
-        act: impl FnOnce(&mut Process) -> Result<(), OperationError>,
-    ) -> Result<(), OperationError> {
-        let mut proxies = self.shared.kube_proxies.borrow_mut();
-        let known = || proxies.keys().cloned().collect::<Vec<_>>().join(", ");
-        if !proxies.contains_key(node) {
-            return Err(OperationError::NoNode { name: node.into(), known: known() });
-        }
-        proxies.get_mut(node).map_or(Ok(()), act)
     }
 }
