@@ -331,10 +331,7 @@ fn start_control_plane(
     let zones = vec![zone.clone(), internet.clone()];
     spawn(Box::pin(names::follow_internet(api(), cluster.clone(), zones)));
     spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
-    let policies: Rc<RefCell<network_policies::Compiled>> = Rc::default();
     for machine in shared.machines.values() {
-        let (api, node) = (machine.api.clone(), machine.name().to_owned());
-        spawn(Box::pin(network_policies::run(api, node, machine.device, policies.clone())));
         machine::boot(shared, machine);
     }
 }
