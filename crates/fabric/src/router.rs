@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
 use hopwise_engine::{Span, Time};
+use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
 use crate::Action;
@@ -27,6 +28,8 @@ pub struct Router {
     symmetric: FxHashMap<PortIndex, Option<IpAddr>>,
     returns: FxHashMap<Flow, Return>,
     prune_at: usize,
+    /// Networks that packets vanish into unless there is a route.
+    null_routes: Vec<(IpNet, Arc<str>)>,
 }
 
 /// The way back of a flow, and when the flow was last seen.
@@ -68,13 +71,23 @@ impl Router {
         self.symmetric.insert(port, via);
     }
 
+    /// Lets packets to `network` vanish where there is no route, for this reason; others are answered with an ICMP
+    /// network unreachable.
+    pub fn drop_silently(&mut self, network: IpNet, reason: impl Into<Arc<str>>) {
+        self.null_routes.push((network, reason.into()));
+    }
+
     /// Forwards `packet`.
     pub fn receive(&mut self, port: PortIndex, mut packet: Packet, cx: &mut Context<'_>) {
         if !self.symmetric.is_empty() {
             self.remember_return(port, &packet, cx.now);
         }
         let Some(next) = self.next_hop(&packet) else {
-            self.refuse(port, packet, Unreachable::Network, &NO_ROUTE, cx);
+            let destination = packet.destination_ip();
+            match self.null_routes.iter().find(|(network, _)| network.contains(&destination)) {
+                Some((_, reason)) => cx.drop_packet(packet, reason),
+                None => self.refuse(port, packet, Unreachable::Network, &NO_ROUTE, cx),
+            }
             return;
         };
         let time_to_live = packet.time_to_live();
