@@ -3,8 +3,13 @@
 
 use std::time::Duration;
 
-use hopwise_kube::cluster::Cluster;
-use hopwise_tests::dialing::{CLUSTER_IP, POD_PORT, dial, dial_often, on_cluster, pod, service, three_nodes};
+use hopwise_engine::host;
+use hopwise_fabric::net::UdpSocket;
+use hopwise_kube::cluster::{Cluster, Place};
+use hopwise_tests::dialing::{
+    CLUSTER_IP, Echoing, POD_PORT, dial, dial_often, on_cluster, pod, service, three_nodes,
+};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
@@ -208,5 +213,50 @@ fn traffic_stays_in_the_zone_while_the_zone_has_somebody() {
         cluster.api().write(|store, now| store.patch("default", "b", now, relabel)).expect("the pod");
         settle().await;
         assert_eq!(dial(&cluster, CLIENT, SERVICE).await.pod(), Some("a"), "nobody is left in the zone");
+    });
+}
+
+#[test]
+fn ipvs_forgets_an_idle_connection_after_fifteen_minutes_and_resets_it() {
+    let manifests =
+        [pod("a", "node-0", "echo"), pod("client", "node-1", "client"), service(CLUSTER_IP)].concat();
+    for (mode, survives) in [("iptables", true), ("ipvs", false)] {
+        on_cluster(&manifests, &three_nodes(&format!("proxyMode: {mode}")), move |cluster| async move {
+            let place = Place::Pod { namespace: "default".into(), name: "client".into() };
+            let client = cluster.place(&place, "client").await.expect("the pod runs").host;
+            let run = async move {
+                let mut open =
+                    Echoing::connect(SERVICE.parse().expect("an address")).await.expect("an answer");
+                tokio::time::sleep(Duration::from_secs(880)).await;
+                assert!(open.echoes().await, "{mode}");
+                tokio::time::sleep(Duration::from_secs(920)).await;
+                assert_eq!(open.echoes().await, survives, "{mode}");
+            };
+            host::spawn_on(client, run).await.expect("the client runs");
+        });
+    }
+}
+
+#[test]
+fn a_query_to_a_dns_service_without_pods_fails_at_once() {
+    on_cluster(&pod("client", "node-1", "client"), &three_nodes(""), |cluster| async move {
+        let none = |deployment: &mut Deployment| {
+            deployment.spec.get_or_insert_default().replicas = Some(0);
+        };
+        let patched = cluster.api().write(|store, now| store.patch("kube-system", "coredns", now, none));
+        patched.expect("the Deployment");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let place = Place::Pod { namespace: "default".into(), name: "client".into() };
+        let client = cluster.place(&place, "client").await.expect("the pod runs").host;
+        let query = async {
+            let socket = UdpSocket::bind("0.0.0.0:0".parse().expect("an address")).await?;
+            socket.connect("10.96.0.10:53".parse().expect("an address")).await?;
+            socket.send(b"a query").await?;
+            socket.recv(&mut [0; 512]).await
+        };
+        let asked_at = hopwise_engine::now();
+        let answer = host::spawn_on(client, query).await.expect("the client runs");
+        assert_eq!(answer.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionRefused));
+        assert!(hopwise_engine::now() - asked_at < hopwise_engine::Span::from_secs(1));
     });
 }
