@@ -130,7 +130,9 @@ impl Cluster {
         system::create_all(&mut store, manifests, disk, now);
         let api = Api::new(store);
         let topology = hopwise_fabric::with(|fabric| {
-            Topology::build(fabric, system::sites_of(&cluster), profile.latency.clone())
+            let topology = Topology::build(fabric, system::sites_of(&cluster), profile.latency.clone());
+            topology.drop_silently(fabric, &cluster.service_networks());
+            topology
         });
         let options = Options { domain: format!("{}.", system.domain), ..Options::default() };
         let zone: SharedZone = Rc::new(RefCell::new(Zone::new(options, Upstream::default())));

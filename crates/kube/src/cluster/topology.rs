@@ -114,6 +114,19 @@ impl Topology {
         topology
     }
 
+    /// Lets packets to these networks vanish at the edge: addresses that exist in the nodes' rules only (linux.md 3,
+    /// K03: a cluster IP times out where no rule translates it).
+    pub fn drop_silently(&self, fabric: &mut Fabric, networks: &[IpNet]) {
+        if let Some(Device::Router(edge)) = fabric.device_mut(self.edge) {
+            for network in networks {
+                let reason = format!(
+                    "no device has an address of the service network {network}, only rules of nodes do"
+                );
+                edge.drop_silently(*network, reason);
+            }
+        }
+    }
+
     /// The device of a node.
     pub fn node(&self, name: &str) -> Option<DeviceId> {
         self.nodes.get(name).map(|node| node.device)
