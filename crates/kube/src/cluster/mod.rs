@@ -47,13 +47,12 @@ pub use state::{Assumption, InitFailure, InitProblem};
 use crate::cluster_file::ClusterFile;
 use crate::controllers::service_allocation::{AllocationError, Allocator};
 use crate::controllers::stateful_set;
-use crate::dns::{Options, Upstream, Zone};
 use crate::manifest::{Manifests, ObjectRef};
 use crate::profile::Profile;
 use crate::proxy::ServiceName;
 use crate::store::{Grace, Store, StoreError, pod_state};
 use crate::volumes;
-use names::SharedZone;
+pub use names::{NODE_CACHE_ADDRESS, Names};
 use state::Shared;
 use topology::Topology;
 
@@ -75,8 +74,7 @@ pub struct ClusterSpec {
 pub struct Cluster {
     shared: Rc<Shared>,
     spec: Rc<ClusterFile>,
-    internet: SharedZone,
-    internet_dns: IpAddr,
+    names: Rc<Names>,
     clients: RefCell<place::Clients>,
     allocation_errors: Vec<AllocationError>,
 }
@@ -118,26 +116,21 @@ impl Cluster {
         let topology = hopwise_fabric::with(|fabric| {
             Topology::build(fabric, system::sites_of(&cluster), profile.latency.clone())
         });
-        let options = Options { domain: format!("{}.", system.domain), ..Options::default() };
-        let zone: SharedZone = Rc::new(RefCell::new(Zone::new(options, Upstream::default())));
-        let internet: SharedZone = Rc::new(RefCell::new(Zone::new(
-            Options { domain: "internet.invalid.".into(), ..Options::default() },
-            Upstream::default(),
-        )));
-        let programs = Rc::new(system::WithSystemPrograms { programs, zone: zone.clone() });
+        let config = api.read(|store| store.get(system::SYSTEM_NAMESPACE, "coredns").cloned());
+        let (names, taken_for_granted) = Names::of(&system.domain, config.as_deref());
+        let programs =
+            Rc::new(system::WithSystemPrograms { programs, names: names.clone(), api: api.clone() });
         let addresses = (system.dns_address, system.api_address);
-        let shared = Rc::new(Shared::new(api, topology, programs, control_plane, &system.domain, addresses));
+        let resolv_conf = system.resolv_conf(&cluster);
+        let shared = Rc::new(Shared::new(api, topology, programs, control_plane, resolv_conf, addresses));
+        taken_for_granted.into_iter().for_each(|assumption| shared.assume(assumption));
         let cluster = Rc::new(cluster);
-        start_control_plane(&shared, &cluster, &profile, &zone, &internet, without_pods);
-        let internet_dns = place::start_internet_dns(&shared, internet.clone());
-        Cluster {
-            shared,
-            spec: cluster,
-            internet,
-            internet_dns,
-            clients: RefCell::default(),
-            allocation_errors,
+        start_control_plane(&shared, &cluster, &profile, &names, without_pods);
+        place::start_internet_dns(&shared, &names);
+        if cluster.node_local_dns {
+            names.start_node_caches(&shared);
         }
+        Cluster { shared, spec: cluster, names, clients: RefCell::default(), allocation_errors }
     }
 
     /// The API server.
@@ -192,7 +185,7 @@ impl Cluster {
             .borrow()
             .iter()
             .all(|(name, balancer)| balancer.healthy > 0 || !self.has_ready_endpoint(name));
-        pods && balancers
+        pods && balancers && self.names.all_published()
     }
 
     fn has_ready_endpoint(&self, name: &ServiceName) -> bool {
@@ -263,8 +256,17 @@ impl Cluster {
 
     /// The addresses that the internet's DNS has for a name.
     pub fn resolve_outside(&self, name: &str) -> Vec<IpAddr> {
-        let internet = self.internet.borrow();
-        internet.upstream.get(name).map(|entry| entry.addresses.clone()).unwrap_or_default()
+        self.names.addresses_outside(name)
+    }
+
+    /// The cluster's name servers, and what they know.
+    pub fn names(&self) -> &Rc<Names> {
+        &self.names
+    }
+
+    /// The cluster's DNS domain, without a final dot.
+    pub fn domain(&self) -> &str {
+        &self.shared.resolv_conf.domain
     }
 }
 
@@ -289,8 +291,7 @@ fn start_control_plane(
     shared: &Rc<Shared>,
     cluster: &Rc<ClusterFile>,
     profile: &Profile,
-    zone: &SharedZone,
-    internet: &SharedZone,
+    names: &Rc<Names>,
     without_pods: Vec<ObjectRef>,
 ) {
     let api = || shared.api.clone();
@@ -301,9 +302,7 @@ fn start_control_plane(
     spawn(Box::pin(workloads::run_endpoint_slice_controller(api())));
     spawn(Box::pin(scheduling::run(api())));
     spawn(Box::pin(kubelet::run(shared.clone())));
-    spawn(Box::pin(names::follow(api(), zone.clone())));
-    let zones = vec![zone.clone(), internet.clone()];
-    spawn(Box::pin(names::follow_internet(api(), cluster.clone(), zones)));
+    spawn(Box::pin(names.clone().follow_outside(api(), cluster.clone())));
     spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
     for facts in system::node_facts(cluster) {
         let device = shared.topology.borrow().node(&facts.name).expect("every node has a device");

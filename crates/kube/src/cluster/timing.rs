@@ -27,3 +27,7 @@ pub const RESTART_BACK_OFF_MAX: Duration = Duration::from_secs(300);
 pub const RESTART_BACK_OFF_RESET: Duration = Duration::from_secs(600);
 /// Least time between two attempts to schedule a pod that fits nowhere (kubernetes.md 8: back-off 1 to 10 s).
 pub const SCHEDULER_RETRY: Duration = Duration::from_secs(1);
+/// How long CoreDNS waits at its start for the first objects before it serves without them (kubernetes.md 5.2).
+pub const DNS_SYNC_WAIT: Duration = Duration::from_secs(5);
+/// Time between two looks of external-dns at the cluster (external-dns, flag `--interval`: 1m0s).
+pub const EXTERNAL_DNS_INTERVAL: Duration = Duration::from_secs(60);

@@ -113,6 +113,7 @@ fn ignored_kinds(manifests: &Manifests) -> Vec<Finding> {
 /// One note per image, not per pod.
 fn assumptions(cluster: &Cluster) -> Vec<Finding> {
     let mut images: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut findings = Vec::new();
     for assumption in cluster.assumptions() {
         let (pod, image, what) = match assumption {
             Assumption::InitContainerSucceeds { pod, container, image } => {
@@ -121,14 +122,23 @@ fn assumptions(cluster: &Cluster) -> Vec<Finding> {
             Assumption::EchoesOnItsPorts { pod, container, image } => {
                 (pod, image, format!("container {container} is taken to answer on its ports with an echo"))
             }
+            Assumption::CorefileIgnored { line, what } => {
+                let explanation = format!("Line {line} of the Corefile: {what}.");
+                let object = "ConfigMap kube-system/coredns".to_owned();
+                findings.push(
+                    Finding::new(Code::CorefileIgnored, object, explanation)
+                        .field("data.Corefile".to_owned()),
+                );
+                continue;
+            }
         };
         images.entry(image).or_default().insert(format!("{}/{}: {what}", pod.0, pod.1));
     }
-    let findings = images.into_iter().map(|(image, uses)| {
+    findings.extend(images.into_iter().map(|(image, uses)| {
         let uses: Vec<String> = uses.into_iter().collect();
         Finding::new(Code::ImageNotKnown, format!("Image {image}"), format!("{}.", uses.join("; ")))
-    });
-    findings.collect()
+    }));
+    findings
 }
 
 /// Secrets that pods mount and neither a manifest nor a Certificate makes: one note per Secret.

@@ -201,6 +201,9 @@ catalogue! {
     SecretAssumed 50 Note "A Secret is in no manifest"
         "The Secret is taken to exist, made by hand or by an operator. If it does not, the pod waits for it in ContainerCreating."
         "Make sure that the Secret exists before the pods start."
+    CorefileIgnored 51 Note "A part of the Corefile is not simulated"
+        "CoreDNS's ConfigMap holds a plugin or an option that is not simulated: names are answered as if it were not there."
+        "Nothing, unless the part changes what the names of this check resolve to."
 }
 
 impl Code {
