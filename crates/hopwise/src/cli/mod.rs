@@ -5,6 +5,7 @@
 //! wrong.
 
 mod check;
+mod dns;
 mod input;
 mod output;
 mod run;
@@ -34,6 +35,8 @@ struct Cli {
 enum Command {
     /// Try every listener of every broker from every place.
     Check(check::CheckArguments),
+    /// Look a name up from a place, and tell why it has the records it has, or none.
+    Dns(dns::DnsArguments),
     /// Run a scenario and measure it.
     Run(run::RunArguments),
 }
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
     }
     let ended = match cli.command {
         Command::Check(arguments) => check::check(arguments, cli.format),
+        Command::Dns(arguments) => dns::dns(arguments, cli.format),
         Command::Run(arguments) => run::run(arguments, cli.format),
     };
     match ended {

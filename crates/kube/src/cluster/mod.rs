@@ -10,9 +10,10 @@ mod container_life;
 mod echo;
 mod environment;
 mod health_check;
-mod health_server;
+pub mod health_server;
 mod kube_proxy;
 mod kubelet;
+mod machine;
 mod mounts;
 mod names;
 mod operations;
@@ -25,6 +26,7 @@ mod state;
 mod system;
 pub mod timing;
 mod topology;
+mod watches;
 mod workloads;
 
 use std::cell::RefCell;
@@ -40,7 +42,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
 pub use operations::OperationError;
-pub use place::{ClientSite, NoPlace, Place, PlaceError, is_client_pod};
+pub use place::{CLIENT_POD, ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
 
@@ -116,13 +118,21 @@ impl Cluster {
         let topology = hopwise_fabric::with(|fabric| {
             Topology::build(fabric, system::sites_of(&cluster), profile.latency.clone())
         });
+        let machines: Vec<machine::Machine> = system::node_facts(&cluster)
+            .into_iter()
+            .map(|facts| {
+                let device = topology.node(&facts.name).expect("every node has a device");
+                machine::Machine::new(facts, device, &api)
+            })
+            .collect();
         let config = api.read(|store| store.get(system::SYSTEM_NAMESPACE, "coredns").cloned());
         let (names, taken_for_granted) = Names::of(&system.domain, config.as_deref());
-        let programs =
-            Rc::new(system::WithSystemPrograms { programs, names: names.clone(), api: api.clone() });
+        let apis = machines.iter().map(|machine| (machine.name().to_owned(), machine.api.clone())).collect();
+        let programs = Rc::new(system::WithSystemPrograms { programs, names: names.clone(), apis });
         let addresses = (system.dns_address, system.api_address);
         let resolv_conf = system.resolv_conf(&cluster);
-        let shared = Rc::new(Shared::new(api, topology, programs, control_plane, resolv_conf, addresses));
+        let shared = Shared::new(api, topology, machines, programs, control_plane, resolv_conf, addresses);
+        let shared = Rc::new(shared);
         taken_for_granted.into_iter().for_each(|assumption| shared.assume(assumption));
         let cluster = Rc::new(cluster);
         start_control_plane(&shared, &cluster, &profile, &names, without_pods);
@@ -157,14 +167,10 @@ impl Cluster {
     /// `quiet`, or until `limit` is over.
     pub async fn settle(&self, quiet: Duration, limit: Duration) -> Settled {
         let started = hopwise_engine::now();
-        let (mut seen, mut since) = (self.shared.api.read(Store::cursor), started);
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let (now, cursor) = (hopwise_engine::now(), self.shared.api.read(Store::cursor));
-            if cursor != seen {
-                (seen, since) = (cursor, now);
-            }
-            let calm = Duration::from(now - since);
+            let now = hopwise_engine::now();
+            let calm = Duration::from(now - self.shared.api.changed_at().max(started));
             if self.is_ready() && calm >= Duration::from_secs(2) {
                 return Settled::Ready;
             }
@@ -264,6 +270,11 @@ impl Cluster {
         &self.names
     }
 
+    /// Whether a server that a resolver asks is the cluster's own: the DNS Service, or a cache on a node.
+    pub fn is_cluster_dns(&self, server: IpAddr) -> bool {
+        server == self.shared.dns_address || server == self.shared.resolv_conf.cluster_dns
+    }
+
     /// The cluster's DNS domain, without a final dot.
     pub fn domain(&self) -> &str {
         &self.shared.resolv_conf.domain
@@ -301,13 +312,9 @@ fn start_control_plane(
     spawn(Box::pin(workloads::run_workload_controllers(api(), without_pods)));
     spawn(Box::pin(workloads::run_endpoint_slice_controller(api())));
     spawn(Box::pin(scheduling::run(api())));
-    spawn(Box::pin(kubelet::run(shared.clone())));
     spawn(Box::pin(names.clone().follow_outside(api(), cluster.clone())));
     spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
-    for facts in system::node_facts(cluster) {
-        let device = shared.topology.borrow().node(&facts.name).expect("every node has a device");
-        let machine = host::create(&facts.name);
-        hopwise_fabric::with(|fabric| fabric.attach(machine, device));
-        spawn(Box::pin(kube_proxy::run(api(), facts, device, machine)));
+    for machine in shared.machines.values() {
+        machine::boot(shared, machine);
     }
 }

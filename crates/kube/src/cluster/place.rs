@@ -23,10 +23,8 @@ use super::workloads;
 pub const INTERNET_DNS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
 /// The first client on the internet (TEST-NET-2, RFC 5737).
 const FIRST_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 101);
-/// The namespace of the client pod.
-const CLIENT_NAMESPACE: &str = "default";
-/// The client pod that `in-cluster` means.
-const CLIENT_POD: &str = "hopwise-client";
+/// The client pod that `in-cluster` means: its namespace and its name.
+pub const CLIENT_POD: (&str, &str) = ("default", "hopwise-client");
 /// How long a client pod may take to start.
 const CLIENT_START: Duration = Duration::from_secs(60);
 
@@ -227,8 +225,8 @@ impl Cluster {
             Container { name: "client".into(), image: Some("hopwise/client".into()), ..Container::default() };
         let pod = Pod {
             metadata: ObjectMeta {
-                namespace: Some(CLIENT_NAMESPACE.into()),
-                name: Some(CLIENT_POD.into()),
+                namespace: Some(CLIENT_POD.0.into()),
+                name: Some(CLIENT_POD.1.into()),
                 ..ObjectMeta::default()
             },
             spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }),
@@ -238,7 +236,7 @@ impl Cluster {
         let _ = workloads::create_pod(&self.shared.api, pod);
         let started = hopwise_engine::now();
         loop {
-            match self.pod_device(CLIENT_NAMESPACE, CLIENT_POD) {
+            match self.pod_device(CLIENT_POD.0, CLIENT_POD.1) {
                 Ok(device) => return Ok(device),
                 Err(error) if Duration::from(hopwise_engine::now() - started) > CLIENT_START => {
                     return Err(error);
@@ -251,7 +249,7 @@ impl Cluster {
 
 /// Whether the pod is one that hopwise has added.
 pub fn is_client_pod(namespace: &str, name: &str) -> bool {
-    (namespace, name) == (CLIENT_NAMESPACE, CLIENT_POD)
+    (namespace, name) == CLIENT_POD
 }
 
 /// Starts the resolver that clients on the internet and nodes ask.

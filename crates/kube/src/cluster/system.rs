@@ -3,6 +3,7 @@
 //!
 //! Source: kubeadm's defaults (Service names and addresses, CoreDNS as a Deployment of two).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -159,10 +160,11 @@ pub fn node_facts(cluster: &ClusterFile) -> Vec<NodeFacts> {
         facts.zone = node.zone.clone();
         facts.pod_networks = vec![network];
         facts.cluster_pod_networks = vec![cluster.pod_network()];
-        // ipvs differs where its dummy interface answers; its verdicts are those of iptables.
+        facts.service_networks = vec![cluster.service_network()];
         facts.mode = match cluster.proxy_mode {
             ProxyMode::Nftables => Mode::Nftables,
-            ProxyMode::Iptables | ProxyMode::Ipvs => Mode::Iptables,
+            ProxyMode::Iptables => Mode::Iptables,
+            ProxyMode::Ipvs => Mode::Ipvs,
         };
         facts
     });
@@ -185,8 +187,8 @@ pub struct WithSystemPrograms {
     pub programs: Rc<dyn Programs>,
     /// What CoreDNS pods are a part of.
     pub names: Rc<Names>,
-    /// What CoreDNS follows.
-    pub api: Api,
+    /// The API server as the pods of each node reach it.
+    pub apis: BTreeMap<String, Api>,
 }
 
 impl Programs for WithSystemPrograms {
@@ -196,7 +198,8 @@ impl Programs for WithSystemPrograms {
 
     fn start(&self, container: &Container) -> Option<Result<Process, String>> {
         if container.namespace == SYSTEM_NAMESPACE && container.image == COREDNS_IMAGE {
-            return Some(Ok(names::core_dns(&self.names, self.api.clone(), container)));
+            let api = self.apis.get(&container.node)?.clone();
+            return Some(Ok(names::core_dns(&self.names, api, container)));
         }
         self.programs.start(container)
     }

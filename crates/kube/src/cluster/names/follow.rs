@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::watch;
 
-use super::super::api::{Api, Changes};
+use super::super::api::Api;
 use super::super::timing;
+use super::super::watches::Changes;
 use super::SharedServer;
 use crate::dns::{self, Endpoint, Port, ServiceKind, Slice, Zone};
 use crate::proxy::ServiceName;

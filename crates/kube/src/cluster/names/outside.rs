@@ -13,7 +13,8 @@ use std::time::Duration;
 use hopwise_engine::{Span, Time};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 
-use super::super::api::{Api, Changes};
+use super::super::api::Api;
+use super::super::watches::Changes;
 use super::super::{cloud, timing};
 use super::Names;
 use crate::cluster_file::{ClusterFile, OutsideTarget};
@@ -84,7 +85,7 @@ fn changed(api: &Api, changes: Changes) -> (BTreeSet<ServiceName>, bool) {
         Changes::Some(changes) => {
             let others = changes.iter().any(|change| change.key.kind != Kind::Service);
             let services = changes.iter().filter_map(|change| match &change.object {
-                Object::Service(service) => Some(ServiceName::of(service)),
+                Object::Service(service) => Some(ServiceName::of(service.as_ref())),
                 _ => None,
             });
             (services.collect(), others)
