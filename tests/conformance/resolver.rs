@@ -152,7 +152,7 @@ fn exists(query: &[u8], hit: &str) -> Option<Vec<u8>> {
     }
     let mut reply = empty_reply(&query);
     if question.query_type() == RecordType::A {
-        let data = RData::A([10, 0, 0, 1].into());
+        let data = RData::A(std::net::Ipv4Addr::new(10, 0, 0, 1).into());
         reply.add_answer(Record::from_rdata(question.name().clone(), 5, data));
     }
     reply.to_vec().ok()

@@ -276,7 +276,8 @@ fn advice(
         advice.push(format!("{wasted} rounds were in vain; `{last}` with its final dot is asked once"));
     }
     if !resolved {
-        let known = known_names(cluster);
+        let mut known = known_names(cluster);
+        known.retain(|known| !candidates.iter().any(|candidate| candidate.eq_ignore_ascii_case(known)));
         let near =
             candidates.iter().find_map(|candidate| nearest(candidate, known.iter().map(String::as_str)));
         if let Some(near) = near {
