@@ -175,3 +175,63 @@ pub fn core_dns(names: &Rc<Names>, api: Api, container: &Container) -> Process {
     };
     Process { run: Box::pin(run), ready: is_ready }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hopwise_engine::Simulation;
+
+    use super::*;
+    use crate::dns::Reason;
+    use crate::store::Store;
+
+    /// A CoreDNS container without addresses: nothing asks it over the network.
+    fn container() -> Container {
+        Container {
+            namespace: "kube-system".into(),
+            pod: "coredns-0".into(),
+            pod_uid: String::new(),
+            name: "coredns".into(),
+            image: COREDNS_IMAGE.into(),
+            command: Vec::new(),
+            environment: BTreeMap::new(),
+            files: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            ports: Vec::new(),
+            addresses: Vec::new(),
+            node: "node-0".into(),
+        }
+    }
+
+    #[test]
+    fn a_coredns_that_starts_while_the_api_server_is_away_fails_names_of_the_cluster_alone() {
+        let ran = Simulation::new(1).run((), || async {
+            let api = Api::new(Store::default());
+            api.write(|store, now| {
+                let mut namespace = k8s_openapi::api::core::v1::Namespace::default();
+                namespace.metadata.name = Some("demo".into());
+                store.create(namespace, now)
+            })
+            .expect("a namespace");
+            api.set_up(false);
+            let (names, _) = Names::of("cluster.local", None);
+            let process = core_dns(&names, api.clone(), &container());
+            host::spawn(process.run);
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            let reason = |name: &str| {
+                let name = Name::from_ascii(name).expect("a name");
+                let explained = names.explain(IpAddr::from([10, 0, 0, 1]), &name, RecordType::A);
+                explained.expect("CoreDNS runs").reason
+            };
+            let away =
+                (reason("rp.demo.svc.cluster.local."), reason("example.com."), *process.ready.borrow());
+            api.set_up(true);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            (away, reason("rp.demo.svc.cluster.local."), *process.ready.borrow())
+        });
+        let missing = Reason::NoService { service: "demo/rp".into() };
+        let away = (Reason::NotSynced, Reason::UnknownOutside, false);
+        assert_eq!(ran.expect("it ends"), (away, missing, true));
+    }
+}
