@@ -8,6 +8,7 @@ pub mod findings;
 pub mod inputs;
 pub mod latency;
 pub mod place;
+pub mod probe;
 pub mod programs;
 pub mod report;
 pub mod run;

@@ -7,20 +7,29 @@
 mod api;
 mod cloud;
 mod container_life;
+mod container_runtime;
+mod curl;
 mod echo;
 mod environment;
+mod exec;
 mod health_check;
 pub mod health_server;
+mod hooks;
 mod kube_proxy;
 mod kubelet;
 mod machine;
 mod mounts;
 mod names;
+mod network_policies;
+mod node_status;
 mod operations;
 mod place;
 mod pod_status;
+mod pod_worker;
 mod preparation;
+mod probes;
 mod programs;
+mod rpk;
 mod scheduling;
 mod state;
 mod system;
@@ -41,7 +50,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
-pub use operations::OperationError;
+pub use operations::{ExitReason, OperationError};
 pub use place::{CLIENT_POD, ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
@@ -52,7 +61,7 @@ use crate::controllers::stateful_set;
 use crate::manifest::{Manifests, ObjectRef};
 use crate::profile::Profile;
 use crate::proxy::ServiceName;
-use crate::store::{Grace, Store, StoreError, pod_state};
+use crate::store::{Grace, Store, pod_state};
 use crate::volumes;
 pub use names::{NODE_CACHE_ADDRESS, Names};
 use state::Shared;
@@ -191,7 +200,15 @@ impl Cluster {
             .borrow()
             .iter()
             .all(|(name, balancer)| balancer.healthy > 0 || !self.has_ready_endpoint(name));
-        pods && balancers && self.names.all_published()
+        pods && balancers && self.programs_serve() && self.names.all_published()
+    }
+
+    /// Whether the programs of all running containers serve their clients: without a readiness probe, a container is
+    /// ready before its program is.
+    fn programs_serve(&self) -> bool {
+        let running = self.shared.running.borrow();
+        let mut containers = running.values().flat_map(|pod| pod.containers.values());
+        containers.all(|it| it.host.is_none() || *it.is_serving.borrow())
     }
 
     fn has_ready_endpoint(&self, name: &ServiceName) -> bool {
@@ -210,8 +227,9 @@ impl Cluster {
     /// Asks for a pod to be deleted, as `kubectl delete pod` does.
     ///
     /// # Errors
-    /// If there is no such pod.
-    pub fn delete_pod(&self, namespace: &str, name: &str, grace: Grace) -> Result<(), StoreError> {
+    /// If there is no such pod, or the API server is down.
+    pub fn delete_pod(&self, namespace: &str, name: &str, grace: Grace) -> Result<(), OperationError> {
+        self.needs_api_server()?;
         self.shared.api.write(|store, now| store.delete::<Pod>(namespace, name, None, grace, now))?;
         hopwise_engine::notable("pod.deleted", format!("pod {namespace}/{name}"), "by the user");
         Ok(())
@@ -250,13 +268,23 @@ impl Cluster {
     /// The nodes' names, zones and addresses, in order.
     pub fn nodes(&self) -> BTreeMap<String, (Option<String>, IpAddr)> {
         let nodes = self.spec.nodes.iter();
-        nodes.map(|node| (node.name.clone(), (node.zone.clone(), node.address))).collect()
+        nodes.map(|node| (node.name.clone(), (node.zone.clone(), node.address()))).collect()
     }
 
     /// The addresses by which a Service's load balancer is reached from outside; empty while it is pending.
     pub fn load_balancer_addresses(&self, namespace: &str, name: &str) -> Vec<IpAddr> {
         self.shared.api.read(|store| {
             store.get::<Service>(namespace, name).map(|it| cloud::addresses_of(it)).unwrap_or_default()
+        })
+    }
+
+    /// Why Services of type LoadBalancer were refused a load balancer, by `namespace/name`.
+    pub fn load_balancer_problems(&self) -> BTreeMap<String, String> {
+        self.shared.api.read(|store| {
+            let problem = |service: &Service| {
+                Some((ServiceName::of(service).to_string(), cloud::problem(service)?.to_owned()))
+            };
+            store.list::<Service>().filter_map(|service| problem(service)).collect()
         })
     }
 
@@ -287,13 +315,15 @@ fn allocate(
     system: &system::System,
     cluster: &ClusterFile,
 ) -> Vec<AllocationError> {
-    let mut allocator = Allocator::new(vec![cluster.service_network()], 30_000..=32_767);
-    let family = if cluster.service_network().addr().is_ipv4() { "IPv4" } else { "IPv6" };
+    let networks = cluster.service_networks();
+    let family = |network: &ipnet::IpNet| if network.addr().is_ipv4() { "IPv4" } else { "IPv6" };
+    let families: Vec<&str> = networks.iter().map(family).collect();
+    let mut allocator = Allocator::new(networks, 30_000..=32_767);
     let mut own = system.services();
     let services = manifests.services.iter_mut().map(|object| &mut object.value);
     let mut all: Vec<&mut Service> = own.iter_mut().chain(services).collect();
     for service in &mut all {
-        crate::controllers::service_defaults::admit(service, &[family]);
+        crate::controllers::service_defaults::admit(service, &families);
     }
     allocator.allocate_all(all)
 }
@@ -309,11 +339,13 @@ fn start_control_plane(
     let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
         host::spawn_on(shared.control_plane, task);
     };
-    spawn(Box::pin(workloads::run_workload_controllers(api(), without_pods)));
-    spawn(Box::pin(workloads::run_endpoint_slice_controller(api())));
+    spawn(Box::pin(workloads::run_stateful_sets(api(), without_pods.clone())));
+    spawn(Box::pin(workloads::run_deployments(api(), without_pods)));
+    spawn(Box::pin(workloads::run_endpoint_slices(api())));
+    spawn(Box::pin(workloads::run_garbage_collector(api())));
     spawn(Box::pin(scheduling::run(api())));
     spawn(Box::pin(names.clone().follow_outside(api(), cluster.clone())));
-    spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
+    spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.clone()))));
     for machine in shared.machines.values() {
         machine::boot(shared, machine);
     }

@@ -128,6 +128,9 @@ pub enum PlaceError {
         /// Why.
         reason: String,
     },
+    /// The node's machine is off.
+    #[error("node {0} has no power")]
+    NoPower(String),
     /// There is no such node.
     #[error("there is no node {name}; the nodes are {known}")]
     Node {
@@ -172,6 +175,9 @@ impl Cluster {
             Place::InCluster => self.client_pod().await?,
             Place::Pod { namespace, name } => self.pod_device(namespace, name)?,
             Place::Node(name) => {
+                if self.shared.machines.get(name).is_some_and(|machine| !machine.is_on()) {
+                    return Err(PlaceError::NoPower(name.clone()));
+                }
                 self.shared.topology.borrow().node(name).ok_or_else(|| PlaceError::Node {
                     name: name.clone(),
                     known: self
@@ -209,12 +215,13 @@ impl Cluster {
     }
 
     fn pod_device(&self, namespace: &str, name: &str) -> Result<DeviceId, PlaceError> {
+        // Another pod of that name may still run on a node that is cut off.
+        let uid = self.shared.api.read(|store| store.get::<Pod>(namespace, name)?.metadata.uid.clone());
         let running = self.shared.running.borrow();
-        let entry = running.get(&(namespace.to_owned(), name.to_owned()));
+        let entry = uid.as_ref().and_then(|uid| running.get(uid));
         let site = entry.and_then(|entry| entry.site.as_ref()).map(|site| site.device);
         site.ok_or_else(|| {
-            let known = self.shared.api.read(|store| store.get::<Pod>(namespace, name).is_some());
-            let reason = if known { "it is not on the network yet" } else { "there is no such pod" };
+            let reason = if uid.is_some() { "it is not on the network yet" } else { "there is no such pod" };
             PlaceError::Pod { namespace: namespace.into(), name: name.into(), reason: reason.into() }
         })
     }
@@ -259,8 +266,8 @@ pub fn start_internet_dns(shared: &Rc<Shared>, names: &Names) {
     hopwise_fabric::with(|fabric| {
         let device = shared.topology.borrow_mut().add_client(fabric, "internet-dns", address);
         fabric.attach(host, device);
-        for (_, node) in shared.topology.borrow().nodes() {
-            fabric.set_resolver(node, shared.resolv_conf.of_node());
+        for machine in shared.machines.values() {
+            fabric.set_resolver(machine.device, shared.resolv_conf.of_node());
         }
     });
     let answering = Answering::server(names.internet(), hopwise_engine::stream("dns/internet"));

@@ -12,9 +12,11 @@ use turmoil_fs::Fs;
 
 use super::api::Api;
 use super::cloud::Instance;
-use super::kubelet::{PodName, RunningPod};
+use super::container_runtime::RunningPod;
+use super::kubelet::PodName;
 use super::machine::Machine;
 use super::names::ResolvConf;
+use super::network_policies;
 use super::programs::Programs;
 use super::topology::Topology;
 use crate::proxy::ServiceName;
@@ -33,6 +35,32 @@ pub enum Assumption {
         /// Its image.
         image: String,
     },
+    /// A probe is taken to have a result, or is performed otherwise than the manifest says.
+    Probe {
+        /// The pod.
+        pod: PodName,
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+        /// Which probe: `startup`, `readiness` or `liveness`.
+        probe: &'static str,
+        /// What is taken for granted, in words.
+        taken: String,
+    },
+    /// A lifecycle hook is taken to end at once.
+    Hook {
+        /// The pod.
+        pod: PodName,
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+        /// Which hook: `postStart` or `preStop`.
+        hook: &'static str,
+        /// Why it is not performed, in words.
+        why: String,
+    },
     /// A container of an image that is not known answers on each declared port with an echo.
     EchoesOnItsPorts {
         /// The pod.
@@ -48,6 +76,15 @@ pub enum Assumption {
         line: usize,
         /// The plugin or option.
         what: String,
+    },
+    /// An annotation of a Service that its load balancer does not follow.
+    BalancerIgnores {
+        /// The Service.
+        service: ServiceName,
+        /// The annotation, with its value.
+        annotation: String,
+        /// What is taken instead.
+        assumed: String,
     },
 }
 
@@ -94,10 +131,12 @@ pub struct Shared {
     pub programs: Rc<dyn Programs>,
     /// The machines, by their nodes' names.
     pub machines: BTreeMap<String, Rc<Machine>>,
-    /// The pods that kubelets take care of.
-    pub running: RefCell<BTreeMap<PodName, RunningPod>>,
+    /// The pods on all machines, by UID.
+    pub running: RefCell<BTreeMap<String, RunningPod>>,
     /// The load balancers, by their Services.
     pub balancers: RefCell<BTreeMap<ServiceName, Instance>>,
+    /// What NetworkPolicies come to, for all nodes.
+    pub network_policies: Rc<RefCell<network_policies::Compiled>>,
     /// The host of the control plane's tasks.
     pub control_plane: HostId,
     /// The address of the kube-dns Service.
@@ -130,6 +169,7 @@ impl Shared {
             programs,
             running: RefCell::default(),
             balancers: RefCell::default(),
+            network_policies: Rc::default(),
             control_plane,
             dns_address,
             resolv_conf,

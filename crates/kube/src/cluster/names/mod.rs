@@ -123,11 +123,9 @@ impl Names {
 
     /// Starts the cache of each node.
     pub fn start_node_caches(self: &Rc<Self>, shared: &Shared) {
-        let nodes: Vec<_> =
-            shared.topology.borrow().nodes().map(|(site, device)| (site.name.clone(), device)).collect();
-        for (node, device) in nodes {
-            let cache = node_cache::start(&node, device, shared.dns_address);
-            self.node_caches.borrow_mut().insert(node, cache);
+        for machine in shared.machines.values() {
+            let cache = node_cache::start(machine.name(), machine.device, shared.dns_address);
+            self.node_caches.borrow_mut().insert(machine.name().to_owned(), cache);
         }
     }
 }
