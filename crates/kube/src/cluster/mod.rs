@@ -21,6 +21,7 @@ mod machine;
 mod mounts;
 mod names;
 mod network_policies;
+mod node_controllers;
 mod node_status;
 mod operations;
 mod place;
@@ -35,6 +36,7 @@ mod state;
 mod system;
 pub mod timing;
 mod topology;
+mod volume_controllers;
 mod watches;
 mod workloads;
 
@@ -50,7 +52,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
-pub use operations::{ExitReason, OperationError};
+pub use operations::{Cascade, ExitReason, OperationError};
 pub use place::{CLIENT_POD, ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
@@ -122,7 +124,8 @@ impl Cluster {
         let now = hopwise_engine::now();
         system.install(&mut store, &cluster, now);
         let allocation_errors = allocate(&mut manifests, &system, &cluster);
-        system::create_all(&mut store, manifests, now);
+        let disk = cluster.default_disk.unwrap_or(profile.storage.default_disk.value);
+        system::create_all(&mut store, manifests, disk, now);
         let api = Api::new(store);
         let topology = hopwise_fabric::with(|fabric| {
             Topology::build(fabric, system::sites_of(&cluster), profile.latency.clone())
@@ -200,7 +203,18 @@ impl Cluster {
             .borrow()
             .iter()
             .all(|(name, balancer)| balancer.healthy > 0 || !self.has_ready_endpoint(name));
-        pods && balancers && self.programs_serve() && self.names.all_published()
+        pods && balancers && self.has_all_pods() && self.programs_serve() && self.names.all_published()
+    }
+
+    /// Whether the StatefulSets that have pods have all of them: the next one may wait for `minReadySeconds`.
+    fn has_all_pods(&self) -> bool {
+        self.shared.api.read(|store| {
+            store.list::<StatefulSet>().all(|set| {
+                let there = set.status.as_ref().map_or(0, |status| status.replicas);
+                let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+                there == 0 || there >= wanted
+            })
+        })
     }
 
     /// Whether the programs of all running containers serve their clients: without a readiness probe, a container is
@@ -345,6 +359,11 @@ fn start_control_plane(
     spawn(Box::pin(workloads::run_garbage_collector(api())));
     spawn(Box::pin(scheduling::run(api())));
     spawn(Box::pin(names.clone().follow_outside(api(), cluster.clone())));
+    spawn(Box::pin(node_controllers::run(api(), cluster.node_monitor_grace_period())));
+    spawn(Box::pin(node_controllers::run_disruption_controller(api())));
+    spawn(Box::pin(volume_controllers::run_binder(api())));
+    spawn(Box::pin(volume_controllers::run_protection(shared.clone())));
+    spawn(Box::pin(volume_controllers::run_attach_detach(api(), profile.storage.delays())));
     spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.clone()))));
     for machine in shared.machines.values() {
         machine::boot(shared, machine);

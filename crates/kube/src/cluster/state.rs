@@ -206,6 +206,11 @@ impl Shared {
         file_systems.entry(volume.clone()).or_insert_with(new).clone()
     }
 
+    /// A volume is gone, and its data with it.
+    pub fn forget_file_system(&self, volume: &VolumeId) {
+        self.file_systems.borrow_mut().remove(volume);
+    }
+
     /// The resolver of a pod, by its DNS policy, DNS configuration and host aliases (kubernetes.md 5.4).
     pub fn pod_resolver(&self, (namespace, name): &PodName) -> ResolverConfig {
         let pod = self.api.read(|store| store.get::<Pod>(namespace, name).cloned());

@@ -16,11 +16,14 @@ mod validate;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use hopwise_engine::Span;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::controllers::node_lifecycle::GRACE_PERIOD_DEFAULT;
 use crate::source::{self, Document, FieldPath, LoadErrors, Location, Source, SourceError};
+use crate::volumes::Disk;
 
 pub use kube_proxy::{DetectLocalMode, KubeProxy, NodePortAddresses};
 pub use load_balancers::{IdleEnd, LoadBalancer, LoadBalancerCheck, LoadBalancerKind, SourceAddress};
@@ -43,6 +46,12 @@ pub struct ClusterFile {
     /// How kube-proxy programs the nodes. Default: iptables.
     #[serde(default)]
     pub proxy_mode: ProxyMode,
+    /// What kind of disk the default StorageClass makes. `None`: the profile's.
+    pub default_disk: Option<Disk>,
+    /// How long a kubelet may be silent before its node counts as lost, in seconds. Default: 50, as Kubernetes from
+    /// 1.32; older versions have 40.
+    #[serde(default)]
+    pub node_monitor_grace_period_s: Option<u32>,
     /// How kube-proxy is configured beside its mode.
     #[serde(default)]
     pub kube_proxy: KubeProxy,
@@ -206,6 +215,12 @@ impl ClusterFile {
         }
     }
 
+    /// How long a kubelet may be silent before its node counts as lost.
+    pub fn node_monitor_grace_period(&self) -> Span {
+        let seconds = self.node_monitor_grace_period_s.map(|seconds| Span::from_secs(u64::from(seconds)));
+        seconds.unwrap_or(GRACE_PERIOD_DEFAULT)
+    }
+
     /// What `name` resolves to outside of the cluster, if the file says so: the entry of that name, or else
     /// the longest wildcard that covers it. Case and a final dot do not matter.
     pub fn resolve_outside(&self, name: &str) -> Option<&[OutsideTarget]> {
@@ -242,6 +257,8 @@ impl Default for ClusterFile {
             profile: None,
             overrides: Map::new(),
             proxy_mode: ProxyMode::default(),
+            default_disk: None,
+            node_monitor_grace_period_s: None,
             kube_proxy: KubeProxy::default(),
             service_cidr: Vec::new(),
             pod_cidr: Vec::new(),

@@ -20,6 +20,7 @@ pub fn validate(cluster: &ClusterFile, document: &Document) -> Vec<SourceError> 
     validator.names();
     validator.load_balancers();
     validator.overrides();
+    validator.grace_period();
     validator.errors
 }
 
@@ -199,6 +200,15 @@ impl Validator<'_> {
                 let path = name.split('.').fold(field.clone(), |path, key| path.key(key));
                 self.error(&path, "expected a number of at least 1, got 0", "leave it out for the profile's");
             }
+        }
+    }
+
+    /// Kubelets renew their leases every 10 s (kubernetes.md 8): a shorter grace period loses nodes that live.
+    fn grace_period(&mut self) {
+        if let Some(seconds) = self.cluster.node_monitor_grace_period_s.filter(|seconds| *seconds < 20) {
+            let what = format!("expected at least 20 s, got {seconds}");
+            let help = "kubelets renew their leases every 10 s; leave room for two renewals";
+            self.error(&FieldPath::from("nodeMonitorGracePeriodS"), what, help);
         }
     }
 
