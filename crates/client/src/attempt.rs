@@ -236,6 +236,8 @@ mod tests {
             destination,
             at: Time::ZERO,
             detail: None,
+            time_to_live: 64,
+            answer: None,
         };
         Route { forward: vec![hop], reply: Vec::new() }
     }

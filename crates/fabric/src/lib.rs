@@ -31,7 +31,7 @@ pub use icmp::{IcmpError, Unreachable};
 pub use link::{Delay, LinkConfig};
 pub use node::{Chain, Filter, FilterAction, FilterRule, LinuxNode, NodeConfig, PodLinks};
 pub use packet::{Packet, protocol};
-pub use route::{Action, Hop, Route};
+pub use route::{Action, Answer, Hop, Route};
 pub use router::Router;
 pub use routing::{NextHop, RoutingTable};
 pub use stack::{KeepAlive, Stack};

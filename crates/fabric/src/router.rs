@@ -6,16 +6,20 @@ use std::sync::{Arc, LazyLock};
 use hopwise_engine::{Span, Time};
 use rustc_hash::FxHashMap;
 
-use crate::Action;
 use crate::device::{Context, PortIndex};
 use crate::icmp::{self, Unreachable};
+use crate::nat::{Tuple, quoted};
 use crate::packet::Packet;
 use crate::routing::{NextHop, RoutingTable};
+use crate::{Action, Answer};
 
 static EXPIRED: LazyLock<Arc<str>> = LazyLock::new(|| "time to live exceeded".into());
 static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "no route to the destination".into());
 
 /// A router.
+///
+/// A route may have several next hops ([`RoutingTable::insert_multipath`]): each flow keeps to one of them, by a hash
+/// of its five-tuple (Linux sysctl `fib_multipath_hash_policy` 1 and 3; linux.md 7).
 ///
 /// A port can be *symmetric*: what enters by it is answered by it. The router remembers the flows that came
 /// in there and sends their replies back the same way, whatever the routing table says. That is how a cloud's
@@ -47,8 +51,20 @@ struct Flow {
     protocol: u8,
 }
 
+impl Flow {
+    fn of(packet: &Packet) -> Flow {
+        let (source, destination) = (packet.source(), packet.destination());
+        Flow { source, destination, protocol: packet.protocol() }
+    }
+
+    fn reversed(self) -> Flow {
+        Flow { source: self.destination, destination: self.source, ..self }
+    }
+}
+
 impl Router {
-    /// A router whose ICMP errors come from the first of `addresses`.
+    /// A router whose ICMP errors come from the first of `addresses` of their family, which is also the address that its
+    /// neighbours know it by.
     pub fn new(addresses: Vec<IpAddr>) -> Self {
         Router { addresses, ..Self::default() }
     }
@@ -85,27 +101,28 @@ impl Router {
         packet.set_time_to_live(time_to_live - 1);
         cx.hop(&mut packet, Action::Forwarded);
         packet.next_hop = next.via;
+        packet.previous_hop = self.own_address(packet.is_ipv6());
         cx.outputs.packets.push((next.port, packet));
     }
 
     fn next_hop(&self, packet: &Packet) -> Option<NextHop> {
         if !self.returns.is_empty() {
-            let (source, destination, protocol) = (packet.source(), packet.destination(), packet.protocol());
-            if let Some(next) = self.returns.get(&Flow { source, destination, protocol }) {
+            let flow = match quoted(packet) {
+                None => Flow::of(packet),
+                // An error travels with the answers of the flow that it is about.
+                Some(about) => Flow::of(&about).reversed(),
+            };
+            if let Some(next) = self.returns.get(&flow) {
                 return Some(next.next);
             }
         }
-        self.routes.find(packet.destination_ip())
+        self.routes.find_for(packet.destination_ip(), || Tuple::of(packet).hash_with(0))
     }
 
     fn remember_return(&mut self, port: PortIndex, packet: &Packet, now: Time) {
         if let Some(via) = self.symmetric.get(&port) {
-            let reply = Flow {
-                source: packet.destination(),
-                destination: packet.source(),
-                protocol: packet.protocol(),
-            };
-            self.returns.insert(reply, Return { next: NextHop { port, via: *via }, seen: now });
+            self.returns
+                .insert(Flow::of(packet).reversed(), Return { next: NextHop { port, via: *via }, seen: now });
             self.prune_returns(now);
         }
     }
@@ -131,7 +148,7 @@ impl Router {
         cx: &mut Context<'_>,
     ) {
         if self.answer(port, &packet, why, cx) {
-            cx.reject_packet(packet, reason);
+            cx.reject_packet(packet, reason, Answer::Icmp(why));
         } else {
             cx.drop_packet(packet, reason);
         }
@@ -139,14 +156,19 @@ impl Router {
 
     /// Answers `packet` with an error; `false` if there is no way to. Without a route it leaves by `port`.
     fn answer(&self, port: PortIndex, packet: &Packet, why: Unreachable, cx: &mut Context<'_>) -> bool {
-        let from = self.addresses.iter().find(|address| address.is_ipv6() == packet.is_ipv6());
-        let Some(mut answer) = from.and_then(|from| icmp::error(*from, packet, why, cx)) else {
+        let from = self.own_address(packet.is_ipv6());
+        let Some(mut answer) = from.and_then(|from| icmp::error(from, packet, why, cx)) else {
             return false;
         };
         let next = self.next_hop(&answer).unwrap_or(NextHop { port, via: None });
         answer.next_hop = next.via;
+        answer.previous_hop = from;
         cx.outputs.packets.push((next.port, answer));
         true
+    }
+
+    fn own_address(&self, v6: bool) -> Option<IpAddr> {
+        self.addresses.iter().find(|address| address.is_ipv6() == v6).copied()
     }
 }
 
@@ -197,6 +219,32 @@ mod tests {
     }
 
     #[test]
+    fn a_route_with_several_next_hops_spreads_flows_and_keeps_each_on_one() {
+        let test = || {
+            let mut router = router();
+            let hops = [11, 12, 13]
+                .map(|last| NextHop { port: PortIndex(1), via: Some(IpAddr::from([192, 168, 10, last])) });
+            router
+                .routes_mut()
+                .insert_multipath("198.51.100.1/32".parse().expect("a network"), hops.to_vec());
+            let mut counts = std::collections::BTreeMap::<IpAddr, u32>::new();
+            for port in 40_000..40_300 {
+                let client = SocketAddr::new(ip("203.0.113.10"), port);
+                let mut via = || {
+                    let (_, sent) =
+                        pass(&mut router, 0, tcp(client, at("198.51.100.1:80"), SYN)).expect("sent");
+                    sent.next_hop.expect("a next hop")
+                };
+                let first = via();
+                assert_eq!(via(), first);
+                *counts.entry(first).or_default() += 1;
+            }
+            assert!(counts.len() == 3 && counts.values().all(|count| *count > 70), "{counts:?}");
+        };
+        assert_eq!(Simulation::new(1).run((), move || async move { test() }), Ok(()));
+    }
+
+    #[test]
     fn what_enters_by_a_symmetric_port_is_answered_by_it() {
         let test = || {
             let mut router = router();
@@ -210,6 +258,13 @@ mod tests {
             // Another flow of the same two addresses goes straight to the client.
             let other = tcp(at("192.168.10.11:30081"), client, SYN_ACK);
             assert_eq!(pass(&mut router, 1, other).map(|(port, _)| port), Some(0));
+            // A target's refusal goes the way of its answers: the client knows only the load balancer.
+            let mut name = (Outputs::default(), Arc::from("n1"), 100);
+            let mut cx =
+                Context { now: Time::ZERO, name: &name.1, outputs: &mut name.0, next_packet_id: &mut name.2 };
+            let refused = tcp(client, target, SYN);
+            let error = icmp::error(target.ip(), &refused, Unreachable::Port, &mut cx).expect("an error");
+            assert_eq!(pass(&mut router, 1, error).map(|(port, _)| port), Some(2));
         };
         assert_eq!(Simulation::new(1).run((), move || async move { test() }), Ok(()));
     }

@@ -14,3 +14,4 @@ pub use flow::{Direction, Flow, Timeouts};
 pub use table::{RuleKey, RuleTable};
 pub use tcp_state::TcpState;
 pub use tuple::Tuple;
+pub(crate) use tuple::quoted;

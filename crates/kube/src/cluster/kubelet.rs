@@ -200,7 +200,8 @@ fn prepare(
     let site = match known {
         Some(site) => site,
         None => {
-            let site = network_of(shared, name, node)?;
+            let on_host = pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
+            let site = network_of(shared, name, node, on_host)?;
             if let Some(entry) = shared.running.borrow_mut().get_mut(name) {
                 entry.site = Some(site.clone());
             }
@@ -218,7 +219,12 @@ fn prepare(
     Ok((site, containers))
 }
 
-fn network_of(shared: &Shared, name: &PodName, node: &str) -> Result<PodSite, NotStarting> {
+/// The pod's place on the network. One that shares its node's network looks names up as the node does (DNS policy
+/// ClusterFirst means Default there; kubernetes.md 5).
+fn network_of(shared: &Shared, name: &PodName, node: &str, on_host: bool) -> Result<PodSite, NotStarting> {
+    if let Some(site) = shared.topology.borrow().host_pod(node).filter(|_| on_host) {
+        return Ok(site);
+    }
     let device_name = format!("{}/{}", name.0, name.1);
     hopwise_fabric::with(|fabric| {
         let site = shared.topology.borrow_mut().add_pod(fabric, node, &device_name).map_err(|error| {

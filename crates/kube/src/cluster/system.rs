@@ -140,6 +140,7 @@ pub fn sites_of(cluster: &ClusterFile) -> Vec<NodeSite> {
         zone: zone(node),
         addresses: vec![node.address],
         pod_networks: vec![network],
+        pod_network: cluster.pod_network.clone(),
     });
     sites.collect()
 }
@@ -151,6 +152,7 @@ pub fn node_facts(cluster: &ClusterFile) -> Vec<NodeFacts> {
         facts.zone = node.zone.clone();
         facts.pod_networks = vec![network];
         facts.cluster_pod_networks = vec![cluster.pod_network()];
+        cluster.pod_network.tell(&mut facts);
         // ipvs differs where its dummy interface answers; its verdicts are those of iptables.
         facts.mode = match cluster.proxy_mode {
             ProxyMode::Nftables => Mode::Nftables,

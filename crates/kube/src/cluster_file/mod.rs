@@ -9,6 +9,7 @@
 
 mod names;
 mod network;
+mod pod_network;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use serde_json::{Map, Value};
 use crate::source::{self, Document, FieldPath, LoadErrors, Location, Source, SourceError};
 
 pub use names::{NamePattern, OutsideTarget, ServiceRef, Targets};
+pub use pod_network::{DetectLocal, PodLinks, PodMasquerade, PodNetwork};
+use validate::Validator;
 
 /// A description of the machines and networks around the manifests.
 #[derive(Debug, Clone, Deserialize)]
@@ -45,6 +48,9 @@ pub struct ClusterFile {
     /// The network of the pods of all nodes. Default: 10.244.0.0/16, or fd00:10:244::/56 with IPv6 nodes.
     #[serde(rename = "podCIDR", default, deserialize_with = "network::optional")]
     pub pod_cidr: Option<IpNet>,
+    /// How pods are attached and what happens to their addresses. Default: a bridge, as flannel has it.
+    #[serde(default)]
+    pub pod_network: PodNetwork,
     /// The DNS domain of the cluster. Default: `cluster.local`.
     #[serde(default = "cluster_local")]
     pub cluster_domain: String,
@@ -260,6 +266,7 @@ impl Default for ClusterFile {
             proxy_mode: ProxyMode::default(),
             service_cidr: None,
             pod_cidr: None,
+            pod_network: PodNetwork::default(),
             cluster_domain: cluster_local(),
             external_names: BTreeMap::new(),
             load_balancers: Vec::new(),

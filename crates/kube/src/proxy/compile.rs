@@ -147,7 +147,7 @@ impl<'a> CompiledPort<'a> {
         for address in &self.addresses.cluster {
             rules.push(self.rule(Destination::Address(*address), self.port, internal.clone()));
         }
-        let external = self.external_branches();
+        let external = self.address_branches();
         for address in &self.addresses.external {
             rules.push(self.rule(Destination::Address(*address), self.port, external.clone()));
         }
@@ -157,6 +157,7 @@ impl<'a> CompiledPort<'a> {
             rules.push(self.rule(Destination::Address(*address), self.port, branches));
         }
         if let Some(port) = self.node_port {
+            let external = self.external_branches();
             for destination in node_port_destinations(self.node, self.addresses.ipv4) {
                 rules.push(self.rule(destination, port, external.clone()));
             }
@@ -190,6 +191,16 @@ impl<'a> CompiledPort<'a> {
         let kept = self.translated(targets, false);
         let pods = kept.map(|verdict| Branch { source: SourceMatch::In(pods), verdict });
         pods.into_iter().chain([any(true)]).collect()
+    }
+
+    /// To a load balancer address or external IP. kube-proxy's rejects are in the INPUT and FORWARD chains in iptables
+    /// mode: what a node's own process sends leaves for the real load balancer (linux.md 3, remark on K13).
+    fn address_branches(&self) -> Vec<Branch> {
+        let mut branches = self.external_branches();
+        if !self.selection.has_any && self.node.mode == Mode::Iptables {
+            branches.insert(0, Branch { source: SourceMatch::ThisDevice, verdict: Verdict::Accept });
+        }
+        branches
     }
 
     /// To a node port, load balancer address or external IP (step 5).

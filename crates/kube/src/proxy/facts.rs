@@ -29,6 +29,9 @@ pub struct NodeFacts {
     pub localhost_node_ports: bool,
     /// Whether the CNI masquerades what pods send out of the pod network.
     pub masquerade_pods: bool,
+    /// Networks outside of the pod network to which pods keep their addresses all the same (ip-masq-agent's
+    /// `nonMasqueradeCIDRs`; linux.md 7, `masq-rfc1918`).
+    pub unmasqueraded_networks: Vec<IpNet>,
     /// Whether endpoints hinted for this very node are preferred (feature PreferSameTrafficDistribution).
     pub prefer_same_node: bool,
 }
@@ -48,6 +51,7 @@ impl NodeFacts {
             node_port_addresses: NodePortAddresses::ModeDefault,
             localhost_node_ports: true,
             masquerade_pods: true,
+            unmasqueraded_networks: Vec::new(),
             prefer_same_node: true,
         }
     }

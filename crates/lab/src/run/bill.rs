@@ -141,6 +141,8 @@ mod tests {
                 destination,
                 at: Time::ZERO,
                 detail: None,
+                time_to_live: 64,
+                answer: None,
             };
             names.iter().map(hop).collect()
         };
