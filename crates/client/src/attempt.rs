@@ -235,8 +235,8 @@ mod tests {
             source,
             destination,
             at: Time::ZERO,
-            detail: None,
             time_to_live: 64,
+            detail: None,
             answer: None,
         };
         Route { forward: vec![hop], reply: Vec::new() }

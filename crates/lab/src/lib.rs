@@ -7,6 +7,7 @@ pub mod findings;
 pub mod inputs;
 pub mod latency;
 pub mod place;
+pub mod probe;
 pub mod programs;
 pub mod report;
 pub mod run;

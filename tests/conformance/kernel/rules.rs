@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hopwise_fabric::nat::rules::RuleSet;
-use hopwise_kube::cluster_file::{DetectLocal, PodMasquerade, PodNetwork};
-use hopwise_kube::proxy::{NodeFacts, Proxy, ProxyInput};
+use hopwise_kube::cluster_file::{PodMasquerade, PodNetwork};
+use hopwise_kube::proxy::{LocalDetector, NodeFacts, Proxy, ProxyInput};
 use ipnet::IpNet;
 use serde_json::json;
 
@@ -36,24 +36,21 @@ pub fn rules(file: &File, environment: &Environment) -> BTreeMap<String, RuleSet
 fn facts(file: &File, environment: &Environment, node: &str, address: IpAddr) -> NodeFacts {
     let bridge = (environment.pod_link == PodLink::Bridge).then(|| file.topology.pod_bridges[node]);
     let addresses = [address].into_iter().chain(bridge).collect();
-    let pod_settings = PodNetwork {
-        masquerade: match environment.masq {
-            Masquerade::NonPod => PodMasquerade::NonPod,
-            Masquerade::Rfc1918 => PodMasquerade::Rfc1918,
-        },
-        detect_local: match environment.detect {
-            Detect::ClusterCIDR => DetectLocal::ClusterCidr,
-            Detect::NodeCIDR => DetectLocal::NodeCidr,
-        },
-        ..PodNetwork::default()
+    let masquerade = match environment.masq {
+        Masquerade::NonPod => PodMasquerade::NonPod,
+        Masquerade::Rfc1918 => PodMasquerade::Rfc1918,
     };
-    let mut facts = NodeFacts {
+    let pod_network_settings = PodNetwork { masquerade, ..PodNetwork::default() };
+    NodeFacts {
         pod_networks: vec![pod_network(file, node)],
         cluster_pod_networks: vec![file.topology.pod_network],
+        local_detector: match environment.detect {
+            Detect::ClusterCIDR => LocalDetector::ClusterNetworks,
+            Detect::NodeCIDR => LocalDetector::NodeNetworks,
+        },
+        unmasqueraded_networks: pod_network_settings.unmasqueraded_networks(),
         ..NodeFacts::new(node, addresses)
-    };
-    pod_settings.tell(&mut facts);
-    facts
+    }
 }
 
 fn inputs(name: &str, service: &Service) -> Vec<ProxyInput> {

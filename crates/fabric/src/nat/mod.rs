@@ -11,7 +11,7 @@ mod tuple;
 
 pub use conntrack::{Conntrack, ConntrackConfig, FlowId};
 pub use flow::{Direction, Flow, Timeouts};
-pub use table::{RuleKey, RuleTable};
+pub use table::{RuleKey, RuleTable, Ruling};
 pub use tcp_state::TcpState;
 pub use tuple::Tuple;
 pub(crate) use tuple::quoted;

@@ -14,8 +14,9 @@ use rand::RngExt;
 use crate::nat::choice::TargetChoice;
 use crate::nat::conntrack::{Conntrack, ConntrackConfig, FlowId, Seen};
 use crate::nat::flow::Direction;
-use crate::nat::rules::Verdict;
+use crate::nat::rules::{Refusal, Verdict};
 use crate::nat::table::{RuleTable, verdict};
+use crate::nat::tcp_state::Segment;
 use crate::nat::tuple::{Tuple, quoted, set_quoted};
 use crate::packet::{Packet, protocol};
 
@@ -26,6 +27,9 @@ pub(crate) struct Translator {
     /// Whether a flow that is sent back to its own source is masqueraded, so that its answers come back through here
     /// (kubernetes.md 6.2, rule 8).
     pub(crate) masquerades_hairpin: bool,
+    /// Whether a TCP flow is translated only from its SYN on (IPVS without `sloppy_tcp`); if not, one that is picked
+    /// up in the middle is translated anew.
+    pub(crate) only_syn_opens: bool,
     choice: TargetChoice,
     stream: Stream,
 }
@@ -53,6 +57,8 @@ pub(crate) struct NewFlow {
     pub(crate) masquerade: bool,
     /// The rule that translated it.
     pub(crate) label: Option<Arc<str>>,
+    /// Whether the packet is one that opens a flow: anything but a TCP segment other than SYN.
+    pub(crate) opens: bool,
 }
 
 /// What the destination rules say of a new flow.
@@ -80,6 +86,7 @@ impl Translator {
             conntrack: Conntrack::new(conntrack),
             rules: RuleTable::default(),
             masquerades_hairpin: true,
+            only_syn_opens: false,
             choice: TargetChoice::new(&mut stream),
             stream,
         }
@@ -99,7 +106,8 @@ impl Translator {
             Seen::Invalid => Tracked::Invalid,
             Seen::New(original) => {
                 let destination = original.destination;
-                Tracked::New(NewFlow { original, destination, masquerade: false, label: None })
+                let opens = original.protocol != protocol::TCP || Segment::of(packet) == Segment::Syn;
+                Tracked::New(NewFlow { original, destination, masquerade: false, label: None, opens })
             }
         }
     }
@@ -109,12 +117,17 @@ impl Translator {
     pub(crate) fn decide(&mut self, new: &mut NewFlow, is_local: bool, is_own: bool, now: Time) -> Decision {
         let original = new.original;
         let Some((key, rule)) = self.rules.find(original.destination, original.protocol, is_local) else {
-            return Decision::Pass;
+            return match self.rules.find_unclaimed(original.destination.ip()) {
+                Some(Refusal::Reject { reason }) => Decision::Reject(reason.clone()),
+                Some(Refusal::Drop { reason }) => Decision::Drop(reason.clone()),
+                None => Decision::Pass,
+            };
         };
         match verdict(rule, original.source.ip(), is_own) {
             None | Some(Verdict::Accept) => Decision::Pass,
             Some(Verdict::Reject { reason }) => Decision::Reject(reason.clone()),
             Some(Verdict::Drop { reason }) => Decision::Drop(reason.clone()),
+            Some(Verdict::Translate(_)) if self.only_syn_opens && !new.opens => Decision::Pass,
             Some(Verdict::Translate(translation)) => {
                 let chosen = self.choice.choose(key, translation, &original, &mut self.stream, now);
                 let Some(target) = chosen else {
@@ -200,7 +213,7 @@ impl Translator {
         if address.is_ipv6() != original.source.is_ipv6() {
             return None;
         }
-        let has_ports = matches!(original.protocol, protocol::TCP | protocol::UDP);
+        let has_ports = protocol::has_ports(original.protocol);
         let draws = has_ports && masquerade.is_some_and(|masquerade| masquerade.random_port);
         let candidate = |port| SocketAddr::new(address, port);
         let is_free = |source| {

@@ -7,24 +7,35 @@
 mod api;
 mod cloud;
 mod container_life;
+mod container_runtime;
+mod curl;
 mod echo;
 mod environment;
+mod exec;
 mod health_check;
-mod health_server;
+pub mod health_server;
+mod hooks;
 mod kube_proxy;
 mod kubelet;
+mod machine;
 mod mounts;
 mod names;
+mod network_policies;
+mod node_status;
 mod operations;
 mod place;
 mod pod_status;
+mod pod_worker;
 mod preparation;
+mod probes;
 mod programs;
+mod rpk;
 mod scheduling;
 mod state;
 mod system;
 pub mod timing;
 mod topology;
+mod watches;
 mod workloads;
 
 use std::cell::RefCell;
@@ -39,7 +50,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
-pub use operations::OperationError;
+pub use operations::{ExitReason, OperationError};
 pub use place::{ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
@@ -51,7 +62,7 @@ use crate::dns::{Options, Upstream, Zone};
 use crate::manifest::{Manifests, ObjectRef};
 use crate::profile::Profile;
 use crate::proxy::ServiceName;
-use crate::store::{Grace, Store, StoreError, pod_state};
+use crate::store::{Grace, Store, pod_state};
 use crate::volumes;
 use names::SharedZone;
 use state::Shared;
@@ -126,7 +137,14 @@ impl Cluster {
         )));
         let programs = Rc::new(system::WithSystemPrograms { programs, zone: zone.clone() });
         let addresses = (system.dns_address, system.api_address);
-        let shared = Rc::new(Shared::new(api, topology, programs, control_plane, &system.domain, addresses));
+        let machines = system::node_facts(&cluster).into_iter().map(|facts| {
+            let device = topology.node(&facts.name).expect("every node has a device");
+            machine::Machine::new(facts, device, &api)
+        });
+        let machines = machines.collect();
+        let domain = &system.domain;
+        let shared = Shared::new(api, topology, machines, programs, control_plane, domain, addresses);
+        let shared = Rc::new(shared);
         let cluster = Rc::new(cluster);
         start_control_plane(&shared, &cluster, &profile, &zone, &internet, without_pods);
         let internet_dns = place::start_internet_dns(&shared, internet.clone());
@@ -164,14 +182,10 @@ impl Cluster {
     /// `quiet`, or until `limit` is over.
     pub async fn settle(&self, quiet: Duration, limit: Duration) -> Settled {
         let started = hopwise_engine::now();
-        let (mut seen, mut since) = (self.shared.api.read(Store::cursor), started);
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let (now, cursor) = (hopwise_engine::now(), self.shared.api.read(Store::cursor));
-            if cursor != seen {
-                (seen, since) = (cursor, now);
-            }
-            let calm = Duration::from(now - since);
+            let now = hopwise_engine::now();
+            let calm = Duration::from(now - self.shared.api.changed_at().max(started));
             if self.is_ready() && calm >= Duration::from_secs(2) {
                 return Settled::Ready;
             }
@@ -192,7 +206,15 @@ impl Cluster {
             .borrow()
             .iter()
             .all(|(name, balancer)| balancer.healthy > 0 || !self.has_ready_endpoint(name));
-        pods && balancers
+        pods && balancers && self.programs_serve()
+    }
+
+    /// Whether the programs of all running containers serve their clients: without a readiness probe, a container is
+    /// ready before its program is.
+    fn programs_serve(&self) -> bool {
+        let running = self.shared.running.borrow();
+        let mut containers = running.values().flat_map(|pod| pod.containers.values());
+        containers.all(|it| it.host.is_none() || *it.is_serving.borrow())
     }
 
     fn has_ready_endpoint(&self, name: &ServiceName) -> bool {
@@ -211,8 +233,9 @@ impl Cluster {
     /// Asks for a pod to be deleted, as `kubectl delete pod` does.
     ///
     /// # Errors
-    /// If there is no such pod.
-    pub fn delete_pod(&self, namespace: &str, name: &str, grace: Grace) -> Result<(), StoreError> {
+    /// If there is no such pod, or the API server is down.
+    pub fn delete_pod(&self, namespace: &str, name: &str, grace: Grace) -> Result<(), OperationError> {
+        self.needs_api_server()?;
         self.shared.api.write(|store, now| store.delete::<Pod>(namespace, name, None, grace, now))?;
         hopwise_engine::notable("pod.deleted", format!("pod {namespace}/{name}"), "by the user");
         Ok(())
@@ -251,7 +274,7 @@ impl Cluster {
     /// The nodes' names, zones and addresses, in order.
     pub fn nodes(&self) -> BTreeMap<String, (Option<String>, IpAddr)> {
         let nodes = self.spec.nodes.iter();
-        nodes.map(|node| (node.name.clone(), (node.zone.clone(), node.address))).collect()
+        nodes.map(|node| (node.name.clone(), (node.zone.clone(), node.address()))).collect()
     }
 
     /// The addresses by which a Service's load balancer is reached from outside; empty while it is pending.
@@ -274,13 +297,15 @@ fn allocate(
     system: &system::System,
     cluster: &ClusterFile,
 ) -> Vec<AllocationError> {
-    let mut allocator = Allocator::new(vec![cluster.service_network()], 30_000..=32_767);
-    let family = if cluster.service_network().addr().is_ipv4() { "IPv4" } else { "IPv6" };
+    let networks = cluster.service_networks();
+    let family = |network: &ipnet::IpNet| if network.addr().is_ipv4() { "IPv4" } else { "IPv6" };
+    let families: Vec<&str> = networks.iter().map(family).collect();
+    let mut allocator = Allocator::new(networks, 30_000..=32_767);
     let mut own = system.services();
     let services = manifests.services.iter_mut().map(|object| &mut object.value);
     let mut all: Vec<&mut Service> = own.iter_mut().chain(services).collect();
     for service in &mut all {
-        crate::controllers::service_defaults::admit(service, &[family]);
+        crate::controllers::service_defaults::admit(service, &families);
     }
     allocator.allocate_all(all)
 }
@@ -297,18 +322,16 @@ fn start_control_plane(
     let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
         host::spawn_on(shared.control_plane, task);
     };
-    spawn(Box::pin(workloads::run_workload_controllers(api(), without_pods)));
-    spawn(Box::pin(workloads::run_endpoint_slice_controller(api())));
+    spawn(Box::pin(workloads::run_stateful_sets(api(), without_pods.clone())));
+    spawn(Box::pin(workloads::run_deployments(api(), without_pods)));
+    spawn(Box::pin(workloads::run_endpoint_slices(api())));
+    spawn(Box::pin(workloads::run_garbage_collector(api())));
     spawn(Box::pin(scheduling::run(api())));
-    spawn(Box::pin(kubelet::run(shared.clone())));
     spawn(Box::pin(names::follow(api(), zone.clone())));
     let zones = vec![zone.clone(), internet.clone()];
     spawn(Box::pin(names::follow_internet(api(), cluster.clone(), zones)));
     spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
-    for facts in system::node_facts(cluster) {
-        let device = shared.topology.borrow().node(&facts.name).expect("every node has a device");
-        let machine = host::create(&facts.name);
-        hopwise_fabric::with(|fabric| fabric.attach(machine, device));
-        spawn(Box::pin(kube_proxy::run(api(), facts, device, machine)));
+    for machine in shared.machines.values() {
+        machine::boot(shared, machine);
     }
 }

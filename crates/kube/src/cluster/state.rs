@@ -12,7 +12,10 @@ use turmoil_fs::Fs;
 
 use super::api::Api;
 use super::cloud::Instance;
-use super::kubelet::{PodName, RunningPod};
+use super::container_runtime::RunningPod;
+use super::kubelet::PodName;
+use super::machine::Machine;
+use super::network_policies;
 use super::programs::Programs;
 use super::topology::Topology;
 use crate::proxy::ServiceName;
@@ -30,6 +33,32 @@ pub enum Assumption {
         container: String,
         /// Its image.
         image: String,
+    },
+    /// A probe is taken to have a result, or is performed otherwise than the manifest says.
+    Probe {
+        /// The pod.
+        pod: PodName,
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+        /// Which probe: `startup`, `readiness` or `liveness`.
+        probe: &'static str,
+        /// What is taken for granted, in words.
+        taken: String,
+    },
+    /// A lifecycle hook is taken to end at once.
+    Hook {
+        /// The pod.
+        pod: PodName,
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+        /// Which hook: `postStart` or `preStop`.
+        hook: &'static str,
+        /// Why it is not performed, in words.
+        why: String,
     },
     /// A container of an image that is not known answers on each declared port with an echo.
     EchoesOnItsPorts {
@@ -83,10 +112,14 @@ pub struct Shared {
     pub topology: RefCell<Topology>,
     /// What images hold.
     pub programs: Rc<dyn Programs>,
-    /// The pods that kubelets take care of.
-    pub running: RefCell<BTreeMap<PodName, RunningPod>>,
+    /// The machines, by their nodes' names.
+    pub machines: BTreeMap<String, Rc<Machine>>,
+    /// The pods on all machines, by UID.
+    pub running: RefCell<BTreeMap<String, RunningPod>>,
     /// The load balancers, by their Services.
     pub balancers: RefCell<BTreeMap<ServiceName, Instance>>,
+    /// What NetworkPolicies come to, for all nodes.
+    pub network_policies: Rc<RefCell<network_policies::Compiled>>,
     /// The host of the control plane's tasks.
     pub control_plane: HostId,
     /// The cluster's DNS domain, without a final dot.
@@ -106,6 +139,7 @@ impl Shared {
     pub fn new(
         api: Api,
         topology: Topology,
+        machines: Vec<Machine>,
         programs: Rc<dyn Programs>,
         control_plane: HostId,
         domain: &str,
@@ -114,9 +148,11 @@ impl Shared {
         Shared {
             api,
             topology: RefCell::new(topology),
+            machines: machines.into_iter().map(|it| (it.name().to_owned(), Rc::new(it))).collect(),
             programs,
             running: RefCell::default(),
             balancers: RefCell::default(),
+            network_policies: Rc::default(),
             control_plane,
             domain: domain.trim_end_matches('.').to_owned(),
             dns_address,
@@ -125,6 +161,11 @@ impl Shared {
             assumptions: RefCell::default(),
             file_systems: RefCell::default(),
         }
+    }
+
+    /// The API server as the components on a node reach it.
+    pub fn api_on(&self, node: &str) -> Api {
+        self.machines.get(node).map_or_else(|| self.api.clone(), |machine| machine.api.clone())
     }
 
     /// Notes an assumption.

@@ -1,12 +1,12 @@
-//! The pod network of a cluster file (`podNetwork`): how the CNI plugin attaches pods and what it does to their addresses.
+//! The pod network of a cluster file (`podNetwork`): how the CNI plugin attaches pods and what it does to their
+//! addresses.
 //!
 //! The choices, and what follows from each, are those measured in linux.md 2 and 7.
 
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::Validator;
-use crate::proxy::{LocalDetector, NodeFacts};
+use super::validate::Validator;
 use crate::source::FieldPath;
 
 /// The networks of RFC 1918.
@@ -22,14 +22,12 @@ pub struct PodNetwork {
     /// Whether a packet may leave the bridge by the port it came in by, so that a pod reaches itself through a
     /// Service. `None`: yes.
     pub hairpin: Option<bool>,
-    /// Whether packets that stay on the bridge pass kube-proxy's rules (sysctl `bridge-nf-call-iptables`). `None`: yes.
+    /// Whether packets that stay on the bridge pass kube-proxy's rules (sysctl `bridge-nf-call-iptables`).
+    /// `None`: yes.
     pub bridge_netfilter: Option<bool>,
     /// When pods' packets leave with their node's address.
     #[serde(default)]
     pub masquerade: PodMasquerade,
-    /// Whom a node's kube-proxy takes for a pod of its own.
-    #[serde(default)]
-    pub detect_local: DetectLocal,
 }
 
 /// How pods are attached to their node.
@@ -56,47 +54,31 @@ pub enum PodMasquerade {
     None,
 }
 
-/// Whom a node's kube-proxy takes for a pod of its own (`--detect-local-mode`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-pub enum DetectLocal {
-    /// Every pod of the cluster.
-    #[default]
-    #[serde(rename = "ClusterCIDR")]
-    ClusterCidr,
-    /// The pods of the node.
-    #[serde(rename = "NodeCIDR")]
-    NodeCidr,
-}
-
 impl PodNetwork {
-    /// The fabric's links for a node whose bridge would have the addresses that `default` has.
+    /// The fabric's links of a node whose bridge would be that of `default`.
     pub fn pod_links(&self, default: hopwise_fabric::PodLinks) -> hopwise_fabric::PodLinks {
+        use hopwise_fabric::PodLinks as Links;
         match (self.links, default) {
-            (PodLinks::PointToPoint, _) | (_, hopwise_fabric::PodLinks::PointToPoint) => {
-                hopwise_fabric::PodLinks::PointToPoint
-            }
-            (PodLinks::Bridge, hopwise_fabric::PodLinks::Bridge { addresses, .. }) => {
-                hopwise_fabric::PodLinks::Bridge {
-                    addresses,
-                    netfilter: self.bridge_netfilter.unwrap_or(true),
-                    hairpin: self.hairpin.unwrap_or(true),
-                }
-            }
+            (PodLinks::PointToPoint, _) | (_, Links::PointToPoint) => Links::PointToPoint,
+            (PodLinks::Bridge, Links::Bridge { addresses, .. }) => Links::Bridge {
+                addresses,
+                netfilter: self.bridge_netfilter.unwrap_or(true),
+                hairpin: self.hairpin.unwrap_or(true),
+            },
         }
     }
 
-    /// Tells a node's kube-proxy what it has to know of the pod network.
-    pub fn tell(&self, facts: &mut NodeFacts) {
-        let private = PRIVATE.iter().filter_map(|network| network.parse::<IpNet>().ok());
-        facts.masquerade_pods = self.masquerade != PodMasquerade::None;
-        facts.unmasqueraded_networks = match self.masquerade {
-            PodMasquerade::Rfc1918 => private.collect(),
+    /// Whether pods' packets that leave the pod network leave with their node's address.
+    pub fn masquerades(&self) -> bool {
+        self.masquerade != PodMasquerade::None
+    }
+
+    /// Networks outside of the pod network towards which pods keep their addresses all the same.
+    pub fn unmasqueraded_networks(&self) -> Vec<IpNet> {
+        match self.masquerade {
+            PodMasquerade::Rfc1918 => PRIVATE.iter().filter_map(|network| network.parse().ok()).collect(),
             PodMasquerade::NonPod | PodMasquerade::None => Vec::new(),
-        };
-        facts.local_detector = match self.detect_local {
-            DetectLocal::ClusterCidr => LocalDetector::ClusterNetworks,
-            DetectLocal::NodeCidr => LocalDetector::NodeNetworks,
-        };
+        }
     }
 
     /// Reports what does not fit together.

@@ -3,10 +3,13 @@
 pub mod check;
 mod check_text;
 mod paper;
+pub mod probe;
+mod probe_text;
 pub mod run;
 mod run_text;
 mod units;
 
 pub use check_text::check_text;
 pub use paper::Paper;
+pub use probe_text::probe_text;
 pub use run_text::{Comparison, compare, run_text};

@@ -140,8 +140,8 @@ mod tests {
                 source,
                 destination,
                 at: Time::ZERO,
-                detail: None,
                 time_to_live: 64,
+                detail: None,
                 answer: None,
             };
             names.iter().map(hop).collect()
