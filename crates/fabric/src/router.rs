@@ -1,15 +1,13 @@
 //! Routers: forward by longest prefix, count down the time to live, answer with ICMP errors.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
-
-use hopwise_engine::{Span, Time};
-use rustc_hash::FxHashMap;
 
 use crate::device::{Context, PortIndex};
 use crate::icmp::{self, Unreachable};
-use crate::nat::{Tuple, quoted};
+use crate::nat::Tuple;
 use crate::packet::Packet;
+use crate::return_path::ReturnPaths;
 use crate::routing::{NextHop, RoutingTable};
 use crate::{Action, Answer};
 
@@ -28,38 +26,7 @@ static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "no route to the destinat
 pub struct Router {
     addresses: Vec<IpAddr>,
     routes: RoutingTable,
-    symmetric: FxHashMap<PortIndex, Option<IpAddr>>,
-    returns: FxHashMap<Flow, Return>,
-    prune_at: usize,
-}
-
-/// The way back of a flow, and when the flow was last seen.
-struct Return {
-    next: NextHop,
-    seen: Time,
-}
-
-/// How long the way back of a silent flow is remembered: as long as an open connection can be silent in
-/// connection tracking (kubernetes.md 6.6).
-const RETURNS_KEPT: Span = Span::from_secs(86_400);
-const PRUNE_AT_LEAST: usize = 4_096;
-
-#[derive(PartialEq, Eq, Hash)]
-struct Flow {
-    source: SocketAddr,
-    destination: SocketAddr,
-    protocol: u8,
-}
-
-impl Flow {
-    fn of(packet: &Packet) -> Flow {
-        let (source, destination) = (packet.source(), packet.destination());
-        Flow { source, destination, protocol: packet.protocol() }
-    }
-
-    fn reversed(self) -> Flow {
-        Flow { source: self.destination, destination: self.source, ..self }
-    }
+    returns: ReturnPaths,
 }
 
 impl Router {
@@ -81,14 +48,17 @@ impl Router {
 
     /// Makes `port` symmetric; replies go to `via`, or straight to the destination.
     pub fn set_symmetric(&mut self, port: PortIndex, via: Option<IpAddr>) {
-        self.symmetric.insert(port, via);
+        self.returns.set_symmetric(port, via);
+    }
+
+    /// Forgets a port and the flows that came in by it: nobody is there any more.
+    pub fn forget_port(&mut self, port: PortIndex) {
+        self.returns.forget_port(port);
     }
 
     /// Forwards `packet`.
     pub fn receive(&mut self, port: PortIndex, mut packet: Packet, cx: &mut Context<'_>) {
-        if !self.symmetric.is_empty() {
-            self.remember_return(port, &packet, cx.now);
-        }
+        self.returns.note(port, &packet, cx.now);
         let Some(next) = self.next_hop(&packet) else {
             self.refuse(port, packet, Unreachable::Network, &NO_ROUTE, cx);
             return;
@@ -106,32 +76,8 @@ impl Router {
     }
 
     fn next_hop(&self, packet: &Packet) -> Option<NextHop> {
-        if !self.returns.is_empty() {
-            let flow = match quoted(packet) {
-                None => Flow::of(packet),
-                // An error travels with the answers of the flow that it is about.
-                Some(about) => Flow::of(&about).reversed(),
-            };
-            if let Some(next) = self.returns.get(&flow) {
-                return Some(next.next);
-            }
-        }
-        self.routes.find_for(packet.destination_ip(), || Tuple::of(packet).hash_with(0))
-    }
-
-    fn remember_return(&mut self, port: PortIndex, packet: &Packet, now: Time) {
-        if let Some(via) = self.symmetric.get(&port) {
-            self.returns
-                .insert(Flow::of(packet).reversed(), Return { next: NextHop { port, via: *via }, seen: now });
-            self.prune_returns(now);
-        }
-    }
-
-    fn prune_returns(&mut self, now: Time) {
-        if self.returns.len() >= self.prune_at.max(PRUNE_AT_LEAST) {
-            self.returns.retain(|_, back| now.since(back.seen) < RETURNS_KEPT);
-            self.prune_at = 2 * self.returns.len();
-        }
+        let hash = || Tuple::of(packet).hash_with(0);
+        self.returns.find(packet).or_else(|| self.routes.find_for(packet.destination_ip(), hash))
     }
 
     /// Tells the sender of `packet`, which the router has sent by `port`, what the link takes, in bytes.
@@ -174,7 +120,9 @@ impl Router {
 
 #[cfg(test)]
 mod tests {
-    use hopwise_engine::Simulation;
+    use std::net::SocketAddr;
+
+    use hopwise_engine::{Simulation, Time};
 
     use super::*;
     use crate::device::Outputs;
@@ -257,14 +205,17 @@ mod tests {
             assert_eq!((port, back.next_hop), (2, Some(ip("192.0.2.10"))));
             // Another flow of the same two addresses goes straight to the client.
             let other = tcp(at("192.168.10.11:30081"), client, SYN_ACK);
+            let (mut outputs, name, mut last_packet_id) = (Outputs::default(), Arc::from("node"), 100);
+            let next_packet_id = &mut last_packet_id;
+            let mut cx = Context { now: Time::ZERO, name: &name, outputs: &mut outputs, next_packet_id };
+            let about = tcp(client, target, SYN);
+            let refusal = icmp::error(target.ip(), &about, Unreachable::Port, &mut cx).expect("an error");
+            assert_eq!(
+                pass(&mut router, 1, refusal).map(|(port, _)| port),
+                Some(2),
+                "so does an error about it"
+            );
             assert_eq!(pass(&mut router, 1, other).map(|(port, _)| port), Some(0));
-            // A target's refusal goes the way of its answers: the client knows only the load balancer.
-            let mut name = (Outputs::default(), Arc::from("n1"), 100);
-            let mut cx =
-                Context { now: Time::ZERO, name: &name.1, outputs: &mut name.0, next_packet_id: &mut name.2 };
-            let refused = tcp(client, target, SYN);
-            let error = icmp::error(target.ip(), &refused, Unreachable::Port, &mut cx).expect("an error");
-            assert_eq!(pass(&mut router, 1, error).map(|(port, _)| port), Some(2));
         };
         assert_eq!(Simulation::new(1).run((), move || async move { test() }), Ok(()));
     }

@@ -284,6 +284,16 @@ impl Cluster {
         })
     }
 
+    /// Why Services of type LoadBalancer were refused a load balancer, by `namespace/name`.
+    pub fn load_balancer_problems(&self) -> BTreeMap<String, String> {
+        self.shared.api.read(|store| {
+            let problem = |service: &Service| {
+                Some((ServiceName::of(service).to_string(), cloud::problem(service)?.to_owned()))
+            };
+            store.list::<Service>().filter_map(|service| problem(service)).collect()
+        })
+    }
+
     /// The addresses that the internet's DNS has for a name.
     pub fn resolve_outside(&self, name: &str) -> Vec<IpAddr> {
         let internet = self.internet.borrow();
@@ -330,7 +340,7 @@ fn start_control_plane(
     spawn(Box::pin(names::follow(api(), zone.clone())));
     let zones = vec![zone.clone(), internet.clone()];
     spawn(Box::pin(names::follow_internet(api(), cluster.clone(), zones)));
-    spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
+    spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.clone()))));
     for machine in shared.machines.values() {
         machine::boot(shared, machine);
     }

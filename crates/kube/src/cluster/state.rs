@@ -69,6 +69,15 @@ pub enum Assumption {
         /// Its image.
         image: String,
     },
+    /// An annotation of a Service that its load balancer does not follow.
+    BalancerIgnores {
+        /// The Service.
+        service: ServiceName,
+        /// The annotation, with its value.
+        annotation: String,
+        /// What is taken instead.
+        assumed: String,
+    },
 }
 
 /// An init container that did not succeed.

@@ -8,6 +8,7 @@
 //! The networks are of the nodes' address families: one, or two with the first as the primary one.
 
 mod kube_proxy;
+mod load_balancers;
 mod names;
 mod network;
 mod pod_network;
@@ -23,6 +24,7 @@ use serde_json::{Map, Value};
 use crate::source::{self, Document, FieldPath, LoadErrors, Location, Source, SourceError};
 
 pub use kube_proxy::{DetectLocalMode, KubeProxy, NodePortAddresses};
+pub use load_balancers::{IdleEnd, LoadBalancer, LoadBalancerCheck, LoadBalancerKind, SourceAddress};
 pub use names::{NamePattern, OutsideTarget, ServiceRef, Targets};
 pub use pod_network::{PodLinks, PodMasquerade, PodNetwork};
 
@@ -145,52 +147,6 @@ pub enum ProxyMode {
     Nftables,
     /// IPVS virtual servers.
     Ipvs,
-}
-
-/// A load balancer that exists without a cloud.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoadBalancer {
-    /// The Service that it stands before, as `NAMESPACE/NAME`. One instance per Service.
-    pub service: ServiceRef,
-    /// The address that clients connect to; it becomes the Service's ingress address.
-    pub address: IpAddr,
-    /// What it does to connections. Default: nat.
-    #[serde(default)]
-    pub kind: LoadBalancerKind,
-    /// The source address that nodes see. Default: kept by `nat`, rewritten by `proxy`.
-    pub source: Option<SourceAddress>,
-}
-
-/// What a load balancer does to connections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LoadBalancerKind {
-    /// Rewrites the destination of each packet.
-    #[default]
-    Nat,
-    /// Ends the connection and opens one of its own to a node.
-    Proxy,
-}
-
-/// What a load balancer does to the source address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceAddress {
-    /// Nodes see the client's address.
-    Kept,
-    /// Nodes see the load balancer's address.
-    Rewritten,
-}
-
-impl LoadBalancer {
-    /// The source address that nodes see, with the default of the kind.
-    pub fn source_address(&self) -> SourceAddress {
-        self.source.unwrap_or(match self.kind {
-            LoadBalancerKind::Nat => SourceAddress::Kept,
-            LoadBalancerKind::Proxy => SourceAddress::Rewritten,
-        })
-    }
 }
 
 impl ClusterFile {

@@ -13,7 +13,10 @@ mod sourced;
 
 use serde::{Deserialize, Serialize};
 
-pub use balancer::{Delivery, HealthCheck, HealthPort, Ingress, IpMode, LoadBalancer, LoadBalancerKind};
+pub use balancer::{
+    Delivery, HealthCheck, HealthPort, Ingress, IpMode, LoadBalancer, LoadBalancerKind, LocalCheck,
+    delivery_fault,
+};
 pub use overrides::OverrideError;
 pub use price::{CapacityUnit, HOURS_PER_MONTH, LoadBalancerPrices, Prices, RulePrices};
 pub use sourced::{Delay, Distribution, Sourced, Unit};
@@ -105,7 +108,11 @@ impl Profile {
         let profile: Profile = serde_saphyr::from_str(text)
             .map_err(|error| ProfileError::Syntax { message: error.to_string() })?;
         profile.validate()?;
-        Ok(profile)
+        let path = "loadBalancer.delivery".to_owned();
+        match profile.load_balancer.delivery_fault() {
+            Some(fault) => Err(ProfileError::Value { path, fault: fault.to_owned() }),
+            None => Ok(profile),
+        }
     }
 
     /// Checks ranges, and that every number has an origin.

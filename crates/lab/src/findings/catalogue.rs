@@ -222,6 +222,9 @@ catalogue! {
     PolicyDenies 57 Error "A filter on the node denies the connection"
         "A network policy or another packet filter of the node drops the packets. No answer is sent, so the client waits until its own time is over."
         "Allow the client's pods and namespace, or its network, in a policy that selects the server's pods; mind the egress policies of the client's own namespace."
+    BalancerAnnotationNotFollowed 60 Note "A load balancer's annotation is not followed"
+        "The Service asks its cloud's load balancer for something by an annotation that is not known here, or that changes nothing of what is simulated. It may change where packets go."
+        "Nothing, unless the annotation matters to your clients; the cluster file can declare the load balancer as it is."
 }
 
 impl Code {
