@@ -138,7 +138,12 @@ fn serve(file: &File, hosts: &BTreeMap<String, HostId>) {
 
 fn run_proxies(file: &File, service: &Service, on: HostId) {
     let targets = Targets::new(targets(file, service));
-    let config = ProxyConfig { connect_timeout: PROXY_CONNECT_TIMEOUT, idle_timeout: None, attempts: 1 };
+    let config = ProxyConfig {
+        connect_timeout: PROXY_CONNECT_TIMEOUT,
+        idle_timeout: None,
+        attempts: 1,
+        ..ProxyConfig::default()
+    };
     for vip in &service.vips {
         let (address, targets) = (SocketAddr::new(vip.ip, service.port), targets.clone());
         host::spawn_on(on, async move {
