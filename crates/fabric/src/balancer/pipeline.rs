@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use crate::Action;
 use crate::balancer::direct::Seen;
 use crate::balancer::{Forwarding, Idle, LoadBalancer, reset};
 use crate::device::{Context, PortIndex};
@@ -12,6 +11,7 @@ use crate::nat::translator::{Decision, Masquerade, NewFlow, Tracked};
 use crate::nat::tuple::Tuple;
 use crate::packet::Packet;
 use crate::stack::Stack;
+use crate::{Action, Answer};
 
 static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "no route to the destination".into());
 static EXPIRED: LazyLock<Arc<str>> = LazyLock::new(|| "time to live exceeded".into());
@@ -58,7 +58,7 @@ impl LoadBalancer {
             && !self.is_own(packet.destination_ip())
             && !self.count_down(arrived, &mut packet, cx)
         {
-            return cx.reject_packet(packet, &EXPIRED);
+            return cx.reject_packet(packet, &EXPIRED, Answer::Icmp(Unreachable::TimeExceeded));
         }
         if !self.translate_source(&tracked, &mut packet, cx) {
             return cx.drop_packet(packet, &NO_PORT);
@@ -189,7 +189,7 @@ impl LoadBalancer {
     fn reset(&mut self, packet: Packet, reason: &Arc<str>, cx: &mut Context<'_>) {
         match reset::answer(&packet, cx) {
             Some(answer) => {
-                cx.reject_packet(packet, reason);
+                cx.reject_packet(packet, reason, Answer::Reset);
                 self.send(answer, cx);
             }
             None => cx.drop_packet(packet, reason),
