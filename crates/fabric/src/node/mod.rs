@@ -16,20 +16,21 @@ mod test_cluster;
 mod tests;
 
 pub use config::{NodeConfig, PodLinks};
-pub use filter::{Chain, Filter, FilterAction, FilterRule};
+pub use filter::{Allowance, Allowances, Chain, Filter, FilterAction, FilterRule, Isolation, Peers};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use hopwise_engine::Time;
 use hopwise_engine::random::Stream;
+use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
 use crate::RoutingTable;
 use crate::device::{Context, PortIndex};
 use crate::icmp::Unreachable;
 use crate::nat::Conntrack;
-use crate::nat::rules::{DestinationRule, RuleSet, SourceRule};
+use crate::nat::rules::{DestinationRule, RuleSet, SourceRule, UnclaimedRule};
 use crate::nat::translator::Translator;
 use crate::nat::{RuleKey, RuleTable};
 use crate::packet::Packet;
@@ -47,6 +48,7 @@ pub struct LinuxNode {
     pods: FxHashMap<IpAddr, PortIndex>,
     pod_ports: FxHashMap<PortIndex, Vec<IpAddr>>,
     local: BTreeSet<IpAddr>,
+    bound: BTreeSet<IpAddr>,
     neighbours: neighbours::Neighbours,
     icmp_limit: RateLimit,
     /// Packets of the node itself that have not passed the node yet.
@@ -71,6 +73,7 @@ impl LinuxNode {
             pods: FxHashMap::default(),
             pod_ports: FxHashMap::default(),
             local: all.into_iter().collect(),
+            bound: BTreeSet::new(),
             neighbours: neighbours::Neighbours::default(),
             icmp_limit: RateLimit::default(),
             own: VecDeque::new(),
@@ -133,6 +136,49 @@ impl LinuxNode {
         self.translator.rules.remove_rule(key)
     }
 
+    /// Adds or replaces what happens to addresses that no NAT rule names.
+    pub fn set_unclaimed(&mut self, rule: UnclaimedRule) {
+        self.translator.rules.set_unclaimed(rule);
+    }
+
+    /// Removes what [`LinuxNode::set_unclaimed`] has set for that network.
+    pub fn remove_unclaimed(&mut self, network: &IpNet) -> bool {
+        self.translator.rules.remove_unclaimed(network)
+    }
+
+    /// Sets whether packets that fit no flow are dropped ([`NodeConfig::drop_invalid`]).
+    pub fn set_drop_invalid(&mut self, dropped: bool) {
+        self.config.drop_invalid = dropped;
+    }
+
+    /// Sets whether a TCP connection is translated only from its SYN on, as IPVS does; if not (NAT by netfilter), one
+    /// whose flow was forgotten is translated anew.
+    pub fn set_only_syn_opens(&mut self, only: bool) {
+        self.translator.only_syn_opens = only;
+    }
+
+    /// Gives the node another address of its own, as on a dummy interface: what no rule translates is for the node
+    /// itself. It is not a source of what the node sends elsewhere.
+    pub fn bind_address(&mut self, address: IpAddr) {
+        if self.local.insert(address) {
+            self.bound.insert(address);
+            self.stack.add_address(address);
+        }
+    }
+
+    /// Takes an address away that [`LinuxNode::bind_address`] has given.
+    pub fn unbind_address(&mut self, address: IpAddr) {
+        if self.bound.remove(&address) {
+            self.local.remove(&address);
+            self.stack.remove_address(address);
+        }
+    }
+
+    /// The addresses that [`LinuxNode::bind_address`] has given.
+    pub fn bound_addresses(&self) -> &BTreeSet<IpAddr> {
+        &self.bound
+    }
+
     /// Replaces the masquerade rules.
     pub fn set_source_rules(&mut self, rules: Vec<SourceRule>) {
         self.translator.rules.set_source_rules(rules);
@@ -171,6 +217,12 @@ impl LinuxNode {
     /// Handles a packet that arrived at `port`.
     pub fn receive(&mut self, port: PortIndex, packet: Packet, cx: &mut Context<'_>) {
         self.pass(Some(port), packet, cx);
+        self.pass_own(cx);
+    }
+
+    /// Sends a packet of the node's own, as a raw socket does.
+    pub fn send_raw(&mut self, packet: Packet, cx: &mut Context<'_>) {
+        self.own.push_back(packet);
         self.pass_own(cx);
     }
 

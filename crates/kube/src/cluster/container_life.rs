@@ -7,7 +7,7 @@ use hopwise_fabric::DeviceId;
 use tokio::sync::mpsc;
 
 use super::echo::echo;
-use super::kubelet;
+use super::machine;
 use super::pod_status::ContainerPhase;
 use super::programs::{Container, Process};
 use super::state::{Assumption, Shared};
@@ -50,7 +50,7 @@ pub async fn run(
             }
             Err(why) => why,
         };
-        kubelet::kill(host);
+        machine::kill(host);
         hopwise_engine::notable("container.exited", object.as_str(), why.clone());
         if (hopwise_engine::now() - started_at) > timing::RESTART_BACK_OFF_RESET.into() {
             back_off = timing::RESTART_BACK_OFF;

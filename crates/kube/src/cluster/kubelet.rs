@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hopwise_engine::{HostId, host};
 use k8s_openapi::api::core::v1::Pod;
@@ -12,16 +13,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::container_life::{self, Report};
+use super::machine::{Machine, kill};
 use super::pod_status::{self, ContainerPhase};
 use super::preparation::{self, NotStarting, PodFacts};
 use super::programs::{Container, Disk};
 use super::state::Shared;
 use super::timing;
 use super::topology::PodSite;
-use crate::store::{Kind, pod_state};
+use super::watches::Changes;
+use crate::store::{Action, Kind, Object, pod_state};
 use crate::volumes;
-
-const KINDS: &[Kind] = &[Kind::Pod];
 
 /// A pod's namespace and name.
 pub type PodName = (String, String);
@@ -38,16 +39,36 @@ pub struct RunningPod {
     stop: Option<oneshot::Sender<()>>,
 }
 
-/// Runs the kubelets of all nodes.
-pub async fn run(shared: Rc<Shared>) {
-    let mut watch = shared.api.watch(KINDS);
+/// Runs the kubelet of one machine.
+pub async fn run(shared: Rc<Shared>, machine: Rc<Machine>) {
+    let mut watch = machine.api.watch_pods_of(machine.name());
     loop {
-        watch.next(timing::CONTROLLER_LAG).await;
-        let pods: Vec<_> = shared.api.read(|store| store.list::<Pod>().cloned().collect());
-        for pod in &pods {
-            look_at(&shared, pod);
+        match watch.next(timing::CONTROLLER_LAG).await {
+            Changes::Some(changes) => {
+                for change in changes {
+                    match (change.action, &change.object) {
+                        (Action::Deleted, Object::Pod(pod)) => forget(&shared, pod),
+                        (_, Object::Pod(pod)) => look_at(&shared, pod),
+                        _ => {}
+                    }
+                }
+            }
+            Changes::All => {
+                let here = |pod: &&Arc<Pod>| pod_state::node_name(pod) == Some(machine.name());
+                let pods: Vec<_> =
+                    shared.api.read(|store| store.list::<Pod>().filter(here).cloned().collect());
+                pods.iter().for_each(|pod| look_at(&shared, pod));
+            }
         }
-        stop_forgotten(&shared, &pods);
+    }
+}
+
+/// A pod whose object is gone (deleted by force) is stopped too.
+fn forget(shared: &Rc<Shared>, pod: &Pod) {
+    let mut running = shared.running.borrow_mut();
+    let entry = running.get_mut(&name_of(pod)).filter(|entry| Some(&entry.uid) == pod.metadata.uid.as_ref());
+    if let Some(stop) = entry.and_then(|entry| entry.stop.take()) {
+        let _ = stop.send(());
     }
 }
 
@@ -79,17 +100,6 @@ fn look_at(shared: &Rc<Shared>, pod: &Pod) {
             if let Some(stop) = entry.stop.take() {
                 let _ = stop.send(());
             }
-        }
-    }
-}
-
-/// Pods whose objects are gone (deleted by force) are stopped too: the kubelet can be reached.
-fn stop_forgotten(shared: &Rc<Shared>, pods: &[std::sync::Arc<Pod>]) {
-    let mut running = shared.running.borrow_mut();
-    for (name, entry) in running.iter_mut() {
-        let known = pods.iter().any(|pod| name_of(pod) == *name);
-        if !known && let Some(stop) = entry.stop.take() {
-            let _ = stop.send(());
         }
     }
 }
@@ -262,10 +272,4 @@ async fn stop(shared: &Shared, pod: &Pod, name: &PodName) {
     let _ = shared
         .api
         .write(|store, now| store.remove::<Pod>(&name.0, &name.1, pod.metadata.uid.as_deref(), now));
-}
-
-/// Kills the processes of a container: its tasks end, and its peers see what Linux shows them.
-pub fn kill(host: HostId) {
-    hopwise_fabric::with(|fabric| fabric.kill_host(host));
-    host::kill(host);
 }

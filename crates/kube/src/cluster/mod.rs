@@ -10,9 +10,10 @@ mod container_life;
 mod echo;
 mod environment;
 mod health_check;
-mod health_server;
+pub mod health_server;
 mod kube_proxy;
 mod kubelet;
+mod machine;
 mod mounts;
 mod names;
 mod operations;
@@ -25,6 +26,7 @@ mod state;
 mod system;
 pub mod timing;
 mod topology;
+mod watches;
 mod workloads;
 
 use std::cell::RefCell;
@@ -126,7 +128,14 @@ impl Cluster {
         )));
         let programs = Rc::new(system::WithSystemPrograms { programs, zone: zone.clone() });
         let addresses = (system.dns_address, system.api_address);
-        let shared = Rc::new(Shared::new(api, topology, programs, control_plane, &system.domain, addresses));
+        let machines = system::node_facts(&cluster).into_iter().map(|facts| {
+            let device = topology.node(&facts.name).expect("every node has a device");
+            machine::Machine::new(facts, device, &api)
+        });
+        let machines = machines.collect();
+        let domain = &system.domain;
+        let shared = Shared::new(api, topology, machines, programs, control_plane, domain, addresses);
+        let shared = Rc::new(shared);
         let cluster = Rc::new(cluster);
         start_control_plane(&shared, &cluster, &profile, &zone, &internet, without_pods);
         let internet_dns = place::start_internet_dns(&shared, internet.clone());
@@ -164,14 +173,10 @@ impl Cluster {
     /// `quiet`, or until `limit` is over.
     pub async fn settle(&self, quiet: Duration, limit: Duration) -> Settled {
         let started = hopwise_engine::now();
-        let (mut seen, mut since) = (self.shared.api.read(Store::cursor), started);
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let (now, cursor) = (hopwise_engine::now(), self.shared.api.read(Store::cursor));
-            if cursor != seen {
-                (seen, since) = (cursor, now);
-            }
-            let calm = Duration::from(now - since);
+            let now = hopwise_engine::now();
+            let calm = Duration::from(now - self.shared.api.changed_at().max(started));
             if self.is_ready() && calm >= Duration::from_secs(2) {
                 return Settled::Ready;
             }
@@ -310,15 +315,11 @@ fn start_control_plane(
     spawn(Box::pin(workloads::run_workload_controllers(api(), without_pods)));
     spawn(Box::pin(workloads::run_endpoint_slice_controller(api())));
     spawn(Box::pin(scheduling::run(api())));
-    spawn(Box::pin(kubelet::run(shared.clone())));
     spawn(Box::pin(names::follow(api(), zone.clone())));
     let zones = vec![zone.clone(), internet.clone()];
     spawn(Box::pin(names::follow_internet(api(), cluster.clone(), zones)));
     spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.clone()))));
-    for facts in system::node_facts(cluster) {
-        let device = shared.topology.borrow().node(&facts.name).expect("every node has a device");
-        let machine = host::create(&facts.name);
-        hopwise_fabric::with(|fabric| fabric.attach(machine, device));
-        spawn(Box::pin(kube_proxy::run(api(), facts, device, machine)));
+    for machine in shared.machines.values() {
+        machine::boot(shared, machine);
     }
 }

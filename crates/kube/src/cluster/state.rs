@@ -13,6 +13,7 @@ use turmoil_fs::Fs;
 use super::api::Api;
 use super::cloud::Instance;
 use super::kubelet::{PodName, RunningPod};
+use super::machine::Machine;
 use super::programs::Programs;
 use super::topology::Topology;
 use crate::proxy::ServiceName;
@@ -92,6 +93,8 @@ pub struct Shared {
     pub topology: RefCell<Topology>,
     /// What images hold.
     pub programs: Rc<dyn Programs>,
+    /// The machines, by their nodes' names.
+    pub machines: BTreeMap<String, Rc<Machine>>,
     /// The pods that kubelets take care of.
     pub running: RefCell<BTreeMap<PodName, RunningPod>>,
     /// The load balancers, by their Services.
@@ -115,6 +118,7 @@ impl Shared {
     pub fn new(
         api: Api,
         topology: Topology,
+        machines: Vec<Machine>,
         programs: Rc<dyn Programs>,
         control_plane: HostId,
         domain: &str,
@@ -123,6 +127,7 @@ impl Shared {
         Shared {
             api,
             topology: RefCell::new(topology),
+            machines: machines.into_iter().map(|it| (it.name().to_owned(), Rc::new(it))).collect(),
             programs,
             running: RefCell::default(),
             balancers: RefCell::default(),
@@ -134,6 +139,11 @@ impl Shared {
             assumptions: RefCell::default(),
             file_systems: RefCell::default(),
         }
+    }
+
+    /// The API server as the components on a node reach it.
+    pub fn api_on(&self, node: &str) -> Api {
+        self.machines.get(node).map_or_else(|| self.api.clone(), |machine| machine.api.clone())
     }
 
     /// Notes an assumption.

@@ -73,6 +73,10 @@ impl ChangeLog {
         }
     }
 
+    pub(super) fn oldest(&self) -> Option<&Change> {
+        self.changes.front()
+    }
+
     pub(super) fn end(&self) -> Cursor {
         Cursor(self.dropped + self.changes.len() as u64)
     }

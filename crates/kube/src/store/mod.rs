@@ -254,6 +254,11 @@ impl Store {
         self.log.end()
     }
 
+    /// The resource version of the oldest change that the log still has.
+    pub fn oldest_version(&self) -> Option<u64> {
+        self.log.oldest().map(|change| change.version)
+    }
+
     /// The changes after `cursor`, oldest first. After reading them all the watch stands at
     /// [`Store::cursor`]. A watch that lies too far behind is told so: it lists everything again.
     pub fn changes_since(&self, cursor: Cursor) -> Result<impl Iterator<Item = &Change>, CursorExpired> {

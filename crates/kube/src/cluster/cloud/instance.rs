@@ -260,6 +260,8 @@ fn config(settings: &Settings, address: IpAddr) -> BalancerConfig {
 
 fn proxy_config(settings: &Settings) -> ProxyConfig {
     ProxyConfig {
+        // One target per client, as in linux.md 7: a target that drops or refuses is a reset for its client.
+        attempts: 1,
         idle_timeout: Some(Duration::from(settings.idle_timeout)),
         reset_idle: settings.idle == Idle::Reset,
         ..ProxyConfig::default()

@@ -31,7 +31,7 @@ pub use publish::{addresses_of, problem, published_names};
 
 use self::pool::{Listener, PoolNode};
 use self::setup::Settings;
-use super::api::Changes;
+use super::watches::Changes;
 use super::state::{Assumption, Shared};
 use super::timing;
 use crate::cluster_file::ClusterFile;

@@ -8,6 +8,10 @@ mod nodes;
 mod proxies;
 mod workloads;
 
+use std::rc::Rc;
+
+use super::Cluster;
+use super::machine::Machine;
 use crate::store::StoreError;
 
 /// Why an operation cannot be carried out.
@@ -37,4 +41,16 @@ pub enum OperationError {
     /// The cluster's state does not allow it.
     #[error("{0}")]
     Refused(String),
+}
+
+impl Cluster {
+    /// The machine of a node.
+    fn machine(&self, node: &str) -> Result<Rc<Machine>, OperationError> {
+        let machines = &self.shared.machines;
+        let unknown = || OperationError::NoNode {
+            name: node.to_owned(),
+            known: machines.keys().cloned().collect::<Vec<_>>().join(", "),
+        };
+        machines.get(node).cloned().ok_or_else(unknown)
+    }
 }
