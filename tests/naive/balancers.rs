@@ -159,7 +159,7 @@ async fn echoes(stream: &mut TcpStream) -> Option<Result<(), std::io::ErrorKind>
             _ => Ok(()),
         }
     };
-    timeout(Duration::from_secs(20), exchange).await.ok().map(|done| done.map_err(|error| error.kind()))
+    timeout(Duration::from_secs(20), exchange).await.ok().map(|done| done.map_err(|error: std::io::Error| error.kind()))
 }
 
 fn pods(came: &[Came]) -> BTreeSet<&str> {
@@ -378,7 +378,7 @@ fn point_19_the_health_check_says_503_while_a_terminating_pod_still_answers() {
         });
         let check = to("10.0.0.11", u16::try_from(port).expect("a port"));
         assert_eq!(status(&cluster, check).await, "200");
-        cluster.delete_pod("web", "pc", Grace::Default).expect("the pod is there");
+        cluster.delete_pod("web", "pc", Grace::AsDeclared).expect("the pod is there");
         sleep(Duration::from_millis(500)).await;
         assert_eq!(status(&cluster, check).await, "503");
         let came = dial(&cluster, "external", to(VIP, PORT), 1).await;
