@@ -53,10 +53,12 @@ impl LoadBalancer {
     pub fn new(config: BalancerConfig, random: Stream) -> Self {
         let mut stack = Stack::new(config.addresses.clone());
         stack.set_own_traffic_leaves(true);
+        let mut translator = Translator::new(config.conntrack(), random);
+        translator.masquerades_hairpin = false;
         LoadBalancer {
             stack,
             routes: RoutingTable::default(),
-            translator: Translator::new(config.conntrack(), random),
+            translator,
             direct: direct::DirectFlows::default(),
             listeners: BTreeMap::new(),
             icmp_limit: RateLimit::default(),

@@ -116,7 +116,7 @@ impl Instance {
         }
     }
 
-    /// Gives each device the targets that receive its new flows; says which addresses have one.
+    /// Gives each device the targets that receive its new flows; says which addresses have a healthy one.
     pub fn apply(&mut self) -> Vec<IpAddr> {
         self.healthy = self.registry.healthy_count();
         let mut with_targets = Vec::new();
@@ -125,13 +125,11 @@ impl Instance {
                 let zone = front.zone.as_deref();
                 self.settings.cross_zone || zone.is_none_or(|zone| zone == member.zone)
             };
-            let members = self.registry.serving(self.settings.fails_open, in_reach);
-            if members.is_empty() {
-                front.give(&[]);
-            } else {
-                front.give(&members);
+            if !self.registry.serving(false, in_reach).is_empty() {
                 with_targets.push(front.address);
             }
+            let members = self.registry.serving(self.settings.fails_open, in_reach);
+            front.give(&members);
         }
         with_targets
     }
