@@ -282,7 +282,7 @@ mod tests {
     fn declared(profile: &str, fields: &str) -> Settings {
         let text = format!("loadBalancers:\n  - {{service: b/a, address: 192.0.2.1, {fields}}}\n");
         let file =
-            ClusterFile::load(&Source::new("cluster.yaml", text)).unwrap_or_else(|error| panic!("{error}"));
+            ClusterFile::load(&Source::new("cluster.yaml", &text)).unwrap_or_else(|error| panic!("{error}"));
         let mut settings = of(profile, &service("Cluster", Some(30_094)));
         settings.declare(&file.load_balancers[0]);
         settings
