@@ -131,7 +131,16 @@ impl Packet {
     pub fn hop(&mut self, device: &Arc<str>, action: Action, at: Time, detail: Option<Arc<str>>) {
         let Some(mut trace) = self.trace.take() else { return };
         let (source, destination) = (self.source(), self.destination());
-        trace.hops.push(Hop { device: device.clone(), action, source, destination, at, detail });
+        let time_to_live = self.time_to_live();
+        trace.hops.push(Hop {
+            device: device.clone(),
+            action,
+            source,
+            destination,
+            at,
+            time_to_live,
+            detail,
+        });
         if !action.ends_path() {
             self.trace = Some(trace);
             return;

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
+use ipnet::IpNet;
+
 use crate::Action;
 use crate::device::{Context, PortIndex};
 use crate::icmp::{self, Unreachable};
@@ -23,6 +25,8 @@ pub struct Router {
     addresses: Vec<IpAddr>,
     routes: RoutingTable,
     returns: ReturnPaths,
+    /// Networks that packets vanish into unless there is a route.
+    null_routes: Vec<(IpNet, Arc<str>)>,
 }
 
 impl Router {
@@ -51,11 +55,21 @@ impl Router {
         self.returns.forget_port(port);
     }
 
+    /// Lets packets to `network` vanish where there is no route, for this reason; others are answered with an ICMP
+    /// network unreachable.
+    pub fn drop_silently(&mut self, network: IpNet, reason: impl Into<Arc<str>>) {
+        self.null_routes.push((network, reason.into()));
+    }
+
     /// Forwards `packet`.
     pub fn receive(&mut self, port: PortIndex, mut packet: Packet, cx: &mut Context<'_>) {
         self.returns.note(port, &packet, cx.now);
         let Some(next) = self.next_hop(&packet) else {
-            self.refuse(port, packet, Unreachable::Network, &NO_ROUTE, cx);
+            let destination = packet.destination_ip();
+            match self.null_routes.iter().find(|(network, _)| network.contains(&destination)) {
+                Some((_, reason)) => cx.drop_packet(packet, reason),
+                None => self.refuse(port, packet, Unreachable::Network, &NO_ROUTE, cx),
+            }
             return;
         };
         let time_to_live = packet.time_to_live();

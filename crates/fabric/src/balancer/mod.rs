@@ -30,7 +30,7 @@ use crate::nat::rules::{
     Branch, Choice, Destination, DestinationRule, Protocol, SourceMatch, Translation, Verdict,
 };
 use crate::nat::translator::Translator;
-use crate::nat::{Conntrack, RuleKey};
+use crate::nat::{Conntrack, RuleKey, Ruling};
 use crate::node::RateLimit;
 use crate::packet::Packet;
 use crate::stack::Stack;
@@ -104,6 +104,12 @@ impl LoadBalancer {
             label: label.clone(),
         });
         true
+    }
+
+    /// What the listeners would do with a new flow, without anything being sent or drawn; `None` if no listener is for
+    /// it.
+    pub fn ask(&self, source: IpAddr, destination: SocketAddr, protocol: Protocol) -> Option<Ruling<'_>> {
+        self.translator.rules.ask(source, destination, protocol.number(), false, false)
     }
 
     /// The listeners, in order.

@@ -107,13 +107,8 @@ impl LoadBalancer {
             Seen::Unknown if self.config.idle != Idle::Place => self.refuse_unknown(packet, cx),
             Seen::First | Seen::Unknown => {
                 let original = Tuple::of(&packet);
-                let mut new = NewFlow {
-                    original,
-                    destination: original.destination,
-                    opens: true,
-                    masquerade: false,
-                    label: None,
-                };
+                let (destination, opens) = (original.destination, true);
+                let mut new = NewFlow { original, destination, masquerade: false, label: None, opens };
                 match self.translator.decide(&mut new, false, false, cx.now) {
                     Decision::Pass if new.label.is_none() => cx.drop_packet(packet, &NO_LISTENER),
                     Decision::Pass => {

@@ -11,6 +11,6 @@ pub(crate) mod tuple;
 
 pub use conntrack::{Conntrack, ConntrackConfig, FlowId};
 pub use flow::{Direction, Flow, Timeouts};
-pub use table::{RuleKey, RuleTable};
+pub use table::{RuleKey, RuleTable, Ruling};
 pub use tcp_state::TcpState;
 pub use tuple::Tuple;

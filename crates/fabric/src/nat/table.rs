@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
 use crate::nat::rules::{
-    Destination, DestinationRule, Protocol, Refusal, RuleSet, SourceMatch, SourceRule, UnclaimedRule, Verdict,
+    Branch, Destination, DestinationRule, Protocol, Refusal, RuleSet, SourceMatch, SourceRule, UnclaimedRule,
+    Verdict,
 };
 
 /// Names a destination rule.
@@ -32,6 +33,15 @@ impl RuleKey {
     pub fn of(rule: &DestinationRule) -> Self {
         RuleKey::new(rule.destination, rule.protocol, rule.port)
     }
+}
+
+/// What the rules say about a new flow.
+#[derive(Clone, Copy, Debug)]
+pub struct Ruling<'a> {
+    /// The rule for its destination.
+    pub rule: &'a DestinationRule,
+    /// The line of it that decides.
+    pub branch: &'a Branch,
 }
 
 /// The rules of a device.
@@ -130,6 +140,20 @@ impl RuleTable {
         (with_loopback || !destination.ip().is_loopback()).then_some((local, rule))
     }
 
+    /// What the rules would do with the first packet of a flow from `source` to `destination`, without drawing a
+    /// target. `is_local`: the destination is an address of the device; `is_own`: the source is.
+    pub fn ask(
+        &self,
+        source: IpAddr,
+        destination: SocketAddr,
+        number: u8,
+        is_local: bool,
+        is_own: bool,
+    ) -> Option<Ruling<'_>> {
+        let (_, rule) = self.find(destination, number, is_local)?;
+        Some(Ruling { rule, branch: branch(rule, source, is_own)? })
+    }
+
     /// The first source rule for a packet from `source` to `destination`.
     pub fn find_source(&self, source: IpAddr, destination: IpAddr) -> Option<&SourceRule> {
         self.sources.iter().find(|rule| {
@@ -146,19 +170,22 @@ fn is_single(network: &IpNet) -> bool {
 /// The verdict of the first branch of `rule` for a packet from `source`; `is_own`: it comes from the device's own
 /// processes or addresses.
 pub(crate) fn verdict(rule: &DestinationRule, source: IpAddr, is_own: bool) -> Option<&Verdict> {
+    branch(rule, source, is_own).map(|branch| &branch.verdict)
+}
+
+fn branch(rule: &DestinationRule, source: IpAddr, is_own: bool) -> Option<&Branch> {
     let matches = |branch: &SourceMatch| match branch {
         SourceMatch::Any => true,
         SourceMatch::In(networks) => networks.iter().any(|network| network.contains(&source)),
         SourceMatch::NotIn(networks) => !networks.iter().any(|network| network.contains(&source)),
         SourceMatch::ThisDevice => is_own,
     };
-    rule.branches.iter().find(|branch| matches(&branch.source)).map(|branch| &branch.verdict)
+    rule.branches.iter().find(|branch| matches(&branch.source))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nat::rules::Branch;
     use crate::packet::protocol;
 
     fn rule(destination: Destination, port: u16, label: &str) -> DestinationRule {

@@ -19,7 +19,8 @@ pub use config::{NodeConfig, PodLinks};
 pub use filter::{Allowance, Allowances, Chain, Filter, FilterAction, FilterRule, Isolation, Peers};
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, LazyLock};
 
 use hopwise_engine::Time;
 use hopwise_engine::random::Stream;
@@ -30,9 +31,9 @@ use crate::RoutingTable;
 use crate::device::{Context, PortIndex};
 use crate::icmp::Unreachable;
 use crate::nat::Conntrack;
-use crate::nat::rules::{DestinationRule, RuleSet, SourceRule, UnclaimedRule};
+use crate::nat::rules::{DestinationRule, Protocol, RuleSet, SourceRule, UnclaimedRule};
 use crate::nat::translator::Translator;
-use crate::nat::{RuleKey, RuleTable};
+use crate::nat::{RuleKey, RuleTable, Ruling};
 use crate::packet::Packet;
 use crate::stack::Stack;
 
@@ -53,7 +54,10 @@ pub struct LinuxNode {
     icmp_limit: RateLimit,
     /// Packets of the node itself that have not passed the node yet.
     own: VecDeque<Packet>,
+    has_power: bool,
 }
+
+static NO_POWER: LazyLock<Arc<str>> = LazyLock::new(|| "the machine has no power".into());
 
 /// Timer tokens from here on are the node's own, those below are its stack's.
 const OWN_TIMERS: u64 = 1 << 63;
@@ -77,6 +81,7 @@ impl LinuxNode {
             neighbours: neighbours::Neighbours::default(),
             icmp_limit: RateLimit::default(),
             own: VecDeque::new(),
+            has_power: true,
             config,
         }
     }
@@ -86,9 +91,27 @@ impl LinuxNode {
         &self.config
     }
 
+    /// The machine loses power: its sockets, flows, rules, filter, neighbours and pods are gone without a word, and
+    /// packets vanish until it is switched on again. Its addresses and routes are configured as before then.
+    pub fn lose_power(&mut self, random: Stream) {
+        let routes = std::mem::take(&mut self.routes);
+        *self = LinuxNode { routes, has_power: false, ..LinuxNode::new(self.config.clone(), random) };
+    }
+
+    /// The machine has power again.
+    pub fn power_on(&mut self) {
+        self.has_power = true;
+    }
+
     /// Turns the limit on ICMP errors on or off.
     pub fn set_icmp_limit(&mut self, limited: bool) {
         self.config.limit_icmp = limited;
+    }
+
+    /// Gives the node an address of its own that nobody else has a route to (a dummy interface).
+    pub fn add_address(&mut self, address: IpAddr) {
+        self.local.insert(address);
+        self.stack.add_address(address);
     }
 
     /// Says that a pod with these addresses is behind `port`.
@@ -179,6 +202,14 @@ impl LinuxNode {
         &self.bound
     }
 
+    /// What the NAT rules would do with a new flow, without anything being sent or drawn; `None` if no rule is for it.
+    pub fn ask(&self, source: IpAddr, destination: SocketAddr, protocol: Protocol) -> Option<Ruling<'_>> {
+        let is_local = |address: IpAddr| self.local.contains(&address) || address.is_loopback();
+        let rules = &self.translator.rules;
+        let (to_here, from_here) = (is_local(destination.ip()), is_local(source));
+        rules.ask(source, destination, protocol.number(), to_here, from_here)
+    }
+
     /// Replaces the masquerade rules.
     pub fn set_source_rules(&mut self, rules: Vec<SourceRule>) {
         self.translator.rules.set_source_rules(rules);
@@ -216,6 +247,10 @@ impl LinuxNode {
 
     /// Handles a packet that arrived at `port`.
     pub fn receive(&mut self, port: PortIndex, packet: Packet, cx: &mut Context<'_>) {
+        if !self.has_power {
+            cx.drop_packet(packet, &NO_POWER);
+            return;
+        }
         self.pass(Some(port), packet, cx);
         self.pass_own(cx);
     }

@@ -15,7 +15,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hopwise_engine::Span;
 use hopwise_fabric::{
-    Connection, Device, DeviceId, Fabric, LinkConfig, LinuxNode, NodeConfig, PortIndex, Router, Stack, Switch,
+    Connection, Device, DeviceId, Fabric, LinkConfig, LinkId, LinuxNode, NodeConfig, PortIndex, Router,
+    Stack, Switch,
 };
 use ipnet::IpNet;
 
@@ -75,6 +76,7 @@ struct Zone {
 
 struct NodeDevice {
     device: DeviceId,
+    uplink: LinkId,
     site: NodeSite,
     pods_made: u32,
 }
@@ -112,9 +114,27 @@ impl Topology {
         topology
     }
 
+    /// Lets packets to these networks vanish at the edge: addresses that exist in the nodes' rules only (linux.md 3,
+    /// K03: a cluster IP times out where no rule translates it).
+    pub fn drop_silently(&self, fabric: &mut Fabric, networks: &[IpNet]) {
+        if let Some(Device::Router(edge)) = fabric.device_mut(self.edge) {
+            for network in networks {
+                let reason = format!(
+                    "no device has an address of the service network {network}, only rules of nodes do"
+                );
+                edge.drop_silently(*network, reason);
+            }
+        }
+    }
+
     /// The device of a node.
     pub fn node(&self, name: &str) -> Option<DeviceId> {
         self.nodes.get(name).map(|node| node.device)
+    }
+
+    /// The link by which a node reaches everything else.
+    pub fn uplink(&self, name: &str) -> Option<LinkId> {
+        self.nodes.get(name).map(|node| node.uplink)
     }
 
     /// The addresses of a node; none if there is no such node.
@@ -334,7 +354,8 @@ impl Topology {
                 fabric.route(device, *network, connection.first, gateway(&other.site.addresses, network));
             }
         }
-        self.nodes.insert(site.name.clone(), NodeDevice { device, site, pods_made: 0 });
+        self.nodes
+            .insert(site.name.clone(), NodeDevice { device, uplink: connection.link, site, pods_made: 0 });
     }
 }
 

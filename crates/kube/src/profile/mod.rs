@@ -10,6 +10,7 @@ mod balancer;
 mod overrides;
 mod price;
 mod sourced;
+mod storage;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,7 @@ pub use balancer::{
 pub use overrides::OverrideError;
 pub use price::{CapacityUnit, HOURS_PER_MONTH, LoadBalancerPrices, Prices, RulePrices};
 pub use sourced::{Delay, Distribution, Sourced, Unit};
+pub use storage::Storage;
 
 /// The names that [`Profile::named`] knows, in the order they are shown.
 pub const NAMES: [&str; 4] = ["bare-metal", "aws", "gcp", "azure"];
@@ -36,6 +38,8 @@ pub struct Profile {
     pub latency: Latency,
     /// How Services of type LoadBalancer are served.
     pub load_balancer: LoadBalancer,
+    /// What the disks are like.
+    pub storage: Storage,
     /// What things cost.
     pub prices: Prices,
 }
@@ -124,6 +128,7 @@ impl Profile {
             }
         }
         self.load_balancer.fault().map_or(Ok(()), |fault| Err(value(fault)))?;
+        self.storage.fault().map_or(Ok(()), |fault| Err(value(fault)))?;
         self.prices.fault().map_or(Ok(()), |fault| Err(value(fault)))
     }
 }

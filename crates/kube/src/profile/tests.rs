@@ -73,7 +73,7 @@ fn an_unknown_path_says_what_there_is() {
     let error = overridden("latencies", json!(1)).expect_err("no such path");
     insta::assert_snapshot!(
         error.to_string(),
-        @"the profile has no `latencies`; it has name, about, latency, loadBalancer, prices"
+        @"the profile has no `latencies`; it has name, about, latency, loadBalancer, storage, prices"
     );
 }
 

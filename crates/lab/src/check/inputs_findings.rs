@@ -111,26 +111,46 @@ fn ignored_kinds(manifests: &Manifests) -> Vec<Finding> {
     findings.collect()
 }
 
-/// One note per image, not per pod.
+/// One note per image, not per pod; probes and hooks of images that are known have notes of their own.
 fn assumptions(cluster: &Cluster) -> Vec<Finding> {
-    let mut images: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut corefile = Vec::new();
+    let mut images: BTreeMap<(Code, String), BTreeSet<String>> = BTreeMap::new();
     for assumption in cluster.assumptions() {
-        let (pod, image, what) = match assumption {
+        let (code, pod, image, what) = match assumption {
             Assumption::InitContainerSucceeds { pod, container, image } => {
-                (pod, image, format!("init container {container} is taken to succeed"))
+                (Code::ImageNotKnown, pod, image, format!("init container {container} is taken to succeed"))
             }
             Assumption::EchoesOnItsPorts { pod, container, image } => {
-                (pod, image, format!("container {container} is taken to answer on its ports with an echo"))
+                let what = format!("container {container} is taken to answer on its ports with an echo");
+                (Code::ImageNotKnown, pod, image, what)
+            }
+            Assumption::Probe { pod, container, image, probe, taken } => {
+                let what = format!("{probe} probe of container {container}: {taken}");
+                (Code::ProbeAssumed, pod, image, what)
+            }
+            Assumption::Hook { pod, container, image, hook, why } => {
+                let what = format!("{hook} hook of container {container} is taken to end at once: {why}");
+                (Code::ProbeAssumed, pod, image, what)
+            }
+            Assumption::CorefileIgnored { line, what } => {
+                let explanation = format!("Line {line} of the Corefile: {what}.");
+                let object = "ConfigMap kube-system/coredns".to_owned();
+                corefile.push(
+                    Finding::new(Code::CorefileIgnored, object, explanation)
+                        .field("data.Corefile".to_owned()),
+                );
+                continue;
             }
             Assumption::BalancerIgnores { .. } => continue,
         };
-        images.entry(image).or_default().insert(format!("{}/{}: {what}", pod.0, pod.1));
+        images.entry((code, image)).or_default().insert(format!("{}/{}: {what}", pod.0, pod.1));
     }
-    let findings = images.into_iter().map(|(image, uses)| {
+    let findings = images.into_iter().map(|((code, image), uses)| {
         let uses: Vec<String> = uses.into_iter().collect();
-        Finding::new(Code::ImageNotKnown, format!("Image {image}"), format!("{}.", uses.join("; ")))
+        Finding::new(code, format!("Image {image}"), format!("{}.", uses.join("; ")))
     });
-    findings.collect()
+    corefile.extend(findings);
+    corefile
 }
 
 /// Services that were refused a load balancer, and annotations that load balancers do not follow.

@@ -8,11 +8,11 @@ mod nodes;
 mod proxies;
 mod workloads;
 
-use std::rc::Rc;
+pub use machines::ExitReason;
 
-use super::Cluster;
-use super::machine::Machine;
 use crate::store::StoreError;
+
+pub use workloads::Cascade;
 
 /// Why an operation cannot be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,16 +41,4 @@ pub enum OperationError {
     /// The cluster's state does not allow it.
     #[error("{0}")]
     Refused(String),
-}
-
-impl Cluster {
-    /// The machine of a node.
-    fn machine(&self, node: &str) -> Result<Rc<Machine>, OperationError> {
-        let machines = &self.shared.machines;
-        let unknown = || OperationError::NoNode {
-            name: node.to_owned(),
-            known: machines.keys().cloned().collect::<Vec<_>>().join(", "),
-        };
-        machines.get(node).cloned().ok_or_else(unknown)
-    }
 }
