@@ -159,7 +159,10 @@ async fn echoes(stream: &mut TcpStream) -> Option<Result<(), std::io::ErrorKind>
             _ => Ok(()),
         }
     };
-    timeout(Duration::from_secs(20), exchange).await.ok().map(|done| done.map_err(|error: std::io::Error| error.kind()))
+    timeout(Duration::from_secs(20), exchange)
+        .await
+        .ok()
+        .map(|done| done.map_err(|error: std::io::Error| error.kind()))
 }
 
 fn pods(came: &[Came]) -> BTreeSet<&str> {
@@ -495,6 +498,22 @@ fn in_layer_2_one_node_has_the_address_and_another_one_takes_over() {
         assert_eq!((pods(&second), others(&second)), (other.into_iter().collect(), BTreeSet::new()));
         let inside = dial(&cluster, "pod/web/pe", to(VIP, PORT), TRIES).await;
         assert_eq!(pods(&inside), ALL.into(), "kube-proxy takes it on the client's own node");
+    });
+}
+
+#[test]
+fn in_layer_2_a_lost_node_is_replaced_within_seconds_and_not_at_once() {
+    let given = given("externalTrafficPolicy: Local", &declared("kind: l2"));
+    on(&given, |cluster| async move {
+        let first = dial(&cluster, "external", to(VIP, PORT), 1).await;
+        let (node, other) =
+            if pods(&first) == ["pc"].into() { ("node-1", vec!["pa", "pb"]) } else { ("node-0", vec!["pc"]) };
+        cluster.cut_node_from_network(node).expect("the node is there");
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(dial(&cluster, "external", to(VIP, PORT), 1).await, [Came::Timeout], "nobody has noticed");
+        sleep(Duration::from_secs(5)).await;
+        let came = dial(&cluster, "external", to(VIP, PORT), 16).await;
+        assert_eq!((pods(&came), others(&came)), (other.into_iter().collect(), BTreeSet::new()), "{came:?}");
     });
 }
 
