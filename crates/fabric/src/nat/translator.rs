@@ -30,6 +30,9 @@ pub(crate) struct Translator {
     /// Whether a TCP flow is translated only from its SYN on (IPVS without `sloppy_tcp`); if not, one that is picked
     /// up in the middle is translated anew.
     pub(crate) only_syn_opens: bool,
+    /// Whether a flow that is sent back to its own source is masqueraded, so that its answers come back through here
+    /// (kubernetes.md 6.2, rule 8). A balancer that keeps sources does not (NLB: no NAT loopback).
+    pub(crate) masquerades_hairpin: bool,
     choice: TargetChoice,
     stream: Stream,
 }
@@ -87,6 +90,7 @@ impl Translator {
             rules: RuleTable::default(),
             masquerades_hairpin: true,
             only_syn_opens: false,
+            masquerades_hairpin: true,
             choice: TargetChoice::new(&mut stream),
             stream,
         }
@@ -134,8 +138,13 @@ impl Translator {
                     return Decision::Drop("the rule has no target of the packet's address family".into());
                 };
                 new.destination = target;
+<<<<<<< HEAD
                 let hairpin = self.masquerades_hairpin && target.ip() == original.source.ip();
                 new.masquerade = translation.masquerade || hairpin;
+=======
+                let is_hairpin = self.masquerades_hairpin && target.ip() == original.source.ip();
+                new.masquerade = translation.masquerade || is_hairpin;
+>>>>>>> balancers
                 new.label = Some(rule.label.clone());
                 Decision::Pass
             }
