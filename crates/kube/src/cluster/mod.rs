@@ -21,6 +21,7 @@ mod machine;
 mod mounts;
 mod names;
 mod network_policies;
+mod node_controllers;
 mod node_status;
 mod operations;
 mod place;
@@ -35,6 +36,7 @@ mod state;
 mod system;
 pub mod timing;
 mod topology;
+mod volume_controllers;
 mod watches;
 mod workloads;
 
@@ -124,7 +126,8 @@ impl Cluster {
         let now = hopwise_engine::now();
         system.install(&mut store, &cluster, now);
         let allocation_errors = allocate(&mut manifests, &system, &cluster);
-        system::create_all(&mut store, manifests, now);
+        let disk = cluster.default_disk.unwrap_or(profile.storage.default_disk.value);
+        system::create_all(&mut store, manifests, disk, now);
         let api = Api::new(store);
         let topology = hopwise_fabric::with(|fabric| {
             let topology = Topology::build(fabric, system::sites_of(&cluster), profile.latency.clone());
@@ -286,6 +289,16 @@ impl Cluster {
         })
     }
 
+    /// Why Services of type LoadBalancer were refused a load balancer, by `namespace/name`.
+    pub fn load_balancer_problems(&self) -> BTreeMap<String, String> {
+        self.shared.api.read(|store| {
+            let problem = |service: &Service| {
+                Some((ServiceName::of(service).to_string(), cloud::problem(service)?.to_owned()))
+            };
+            store.list::<Service>().filter_map(|service| problem(service)).collect()
+        })
+    }
+
     /// The addresses that the internet's DNS has for a name.
     pub fn resolve_outside(&self, name: &str) -> Vec<IpAddr> {
         let internet = self.internet.borrow();
@@ -329,10 +342,15 @@ fn start_control_plane(
     spawn(Box::pin(workloads::run_endpoint_slices(api())));
     spawn(Box::pin(workloads::run_garbage_collector(api())));
     spawn(Box::pin(scheduling::run(api())));
+    spawn(Box::pin(node_controllers::run(api(), cluster.node_monitor_grace_period())));
+    spawn(Box::pin(node_controllers::run_disruption_controller(api())));
+    spawn(Box::pin(volume_controllers::run_binder(api())));
+    spawn(Box::pin(volume_controllers::run_protection(shared.clone())));
+    spawn(Box::pin(volume_controllers::run_attach_detach(api(), profile.storage.delays())));
     spawn(Box::pin(names::follow(api(), zone.clone())));
     let zones = vec![zone.clone(), internet.clone()];
     spawn(Box::pin(names::follow_internet(api(), cluster.clone(), zones)));
-    spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
+    spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.clone()))));
     for machine in shared.machines.values() {
         machine::boot(shared, machine);
     }

@@ -69,6 +69,15 @@ pub enum Assumption {
         /// Its image.
         image: String,
     },
+    /// An annotation of a Service that its load balancer does not follow.
+    BalancerIgnores {
+        /// The Service.
+        service: ServiceName,
+        /// The annotation, with its value.
+        annotation: String,
+        /// What is taken instead.
+        assumed: String,
+    },
 }
 
 /// An init container that did not succeed.
@@ -187,6 +196,11 @@ impl Shared {
             Fs::builder().seed(seed).build()
         };
         file_systems.entry(volume.clone()).or_insert_with(new).clone()
+    }
+
+    /// A volume is gone, and its data with it.
+    pub fn forget_file_system(&self, volume: &VolumeId) {
+        self.file_systems.borrow_mut().remove(volume);
     }
 
     /// The resolver of a pod with the DNS policy ClusterFirst (kubernetes.md 5.4).

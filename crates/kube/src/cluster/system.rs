@@ -83,8 +83,9 @@ impl System {
     }
 }
 
-/// Creates the objects of the manifests, and the namespaces they are in.
-pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
+/// Creates the objects of the manifests, and the namespaces they are in. The default StorageClass, unless the manifests
+/// have one, makes `default_disk`s.
+pub fn create_all(store: &mut Store, manifests: Manifests, default_disk: volumes::Disk, now: Time) {
     let Manifests {
         pods,
         stateful_sets,
@@ -105,8 +106,12 @@ pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
     namespaces.into_iter().for_each(|object| create(store, object.value, now));
     storage_classes.into_iter().for_each(|object| create(store, object.value, now));
     // A class that the manifests bring is the only one.
-    let _ = volumes::install_default_class(store, volumes::Disk::Network, now);
-    persistent_volumes.into_iter().for_each(|object| create(store, object.value, now));
+    let _ = volumes::install_default_class(store, default_disk, now);
+    for object in persistent_volumes {
+        let mut volume = object.value;
+        volumes::admit_volume(&mut volume);
+        create(store, volume, now);
+    }
     for object in persistent_volume_claims {
         let mut claim = object.value;
         volumes::admit_claim(store, &mut claim);

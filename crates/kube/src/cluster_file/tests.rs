@@ -130,7 +130,7 @@ fn the_longest_wildcard_wins_over_shorter_ones() {
 
 #[test]
 fn fields_that_do_not_fit() {
-    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `kubeProxy`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
+    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `defaultDisk`, `nodeMonitorGracePeriodS`, `kubeProxy`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
     assert_snapshot!(errors("proxyMode: userspace\n"), @"cluster.yaml:1:12: proxyMode: unknown value `userspace` (known: `iptables`, `nftables`, `ipvs`)");
     assert_snapshot!(errors("nodes:\n  - name: a\n"), @"cluster.yaml:2:5: nodes[0].address: missing field `address` (add `address`; it has no default)");
     assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0}\n"), @r#"cluster.yaml:2:24: nodes[0].address: expected an IP address, got the text "10.0.0" (write an address such as 192.0.2.1)"#);
@@ -190,4 +190,14 @@ fn values_that_do_not_fit_together() {
         "
     );
     assert_snapshot!(errors("clusterDomain: Cluster_Local\n"), @r#"cluster.yaml:1:16: clusterDomain: expected a DNS name, got "Cluster_Local" (write a domain such as cluster.local)"#);
+}
+
+#[test]
+fn disks_and_the_grace_period_are_read_and_checked() {
+    let cluster = load("defaultDisk: local\nnodeMonitorGracePeriodS: 40\n");
+    assert_eq!(cluster.default_disk, Some(crate::volumes::Disk::Local));
+    assert_eq!(cluster.node_monitor_grace_period(), hopwise_engine::Span::from_secs(40));
+    assert_eq!(load("{}").node_monitor_grace_period(), hopwise_engine::Span::from_secs(50));
+    assert_snapshot!(errors("nodeMonitorGracePeriodS: 19\n"), @"cluster.yaml:1:26: nodeMonitorGracePeriodS: expected at least 20 s, got 19 (kubelets renew their leases every 10 s; leave room for two renewals)");
+    assert!(errors("defaultDisk: cloud\n").contains("defaultDisk"));
 }
