@@ -150,7 +150,7 @@ impl World {
     fn endpoint(&self, pod: &str) -> Option<(bool, bool, bool)> {
         self.cluster.api().read(|store| {
             let slices = store.list_in::<EndpointSlice>("ns");
-            let mut endpoints = slices.flat_map(|slice| slice.endpoints.clone());
+            let mut endpoints = slices.flat_map(|slice| slice.endpoints.clone().into_iter().flatten());
             let of_pod = |it: &k8s_openapi::api::discovery::v1::Endpoint| {
                 it.target_ref.as_ref().and_then(|target| target.name.as_deref()) == Some(pod)
             };

@@ -34,6 +34,10 @@ pub const LEASE_DURATION_S: i32 = 40;
 /// The longest that pods are given when their node shuts down gracefully (assumed: `shutdownGracePeriod`, which is 0
 /// and so off by default, is set to the largest grace that pods usually have).
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(60);
+/// How long CoreDNS waits at its start for the first objects before it serves without them (kubernetes.md 5.2).
+pub const DNS_SYNC_WAIT: Duration = Duration::from_secs(5);
+/// Time between two looks of external-dns at the cluster (external-dns, flag `--interval`: 1m0s).
+pub const EXTERNAL_DNS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Waits until an instant of virtual time; for ever if there is none.
 pub async fn at(instant: Option<Time>) {

@@ -66,6 +66,9 @@ pub struct ClusterFile {
     /// The DNS domain of the cluster. Default: `cluster.local`.
     #[serde(default = "cluster_local")]
     pub cluster_domain: String,
+    /// Whether each node runs NodeLocal DNSCache, which pods then ask instead of CoreDNS. Default: no, as kubeadm.
+    #[serde(rename = "nodeLocalDNS", default)]
+    pub node_local_dns: bool,
     /// Names that clients outside of the cluster can resolve. `*.example.com` stands for every name below
     /// `example.com` that has no entry of its own.
     #[serde(default)]
@@ -260,6 +263,7 @@ impl Default for ClusterFile {
             service_cidr: Vec::new(),
             pod_cidr: Vec::new(),
             cluster_domain: cluster_local(),
+            node_local_dns: false,
             external_names: BTreeMap::new(),
             load_balancers: Vec::new(),
             document: None,

@@ -113,6 +113,7 @@ fn ignored_kinds(manifests: &Manifests) -> Vec<Finding> {
 
 /// One note per image, not per pod; probes and hooks of images that are known have notes of their own.
 fn assumptions(cluster: &Cluster) -> Vec<Finding> {
+    let mut corefile = Vec::new();
     let mut images: BTreeMap<(Code, String), BTreeSet<String>> = BTreeMap::new();
     for assumption in cluster.assumptions() {
         let (code, pod, image, what) = match assumption {
@@ -131,6 +132,15 @@ fn assumptions(cluster: &Cluster) -> Vec<Finding> {
                 let what = format!("{hook} hook of container {container} is taken to end at once: {why}");
                 (Code::ProbeAssumed, pod, image, what)
             }
+            Assumption::CorefileIgnored { line, what } => {
+                let explanation = format!("Line {line} of the Corefile: {what}.");
+                let object = "ConfigMap kube-system/coredns".to_owned();
+                corefile.push(
+                    Finding::new(Code::CorefileIgnored, object, explanation)
+                        .field("data.Corefile".to_owned()),
+                );
+                continue;
+            }
             Assumption::BalancerIgnores { .. } => continue,
         };
         images.entry((code, image)).or_default().insert(format!("{}/{}: {what}", pod.0, pod.1));
@@ -139,7 +149,8 @@ fn assumptions(cluster: &Cluster) -> Vec<Finding> {
         let uses: Vec<String> = uses.into_iter().collect();
         Finding::new(code, format!("Image {image}"), format!("{}.", uses.join("; ")))
     });
-    findings.collect()
+    corefile.extend(findings);
+    corefile
 }
 
 /// Services that were refused a load balancer, and annotations that load balancers do not follow.
