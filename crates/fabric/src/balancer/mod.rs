@@ -54,10 +54,7 @@ impl LoadBalancer {
         let mut stack = Stack::new(config.addresses.clone());
         stack.set_own_traffic_leaves(true);
         let mut translator = Translator::new(config.conntrack(), random);
-<<<<<<< HEAD
         // A target that connects to itself gets a packet with its own address and drops it (linux.md 7).
-=======
->>>>>>> balancers
         translator.masquerades_hairpin = false;
         LoadBalancer {
             stack,

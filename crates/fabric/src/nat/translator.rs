@@ -138,13 +138,8 @@ impl Translator {
                     return Decision::Drop("the rule has no target of the packet's address family".into());
                 };
                 new.destination = target;
-<<<<<<< HEAD
                 let hairpin = self.masquerades_hairpin && target.ip() == original.source.ip();
                 new.masquerade = translation.masquerade || hairpin;
-=======
-                let is_hairpin = self.masquerades_hairpin && target.ip() == original.source.ip();
-                new.masquerade = translation.masquerade || is_hairpin;
->>>>>>> balancers
                 new.label = Some(rule.label.clone());
                 Decision::Pass
             }
