@@ -13,6 +13,7 @@ mod node;
 mod packet;
 #[cfg(test)]
 mod packet_builder;
+mod return_path;
 mod route;
 mod router;
 mod routing;
@@ -22,14 +23,17 @@ mod tcp;
 mod trace;
 
 pub use balancer::{
-    BalancerConfig, Idle, LoadBalancer, NoTarget, ProxyConfig, SourceAddress, Targets, run_proxy,
+    BalancerConfig, Forwarding, Idle, LoadBalancer, NoTarget, ProxyConfig, SourceAddress, Targets, run_proxy,
 };
 pub use capture::CaptureBuffer;
 pub use device::{Context, Device, DeviceId, Outputs, PortIndex};
 pub use fabric::{Connection, Fabric, FabricWorld, LinkId, install, is_installed, uninstall, with};
 pub use icmp::{IcmpError, Unreachable};
 pub use link::{Delay, LinkConfig};
-pub use node::{Chain, Filter, FilterAction, FilterRule, LinuxNode, NodeConfig, PodLinks};
+pub use node::{
+    Allowance, Allowances, Chain, Filter, FilterAction, FilterRule, Isolation, LinuxNode, NodeConfig, Peers,
+    PodLinks,
+};
 pub use packet::{Packet, protocol};
 pub use route::{Action, Hop, Route};
 pub use router::Router;

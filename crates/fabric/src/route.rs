@@ -18,6 +18,8 @@ pub struct Hop {
     pub destination: SocketAddr,
     /// When the packet was there.
     pub at: Time,
+    /// Its time to live (hop limit) as it leaves the device; at the end of the path, as the receiver reads it.
+    pub time_to_live: u8,
     /// For an action that needs it, why: the rule, the missing route, the full queue.
     pub detail: Option<Arc<str>>,
 }

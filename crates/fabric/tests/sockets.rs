@@ -3,6 +3,7 @@
 mod network;
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hopwise_engine::host;
@@ -50,6 +51,42 @@ fn a_traced_connection_tells_its_way_both_ways() {
     assert_eq!((devices(&route.forward), devices(&route.reply)), (named(&there), named(&back)));
     assert_eq!((route.hops(), route.reached().map(|name| &**name)), (2, Some("server")));
     assert_eq!(route.forward_time().map(|span| span.as_nanos()), Some(3_000));
+}
+
+#[test]
+fn a_traced_datagram_tells_its_way_and_its_time_to_live() {
+    let (answered, refused) = run(1, || async {
+        let net = network(vec![link(1_000); 3]);
+        host::spawn_on(net.server, async {
+            let socket = UdpSocket::bind(address("0.0.0.0:53")).await.expect("binds");
+            let mut buffer = [0; 16];
+            let (length, peer) = socket.recv_from(&mut buffer).await.expect("receives");
+            socket.send_to(&buffer[..length], peer).await.expect("sends");
+            std::future::pending::<()>().await;
+        });
+        let client = host::spawn_on(net.client, async {
+            tokio::task::yield_now().await;
+            let mut routes = Vec::new();
+            for port in [53, 54] {
+                let socket = UdpSocket::bind(address("0.0.0.0:0")).await.expect("binds");
+                assert_eq!(socket.route(), None);
+                socket.trace();
+                socket.connect(SocketAddr::new(address(ADDRESS).ip(), port)).await.expect("connects");
+                socket.send(b"hello").await.expect("sends");
+                let heard = socket.recv(&mut [0; 16]).await.map_err(|error| error.kind());
+                routes.push((heard, socket.route().expect("traced")));
+            }
+            routes
+        });
+        let [answered, refused] = client.await.expect("runs").try_into().expect("two ports");
+        (answered, refused)
+    });
+    assert_eq!(answered.0, Ok(5));
+    let ends = |hops: &[Hop]| hops.last().map(|hop| (hop.device.to_string(), hop.action, hop.time_to_live));
+    assert_eq!(ends(&answered.1.forward), Some(("server".to_owned(), Action::Delivered, 62)));
+    assert_eq!(ends(&answered.1.reply), Some(("client".to_owned(), Action::Delivered, 62)));
+    assert_eq!(refused.0, Err(ErrorKind::ConnectionRefused));
+    assert_eq!(ends(&refused.1.forward), Some(("server".to_owned(), Action::Rejected, 62)));
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 pub mod check;
 pub mod cost;
+pub mod dns;
 pub mod entry;
 pub mod findings;
 pub mod inputs;
 pub mod latency;
 pub mod place;
+pub mod probe;
 pub mod programs;
 pub mod report;
 pub mod run;

@@ -3,10 +3,12 @@
 
 mod http;
 mod kafka;
+mod port;
 mod rpc;
 
 pub use http::{Expect, HttpAnswer, HttpRequest, JsonCheck, try_http};
 pub use kafka::{KafkaAnswer, try_kafka};
+pub use port::{HasArrived, try_tcp, try_udp};
 pub use rpc::{Reply, ReplyCheck, RpcExchange, try_rpc};
 
 use std::net::IpAddr;
@@ -93,6 +95,8 @@ pub enum Answer {
     Http(HttpAnswer),
     /// The bytes of an RPC listener's greeting; empty if none was asked for.
     Rpc(Bytes),
+    /// Any port: what was said unasked, or in answer to a datagram; empty if nothing was.
+    Said(Bytes),
 }
 
 /// What the exchange on an open connection ended with.
@@ -118,6 +122,14 @@ async fn attempt<E>(address: &HostPort, options: &TrialOptions, exchange: E) -> 
 where
     E: AsyncFnOnce(TcpStream) -> Exchanged,
 {
+    resolve_and(address, options, async |trial| connect(trial, options, exchange).await).await
+}
+
+/// Resolves, goes on with `reach`, and judges.
+async fn resolve_and<R>(address: &HostPort, options: &TrialOptions, reach: R) -> Trial
+where
+    R: AsyncFnOnce(&mut Trial) -> Result<(), Failure>,
+{
     let started = Instant::now();
     let mut trial = Trial {
         address: address.clone(),
@@ -139,7 +151,7 @@ where
         Err(failure) => Some(failure),
         Ok(addresses) => {
             trial.addresses = addresses;
-            connect(&mut trial, options, exchange).await.err()
+            reach(&mut trial).await.err()
         }
     };
     if let Some(Failure { outcome, explanation }) = failure {

@@ -7,10 +7,10 @@ pub mod rules;
 mod table;
 mod tcp_state;
 pub(crate) mod translator;
-mod tuple;
+pub(crate) mod tuple;
 
 pub use conntrack::{Conntrack, ConntrackConfig, FlowId};
 pub use flow::{Direction, Flow, Timeouts};
-pub use table::{RuleKey, RuleTable};
+pub use table::{RuleKey, RuleTable, Ruling};
 pub use tcp_state::TcpState;
 pub use tuple::Tuple;

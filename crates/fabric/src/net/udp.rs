@@ -8,6 +8,7 @@ use tokio::io::ReadBuf;
 
 use super::simulated;
 use super::tcp::at_once;
+use crate::Route;
 
 /// A UDP socket. Mirrors `tokio::net::UdpSocket`.
 #[derive(Debug)]
@@ -39,6 +40,22 @@ impl UdpSocket {
         match &self.0 {
             Socket::Machine(socket) => socket.connect(address).await,
             Socket::Simulated(socket) => socket.connect(address),
+        }
+    }
+
+    /// Traces the datagrams that the socket sends from now on: [`UdpSocket::route`] tells their way. Does nothing on the
+    /// machine's sockets.
+    pub fn trace(&self) {
+        if let Socket::Simulated(socket) = &self.0 {
+            socket.trace();
+        }
+    }
+
+    /// The way of the last datagram that was sent and of the last answer; `None` where they are not traced.
+    pub fn route(&self) -> Option<Route> {
+        match &self.0 {
+            Socket::Machine(_) => None,
+            Socket::Simulated(socket) => socket.route(),
         }
     }
 

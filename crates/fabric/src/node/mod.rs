@@ -16,23 +16,24 @@ mod test_cluster;
 mod tests;
 
 pub use config::{NodeConfig, PodLinks};
-pub use filter::{Chain, Filter, FilterAction, FilterRule};
+pub use filter::{Allowance, Allowances, Chain, Filter, FilterAction, FilterRule, Isolation, Peers};
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
 use hopwise_engine::Time;
 use hopwise_engine::random::Stream;
+use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
 use crate::RoutingTable;
 use crate::device::{Context, PortIndex};
 use crate::icmp::Unreachable;
 use crate::nat::Conntrack;
-use crate::nat::rules::{DestinationRule, RuleSet, SourceRule};
+use crate::nat::rules::{DestinationRule, Protocol, RuleSet, SourceRule, UnclaimedRule};
 use crate::nat::translator::Translator;
-use crate::nat::{RuleKey, RuleTable};
+use crate::nat::{RuleKey, RuleTable, Ruling};
 use crate::packet::Packet;
 use crate::stack::Stack;
 
@@ -48,6 +49,7 @@ pub struct LinuxNode {
     pods: FxHashMap<IpAddr, PortIndex>,
     pod_ports: FxHashMap<PortIndex, Vec<IpAddr>>,
     local: BTreeSet<IpAddr>,
+    bound: BTreeSet<IpAddr>,
     neighbours: neighbours::Neighbours,
     icmp_limit: RateLimit,
     /// Packets of the node itself that have not passed the node yet.
@@ -75,6 +77,7 @@ impl LinuxNode {
             pods: FxHashMap::default(),
             pod_ports: FxHashMap::default(),
             local: all.into_iter().collect(),
+            bound: BTreeSet::new(),
             neighbours: neighbours::Neighbours::default(),
             icmp_limit: RateLimit::default(),
             own: VecDeque::new(),
@@ -103,6 +106,12 @@ impl LinuxNode {
     /// Turns the limit on ICMP errors on or off.
     pub fn set_icmp_limit(&mut self, limited: bool) {
         self.config.limit_icmp = limited;
+    }
+
+    /// Gives the node an address of its own that nobody else has a route to (a dummy interface).
+    pub fn add_address(&mut self, address: IpAddr) {
+        self.local.insert(address);
+        self.stack.add_address(address);
     }
 
     /// Says that a pod with these addresses is behind `port`.
@@ -150,6 +159,57 @@ impl LinuxNode {
         self.translator.rules.remove_rule(key)
     }
 
+    /// Adds or replaces what happens to addresses that no NAT rule names.
+    pub fn set_unclaimed(&mut self, rule: UnclaimedRule) {
+        self.translator.rules.set_unclaimed(rule);
+    }
+
+    /// Removes what [`LinuxNode::set_unclaimed`] has set for that network.
+    pub fn remove_unclaimed(&mut self, network: &IpNet) -> bool {
+        self.translator.rules.remove_unclaimed(network)
+    }
+
+    /// Sets whether packets that fit no flow are dropped ([`NodeConfig::drop_invalid`]).
+    pub fn set_drop_invalid(&mut self, dropped: bool) {
+        self.config.drop_invalid = dropped;
+    }
+
+    /// Sets whether a TCP connection is translated only from its SYN on, as IPVS does; if not (NAT by netfilter), one
+    /// whose flow was forgotten is translated anew.
+    pub fn set_only_syn_opens(&mut self, only: bool) {
+        self.translator.only_syn_opens = only;
+    }
+
+    /// Gives the node another address of its own, as on a dummy interface: what no rule translates is for the node
+    /// itself. It is not a source of what the node sends elsewhere.
+    pub fn bind_address(&mut self, address: IpAddr) {
+        if self.local.insert(address) {
+            self.bound.insert(address);
+            self.stack.add_address(address);
+        }
+    }
+
+    /// Takes an address away that [`LinuxNode::bind_address`] has given.
+    pub fn unbind_address(&mut self, address: IpAddr) {
+        if self.bound.remove(&address) {
+            self.local.remove(&address);
+            self.stack.remove_address(address);
+        }
+    }
+
+    /// The addresses that [`LinuxNode::bind_address`] has given.
+    pub fn bound_addresses(&self) -> &BTreeSet<IpAddr> {
+        &self.bound
+    }
+
+    /// What the NAT rules would do with a new flow, without anything being sent or drawn; `None` if no rule is for it.
+    pub fn ask(&self, source: IpAddr, destination: SocketAddr, protocol: Protocol) -> Option<Ruling<'_>> {
+        let is_local = |address: IpAddr| self.local.contains(&address) || address.is_loopback();
+        let rules = &self.translator.rules;
+        let (to_here, from_here) = (is_local(destination.ip()), is_local(source));
+        rules.ask(source, destination, protocol.number(), to_here, from_here)
+    }
+
     /// Replaces the masquerade rules.
     pub fn set_source_rules(&mut self, rules: Vec<SourceRule>) {
         self.translator.rules.set_source_rules(rules);
@@ -192,6 +252,12 @@ impl LinuxNode {
             return;
         }
         self.pass(Some(port), packet, cx);
+        self.pass_own(cx);
+    }
+
+    /// Sends a packet of the node's own, as a raw socket does.
+    pub fn send_raw(&mut self, packet: Packet, cx: &mut Context<'_>) {
+        self.own.push_back(packet);
         self.pass_own(cx);
     }
 

@@ -20,6 +20,7 @@ use crate::Action;
 use crate::device::{Context, DELIVERED};
 use crate::icmp::{self, Unreachable};
 use crate::packet::{IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH, Packet, protocol};
+use crate::trace::TraceReport;
 
 /// How many bytes of datagrams a socket keeps for its process (Linux `net.core.rmem_default`).
 const RECEIVE_BUFFER_BYTES: usize = 212_992;
@@ -39,6 +40,16 @@ pub(crate) struct UdpSocket {
     received: VecDeque<(SocketAddr, Vec<u8>)>,
     received_bytes: usize,
     error: Option<Errno>,
+    /// Where the paths of the datagrams that it sends are reported, if its process asked for that.
+    pub(crate) trace: Option<TraceReport>,
+    /// The last peer whose datagram was traced, and where the path of an answer to it is reported.
+    answers: Option<(SocketAddr, TraceReport)>,
+}
+
+/// A datagram that waits to be sent.
+struct Outgoing {
+    bytes: Vec<u8>,
+    report: Option<TraceReport>,
 }
 
 /// The UDP sockets of a stack.
@@ -46,7 +57,7 @@ pub(crate) struct UdpSocket {
 pub(crate) struct Udp {
     pub(crate) sockets: Slots<UdpSocket>,
     bound: FxHashMap<SocketAddr, SocketId>,
-    outgoing: Vec<Vec<u8>>,
+    outgoing: Vec<Outgoing>,
     next_port: u16,
 }
 
@@ -93,6 +104,8 @@ impl Udp {
             received: VecDeque::new(),
             received_bytes: 0,
             error: None,
+            trace: None,
+            answers: None,
         });
         self.bound.insert(local, id);
         Ok(id)
@@ -135,7 +148,9 @@ impl Udp {
         if bytes.len() > mtu && !exit.owns(remote.ip()) {
             return Err(Errno::EMSGSIZE);
         }
-        self.outgoing.push(bytes);
+        let answer = socket.answers.as_ref().filter(|(peer, _)| *peer == remote).map(|(_, report)| report);
+        let report = socket.trace.as_ref().or(answer).cloned();
+        self.outgoing.push(Outgoing { bytes, report });
         Ok(())
     }
 
@@ -155,8 +170,8 @@ impl Udp {
 
     /// Sends what the sockets were given.
     pub(crate) fn settle(&mut self, exit: &mut Exit, cx: &mut Context<'_>) {
-        for bytes in self.outgoing.drain(..) {
-            exit.send(bytes, EventId::NONE, None, cx);
+        for Outgoing { bytes, report } in self.outgoing.drain(..) {
+            exit.send(bytes, EventId::NONE, report.as_ref(), cx);
         }
     }
 
@@ -186,6 +201,9 @@ impl Udp {
             cx.drop_packet(packet, &BUFFER_FULL);
             return;
         }
+        if let Some(trace) = &packet.trace {
+            socket.answers = Some((source, trace.report.reply()));
+        }
         cx.record(&mut packet, &DELIVERED);
         cx.hop(&mut packet, Action::Delivered);
         let payload = packet.payload()[HEADER_LENGTH..HEADER_LENGTH + length].to_vec();
@@ -206,11 +224,14 @@ impl Udp {
 
     fn refuse(&mut self, packet: Packet, exit: &mut Exit, cx: &mut Context<'_>) {
         let from = packet.destination_ip();
-        if let Some(answer) = icmp::error(from, &packet, Unreachable::Port, cx) {
-            exit.send(answer.bytes, packet.cause, None, cx);
+        let why: Arc<str> = format!("nothing listens on UDP port {}", packet.ports().1).into();
+        match icmp::error(from, &packet, Unreachable::Port, cx) {
+            Some(answer) => {
+                exit.send(answer.bytes, packet.cause, None, cx);
+                cx.reject_packet(packet, &why);
+            }
+            None => cx.drop_packet(packet, &why),
         }
-        let why = format!("nothing listens on UDP port {}", packet.ports().1);
-        cx.drop_packet(packet, &why.into());
     }
 
     fn find(&self, local: SocketAddr) -> Option<SocketId> {

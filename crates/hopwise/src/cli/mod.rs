@@ -5,8 +5,10 @@
 //! wrong.
 
 mod check;
+mod dns;
 mod input;
 mod output;
+mod probe;
 mod run;
 mod trace_log;
 
@@ -34,6 +36,10 @@ struct Cli {
 enum Command {
     /// Try every listener of every broker from every place.
     Check(check::CheckArguments),
+    /// Look a name up from a place, and tell why it has the records it has, or none.
+    Dns(dns::DnsArguments),
+    /// Dial any Service or pod, and tell the way of the packets and why it ends as it does.
+    Probe(probe::ProbeArguments),
     /// Run a scenario and measure it.
     Run(run::RunArguments),
 }
@@ -62,6 +68,8 @@ pub fn main() -> ExitCode {
     }
     let ended = match cli.command {
         Command::Check(arguments) => check::check(arguments, cli.format),
+        Command::Dns(arguments) => dns::dns(arguments, cli.format),
+        Command::Probe(arguments) => probe::probe(arguments, cli.format),
         Command::Run(arguments) => run::run(arguments, cli.format),
     };
     match ended {

@@ -344,7 +344,7 @@ fn network_of(shared: &Shared, name: &PodName, node: &str) -> Result<PodSite, No
         let site = shared.topology.borrow_mut().add_pod(fabric, node, &device_name).map_err(|error| {
             NotStarting::Waits { reason: "FailedCreatePodSandBox", message: error.to_string() }
         })?;
-        fabric.set_resolver(site.device, shared.pod_resolver(&name.0));
+        fabric.set_resolver(site.device, shared.pod_resolver(name));
         Ok(site)
     })
 }

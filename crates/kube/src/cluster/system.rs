@@ -3,6 +3,7 @@
 //!
 //! Source: kubeadm's defaults (Service names and addresses, CoreDNS as a Deployment of two).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -17,12 +18,15 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::names::{self, COREDNS_IMAGE, SharedZone};
+use super::api::Api;
+use super::names::{self, COREDNS_IMAGE, NODE_CACHE_ADDRESS, Names, ResolvConf};
+use super::place::INTERNET_DNS;
 use super::programs::{Container, Process, Programs};
 use super::topology::NodeSite;
-use crate::cluster_file::{self, ClusterFile, ProxyMode, TaintEffect};
+use crate::cluster_file::{self, ClusterFile, DetectLocalMode, ProxyMode, TaintEffect};
+use crate::controllers::endpoint_slice_mirroring;
 use crate::manifest::Manifests;
-use crate::proxy::{Mode, NodeFacts};
+use crate::proxy::{LocalDetector, Mode, NodeFacts, NodePortAddresses};
 use crate::store::{Resource, Store};
 use crate::volumes;
 
@@ -42,13 +46,19 @@ pub struct System {
 impl System {
     /// The system of a cluster.
     pub fn of(cluster: &ClusterFile) -> System {
-        let network = cluster.service_network();
+        let network = cluster.service_networks()[0];
         let nth = |number: u8| nth_address(&network, number);
         System {
             domain: cluster.cluster_domain.trim_end_matches('.').to_owned(),
             dns_address: nth(10),
             api_address: nth(1),
         }
+    }
+
+    /// What pods and nodes look names up with.
+    pub fn resolv_conf(&self, cluster: &ClusterFile) -> ResolvConf {
+        let cluster_dns = if cluster.node_local_dns { NODE_CACHE_ADDRESS.into() } else { self.dns_address };
+        ResolvConf { domain: self.domain.clone(), cluster_dns, node_dns: INTERNET_DNS.into() }
     }
 
     /// The cluster's own Services.
@@ -82,8 +92,9 @@ impl System {
     }
 }
 
-/// Creates the objects of the manifests, and the namespaces they are in.
-pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
+/// Creates the objects of the manifests, and the namespaces they are in. The default StorageClass, unless the manifests
+/// have one, makes `default_disk`s.
+pub fn create_all(store: &mut Store, manifests: Manifests, default_disk: volumes::Disk, now: Time) {
     let Manifests {
         pods,
         stateful_sets,
@@ -96,13 +107,20 @@ pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
         storage_classes,
         namespaces,
         pod_disruption_budgets,
+        network_policies,
+        endpoint_slices,
+        endpoints,
         ..
     } = manifests;
     namespaces.into_iter().for_each(|object| create(store, object.value, now));
     storage_classes.into_iter().for_each(|object| create(store, object.value, now));
     // A class that the manifests bring is the only one.
-    let _ = volumes::install_default_class(store, volumes::Disk::Network, now);
-    persistent_volumes.into_iter().for_each(|object| create(store, object.value, now));
+    let _ = volumes::install_default_class(store, default_disk, now);
+    for object in persistent_volumes {
+        let mut volume = object.value;
+        volumes::admit_volume(&mut volume);
+        create(store, volume, now);
+    }
     for object in persistent_volume_claims {
         let mut claim = object.value;
         volumes::admit_claim(store, &mut claim);
@@ -111,7 +129,14 @@ pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
     config_maps.into_iter().for_each(|object| create(store, object.value, now));
     secrets.into_iter().for_each(|object| create(store, object.value, now));
     services.into_iter().for_each(|object| create(store, object.value, now));
+    endpoint_slices.into_iter().for_each(|object| create(store, object.value, now));
+    for object in endpoints {
+        let service = store.get::<Service>(object.namespace.as_deref().unwrap_or(""), &object.name);
+        let mirrored = endpoint_slice_mirroring::mirror(&object.value, service.map(|service| &**service));
+        mirrored.into_iter().for_each(|slice| create(store, slice, now));
+    }
     pod_disruption_budgets.into_iter().for_each(|object| create(store, object.value, now));
+    network_policies.into_iter().for_each(|object| create(store, object.value, now));
     stateful_sets.into_iter().for_each(|object| create(store, object.value, now));
     deployments.into_iter().for_each(|object| create(store, object.value, now));
     for object in pods {
@@ -135,48 +160,75 @@ fn create<T: Resource>(store: &mut Store, object: T, now: Time) {
 pub fn sites_of(cluster: &ClusterFile) -> Vec<NodeSite> {
     let zone = |node: &cluster_file::Node| node.zone.clone().unwrap_or_else(|| "default".into());
     let networks = pod_networks(cluster);
-    let sites = cluster.nodes.iter().zip(networks).map(|(node, network)| NodeSite {
+    let sites = cluster.nodes.iter().zip(networks).map(|(node, pod_networks)| NodeSite {
         name: node.name.clone(),
         zone: zone(node),
-        addresses: vec![node.address],
-        pod_networks: vec![network],
+        addresses: node.addresses.clone(),
+        pod_networks,
     });
     sites.collect()
 }
 
 /// What each node's kube-proxy knows.
 pub fn node_facts(cluster: &ClusterFile) -> Vec<NodeFacts> {
-    let facts = cluster.nodes.iter().zip(pod_networks(cluster)).map(|(node, network)| {
-        let mut facts = NodeFacts::new(node.name.as_str(), vec![node.address]);
-        facts.zone = node.zone.clone();
-        facts.pod_networks = vec![network];
-        facts.cluster_pod_networks = vec![cluster.pod_network()];
-        // ipvs differs where its dummy interface answers; its verdicts are those of iptables.
-        facts.mode = match cluster.proxy_mode {
+    let flags = &cluster.kube_proxy;
+    let facts = cluster.nodes.iter().zip(pod_networks(cluster)).map(|(node, pod_networks)| NodeFacts {
+        zone: node.zone.clone(),
+        pod_networks,
+        cluster_pod_networks: cluster.pod_networks(),
+        service_networks: cluster.service_networks(),
+        mode: match cluster.proxy_mode {
             ProxyMode::Nftables => Mode::Nftables,
-            ProxyMode::Iptables | ProxyMode::Ipvs => Mode::Iptables,
-        };
-        facts
+            ProxyMode::Iptables => Mode::Iptables,
+            ProxyMode::Ipvs => Mode::Ipvs,
+        },
+        local_detector: match flags.detect_local_mode {
+            DetectLocalMode::ClusterCIDR => LocalDetector::ClusterNetworks,
+            DetectLocalMode::NodeCIDR
+            | DetectLocalMode::BridgeInterface
+            | DetectLocalMode::InterfaceNamePrefix => LocalDetector::NodeNetworks,
+        },
+        masquerade_all: flags.masquerade_all,
+        node_port_addresses: match &flags.node_port_addresses {
+            None => NodePortAddresses::ModeDefault,
+            Some(cluster_file::NodePortAddresses::Primary) => NodePortAddresses::Primary,
+            Some(cluster_file::NodePortAddresses::In(networks)) => NodePortAddresses::In(networks.clone()),
+        },
+        localhost_node_ports: flags.localhost_node_ports,
+        tcp_be_liberal: flags.tcp_be_liberal,
+        ..NodeFacts::new(node.name.as_str(), node.addresses.clone())
     });
     facts.collect()
 }
 
-fn pod_networks(cluster: &ClusterFile) -> Vec<IpNet> {
-    let whole = cluster.pod_network();
-    let length = if whole.addr().is_ipv4() { whole.prefix_len().max(24) } else { whole.prefix_len().max(64) };
-    let taken: Vec<IpNet> = cluster.nodes.iter().filter_map(|node| node.pod_cidr).collect();
-    let overlaps =
-        |network: &IpNet| taken.iter().any(|other| other.contains(network) || network.contains(other));
-    let mut free = whole.subnets(length).into_iter().flatten().filter(|network| !overlaps(network));
-    cluster.nodes.iter().map(|node| node.pod_cidr.or_else(|| free.next()).unwrap_or(whole)).collect()
+/// The pod networks of each node: those that the file gives it, else the next free ones, one per family.
+fn pod_networks(cluster: &ClusterFile) -> Vec<Vec<IpNet>> {
+    let mut all = vec![Vec::new(); cluster.nodes.len()];
+    for whole in cluster.pod_networks() {
+        let ipv4 = whole.addr().is_ipv4();
+        let length = if ipv4 { whole.prefix_len().max(24) } else { whole.prefix_len().max(64) };
+        let given = |node: &cluster_file::Node| {
+            node.pod_cidr.iter().copied().find(|network| network.addr().is_ipv4() == ipv4)
+        };
+        let taken: Vec<IpNet> = cluster.nodes.iter().filter_map(given).collect();
+        let overlaps =
+            |network: &IpNet| taken.iter().any(|other| other.contains(network) || network.contains(other));
+        let mut free = whole.subnets(length).into_iter().flatten().filter(|network| !overlaps(network));
+        for (node, networks) in cluster.nodes.iter().zip(&mut all) {
+            networks.push(given(node).or_else(|| free.next()).unwrap_or(whole));
+        }
+    }
+    all
 }
 
 /// The user's programs, and those of the cluster itself.
 pub struct WithSystemPrograms {
     /// The user's.
     pub programs: Rc<dyn Programs>,
-    /// What CoreDNS answers from.
-    pub zone: SharedZone,
+    /// What CoreDNS pods are a part of.
+    pub names: Rc<Names>,
+    /// The API server as the pods of each node reach it.
+    pub apis: BTreeMap<String, Api>,
 }
 
 impl Programs for WithSystemPrograms {
@@ -186,7 +238,8 @@ impl Programs for WithSystemPrograms {
 
     fn start(&self, container: &Container) -> Option<Result<Process, String>> {
         if container.namespace == SYSTEM_NAMESPACE && container.image == COREDNS_IMAGE {
-            return Some(Ok(names::core_dns(container, self.zone.clone())));
+            let api = self.apis.get(&container.node)?.clone();
+            return Some(Ok(names::core_dns(&self.names, api, container)));
         }
         self.programs.start(container)
     }
@@ -253,6 +306,10 @@ fn core_dns() -> Deployment {
     }
 }
 
+fn internal_ip(address: &IpAddr) -> NodeAddress {
+    NodeAddress { address: address.to_string(), type_: "InternalIP".into() }
+}
+
 fn node_object(node: &cluster_file::Node) -> Node {
     let mut labels = node.labels.clone();
     labels.insert("kubernetes.io/hostname".into(), node.name.clone());
@@ -285,10 +342,7 @@ fn node_object(node: &cluster_file::Node) -> Node {
         metadata: ObjectMeta { labels: Some(labels), ..meta("", &node.name) },
         spec: Some(NodeSpec { taints: Some(taints.collect()), ..NodeSpec::default() }),
         status: Some(NodeStatus {
-            addresses: Some(vec![NodeAddress {
-                address: node.address.to_string(),
-                type_: "InternalIP".into(),
-            }]),
+            addresses: Some(node.addresses.iter().map(internal_ip).collect()),
             allocatable,
             ..NodeStatus::default()
         }),

@@ -5,8 +5,10 @@
 //! load balancers that someone set up on bare metal. It is a public format: `docs/cluster-file.md` describes
 //! it, and unknown fields are errors.
 //!
-//! The networks are of one address family, that of the nodes.
+//! The networks are of the nodes' address families: one, or two with the first as the primary one.
 
+mod kube_proxy;
+mod load_balancers;
 mod names;
 mod network;
 mod validate;
@@ -14,12 +16,17 @@ mod validate;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use hopwise_engine::Span;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::controllers::node_lifecycle::GRACE_PERIOD_DEFAULT;
 use crate::source::{self, Document, FieldPath, LoadErrors, Location, Source, SourceError};
+use crate::volumes::Disk;
 
+pub use kube_proxy::{DetectLocalMode, KubeProxy, NodePortAddresses};
+pub use load_balancers::{IdleEnd, LoadBalancer, LoadBalancerCheck, LoadBalancerKind, SourceAddress};
 pub use names::{NamePattern, OutsideTarget, ServiceRef, Targets};
 
 /// A description of the machines and networks around the manifests.
@@ -39,15 +46,29 @@ pub struct ClusterFile {
     /// How kube-proxy programs the nodes. Default: iptables.
     #[serde(default)]
     pub proxy_mode: ProxyMode,
-    /// The network of cluster IPs. Default: 10.96.0.0/12, as kubeadm's, or fd00:10:96::/112 with IPv6 nodes.
-    #[serde(rename = "serviceCIDR", default, deserialize_with = "network::optional")]
-    pub service_cidr: Option<IpNet>,
-    /// The network of the pods of all nodes. Default: 10.244.0.0/16, or fd00:10:244::/56 with IPv6 nodes.
-    #[serde(rename = "podCIDR", default, deserialize_with = "network::optional")]
-    pub pod_cidr: Option<IpNet>,
+    /// What kind of disk the default StorageClass makes. `None`: the profile's.
+    pub default_disk: Option<Disk>,
+    /// How long a kubelet may be silent before its node counts as lost, in seconds. Default: 50, as Kubernetes from
+    /// 1.32; older versions have 40.
+    #[serde(default)]
+    pub node_monitor_grace_period_s: Option<u32>,
+    /// How kube-proxy is configured beside its mode.
+    #[serde(default)]
+    pub kube_proxy: KubeProxy,
+    /// The networks of cluster IPs, one per family. Default: 10.96.0.0/12, as kubeadm's, and fd00:10:96::/112, for the
+    /// families of the nodes.
+    #[serde(rename = "serviceCIDR", default, deserialize_with = "network::list")]
+    pub service_cidr: Vec<IpNet>,
+    /// The networks of the pods of all nodes, one per family. Default: 10.244.0.0/16 and fd00:10:244::/56, for the
+    /// families of the nodes.
+    #[serde(rename = "podCIDR", default, deserialize_with = "network::list")]
+    pub pod_cidr: Vec<IpNet>,
     /// The DNS domain of the cluster. Default: `cluster.local`.
     #[serde(default = "cluster_local")]
     pub cluster_domain: String,
+    /// Whether each node runs NodeLocal DNSCache, which pods then ask instead of CoreDNS. Default: no, as kubeadm.
+    #[serde(rename = "nodeLocalDNS", default)]
+    pub node_local_dns: bool,
     /// Names that clients outside of the cluster can resolve. `*.example.com` stands for every name below
     /// `example.com` that has no entry of its own.
     #[serde(default)]
@@ -69,11 +90,13 @@ pub struct Node {
     pub zone: Option<String>,
     /// The region (`topology.kubernetes.io/region`).
     pub region: Option<String>,
-    /// The address on the network of the nodes (InternalIP).
-    pub address: IpAddr,
-    /// The network of the node's pods, inside the cluster's. `None`: the next free one.
-    #[serde(rename = "podCIDR", default, deserialize_with = "network::optional")]
-    pub pod_cidr: Option<IpNet>,
+    /// The addresses on the network of the nodes (InternalIP), one per family, the primary one first; never empty.
+    #[serde(rename = "address", deserialize_with = "network::addresses")]
+    pub addresses: Vec<IpAddr>,
+    /// The networks of the node's pods, inside the cluster's, at most one per family. A family without one: the next
+    /// free one.
+    #[serde(rename = "podCIDR", default, deserialize_with = "network::list")]
+    pub pod_cidr: Vec<IpNet>,
     /// Labels beside those that every node has.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -133,52 +156,6 @@ pub enum ProxyMode {
     Ipvs,
 }
 
-/// A load balancer that exists without a cloud.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoadBalancer {
-    /// The Service that it stands before, as `NAMESPACE/NAME`. One instance per Service.
-    pub service: ServiceRef,
-    /// The address that clients connect to; it becomes the Service's ingress address.
-    pub address: IpAddr,
-    /// What it does to connections. Default: nat.
-    #[serde(default)]
-    pub kind: LoadBalancerKind,
-    /// The source address that nodes see. Default: kept by `nat`, rewritten by `proxy`.
-    pub source: Option<SourceAddress>,
-}
-
-/// What a load balancer does to connections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LoadBalancerKind {
-    /// Rewrites the destination of each packet.
-    #[default]
-    Nat,
-    /// Ends the connection and opens one of its own to a node.
-    Proxy,
-}
-
-/// What a load balancer does to the source address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceAddress {
-    /// Nodes see the client's address.
-    Kept,
-    /// Nodes see the load balancer's address.
-    Rewritten,
-}
-
-impl LoadBalancer {
-    /// The source address that nodes see, with the default of the kind.
-    pub fn source_address(&self) -> SourceAddress {
-        self.source.unwrap_or(match self.kind {
-            LoadBalancerKind::Nat => SourceAddress::Kept,
-            LoadBalancerKind::Proxy => SourceAddress::Rewritten,
-        })
-    }
-}
-
 impl ClusterFile {
     /// Reads and checks a cluster file.
     ///
@@ -218,14 +195,30 @@ impl ClusterFile {
         }
     }
 
-    /// The network of cluster IPs.
-    pub fn service_network(&self) -> IpNet {
-        self.service_cidr.unwrap_or_else(|| network::default_service_network(self.is_ipv6()))
+    /// The networks of cluster IPs, the primary one first; never empty.
+    pub fn service_networks(&self) -> Vec<IpNet> {
+        self.networks(&self.service_cidr, network::default_service_network)
     }
 
-    /// The network of all pods.
-    pub fn pod_network(&self) -> IpNet {
-        self.pod_cidr.unwrap_or_else(|| network::default_pod_network(self.is_ipv6()))
+    /// The networks of all pods, the primary one first; never empty.
+    pub fn pod_networks(&self) -> Vec<IpNet> {
+        self.networks(&self.pod_cidr, network::default_pod_network)
+    }
+
+    fn networks(&self, given: &[IpNet], default: fn(bool) -> IpNet) -> Vec<IpNet> {
+        if !given.is_empty() {
+            return given.to_vec();
+        }
+        match self.nodes.first() {
+            Some(node) => node.addresses.iter().map(|address| default(address.is_ipv6())).collect(),
+            None => vec![default(false)],
+        }
+    }
+
+    /// How long a kubelet may be silent before its node counts as lost.
+    pub fn node_monitor_grace_period(&self) -> Span {
+        let seconds = self.node_monitor_grace_period_s.map(|seconds| Span::from_secs(u64::from(seconds)));
+        seconds.unwrap_or(GRACE_PERIOD_DEFAULT)
     }
 
     /// What `name` resolves to outside of the cluster, if the file says so: the entry of that name, or else
@@ -244,9 +237,15 @@ impl ClusterFile {
     pub fn error(&self, field: impl Into<FieldPath>, what: &str, help: &str) -> Option<SourceError> {
         self.document.as_ref().map(|document| document.error(field, what, help))
     }
+}
 
-    fn is_ipv6(&self) -> bool {
-        self.nodes.first().is_some_and(|node| node.address.is_ipv6())
+impl Node {
+    /// The primary address.
+    ///
+    /// # Panics
+    /// If the node has none, which no file can bring about.
+    pub fn address(&self) -> IpAddr {
+        *self.addresses.first().expect("a node has an address")
     }
 }
 
@@ -258,9 +257,13 @@ impl Default for ClusterFile {
             profile: None,
             overrides: Map::new(),
             proxy_mode: ProxyMode::default(),
-            service_cidr: None,
-            pod_cidr: None,
+            default_disk: None,
+            node_monitor_grace_period_s: None,
+            kube_proxy: KubeProxy::default(),
+            service_cidr: Vec::new(),
+            pod_cidr: Vec::new(),
             cluster_domain: cluster_local(),
+            node_local_dns: false,
             external_names: BTreeMap::new(),
             load_balancers: Vec::new(),
             document: None,
@@ -278,8 +281,8 @@ fn default_node(index: u16) -> Node {
         name: format!("node-{index}"),
         zone: Some(ZONES[usize::from(index) % ZONES.len()].to_owned()),
         region: None,
-        address: IpAddr::V4(Ipv4Addr::from(address)),
-        pod_cidr: None,
+        addresses: vec![IpAddr::V4(Ipv4Addr::from(address))],
+        pod_cidr: Vec::new(),
         labels: BTreeMap::new(),
         taints: Vec::new(),
         allocatable: None,

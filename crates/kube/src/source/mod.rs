@@ -28,6 +28,6 @@ pub use path::{FieldPath, Segment};
 pub use reader::{read, read_one};
 
 pub(crate) use document::field_path;
-pub(crate) use explain::nearest;
+pub use explain::nearest;
 pub(crate) use node::{Data, Node};
 pub(crate) use typed::{Rules, Trail, Typed, unexpected};

@@ -1,8 +1,8 @@
 //! `hopwise check`: start the cluster the manifests describe, then try every listener of every broker from every
 //! place, as a client would.
 
-mod brokers;
-mod facts;
+pub(crate) mod brokers;
+pub(crate) mod facts;
 mod inputs_findings;
 mod references;
 mod trials;
@@ -19,6 +19,7 @@ use crate::inputs::Inputs;
 use crate::report::check::{Broker, CheckReport, Listener, Pod, Service};
 use crate::simulate::{self, SimulationError, Start, Started};
 use brokers::KnownBroker;
+pub(crate) use trials::outcome_of;
 
 /// How a check is made.
 #[derive(Clone, Debug)]
@@ -94,7 +95,8 @@ fn broker(
 ) -> Broker {
     let (namespace, pod) = known.pod.split_once('/').unwrap_or(("", &known.pod));
     let node = facts.brokers.iter().find(|it| it.pod_key() == known.pod).and_then(|it| it.node.clone());
-    let address = inputs.cluster.nodes.iter().find(|it| Some(&it.name) == node.as_ref()).map(|it| it.address);
+    let address =
+        inputs.cluster.nodes.iter().find(|it| Some(&it.name) == node.as_ref()).map(|it| it.address());
     Broker {
         id: known.id,
         pod: known.pod.clone(),

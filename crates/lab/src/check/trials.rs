@@ -96,7 +96,7 @@ fn route_of(place: &Place, broker: &Broker, listener: &Listener, trial: Trial) -
         listener: listener.name.clone(),
         broker: broker.id,
         address: trial.address.to_string(),
-        outcome: outcome(trial.outcome),
+        outcome: outcome_of(trial.outcome),
         reached: route.reached().map(ToString::to_string),
         source_seen: route.source_seen().map(|source| source.ip().to_string()),
         hops: route.forward.iter().map(Hop::from).collect(),
@@ -106,7 +106,7 @@ fn route_of(place: &Place, broker: &Broker, listener: &Listener, trial: Trial) -
 }
 
 /// The client's word for an outcome in the report's.
-fn outcome(outcome: hopwise_client::Outcome) -> Outcome {
+pub(crate) fn outcome_of(outcome: hopwise_client::Outcome) -> Outcome {
     use hopwise_client::Outcome as Client;
     match outcome {
         Client::Ok => Outcome::Ok,

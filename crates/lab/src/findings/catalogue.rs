@@ -201,9 +201,36 @@ catalogue! {
     SecretAssumed 50 Note "A Secret is in no manifest"
         "The Secret is taken to exist, made by hand or by an operator. If it does not, the pod waits for it in ContainerCreating."
         "Make sure that the Secret exists before the pods start."
-    ProbeAssumed 51 Note "A probe or hook is not performed as declared"
+    SourceHidden 51 Note "The server sees another address than the client's"
+        "A device on the way puts its own address in the place of the client's (masquerade), so that the answer comes back through it and can be translated back. Quotas, access lists and logs that go by address see the device."
+        "Nothing, unless the server goes by its clients' addresses: externalTrafficPolicy Local keeps them, and so do clients that dial the pods directly."
+    ExtraHop 52 Note "A node passes the connection on to another node"
+        "With externalTrafficPolicy Cluster any node takes a connection from outside and hands it to any pod, wherever that runs. It costs a hop each way and traffic between nodes or zones."
+        "Dial the pod's own node, or set externalTrafficPolicy to Local so that only nodes with a pod answer."
+    AffinityPins 53 Note "A client stays with one pod"
+        "With sessionAffinity ClientIP each node remembers which pod it gave to an address. All clients behind one address (a NAT, a node, a load balancer) share the pod."
+        "Remove sessionAffinity if the load should spread."
+    SourceRangeExcludes 54 Error "The client's address is not in loadBalancerSourceRanges"
+        "Nodes drop packets to the load balancer's address whose source is in none of the ranges; pods and nodes are no exception. The node ports and the cluster IP are not protected by the ranges."
+        "Add the client's network to loadBalancerSourceRanges, or let clients inside use the cluster IP."
+    NothingListens 55 Error "Nothing listens on the pod's port"
+        "The packet reaches the pod, and the pod's own kernel refuses it: no process listens on that port."
+        "Correct the Service's targetPort or the port that the program listens on; see whether the program has started."
+    ClusterAddressOutside 56 Error "An address of the cluster's inside is dialled from outside"
+        "Cluster IPs exist only in the rules of nodes, and pod addresses only in the routes between them. Outside the cluster nobody knows a way."
+        "Use a node port, a load balancer or an Ingress for clients outside."
+    PolicyDenies 57 Error "A filter on the node denies the connection"
+        "A network policy or another packet filter of the node drops the packets. No answer is sent, so the client waits until its own time is over."
+        "Allow the client's pods and namespace, or its network, in a policy that selects the server's pods; mind the egress policies of the client's own namespace."
+    BalancerAnnotationNotFollowed 58 Note "A load balancer's annotation is not followed"
+        "The Service asks its cloud's load balancer for something by an annotation that is not known here, or that changes nothing of what is simulated. It may change where packets go."
+        "Nothing, unless the annotation matters to your clients; the cluster file can declare the load balancer as it is."
+    ProbeAssumed 59 Note "A probe or hook is not performed as declared"
         "What the probe or hook does is not modelled, in part or at all: a probe is taken to succeed while the program serves, https is asked in plain text, a hook is taken to end at once."
         "Nothing, unless the probe fails in your cluster: readiness and restarts follow it there."
+    CorefileIgnored 61 Note "A part of the Corefile is not simulated"
+        "CoreDNS's ConfigMap holds a plugin or an option that is not simulated: names are answered as if it were not there."
+        "Nothing, unless the part changes what the names of this check resolve to."
 }
 
 impl Code {
@@ -287,6 +314,6 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(code.to_string().parse(), Ok(*code));
         }
-        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0051");
+        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0059");
     }
 }

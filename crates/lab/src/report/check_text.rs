@@ -43,7 +43,7 @@ fn verdict(out: &mut String, report: &CheckReport, paper: Paper) {
 }
 
 /// A finding: what and where, why, what to change, and which routes it explains.
-fn write_finding(out: &mut String, finding: &Finding, routes: &[Route], paper: Paper) {
+pub(super) fn write_finding(out: &mut String, finding: &Finding, routes: &[Route], paper: Paper) {
     let tone = match finding.severity {
         Severity::Error => Tone::Bad,
         Severity::Warning => Tone::Doubtful,

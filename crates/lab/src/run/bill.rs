@@ -140,6 +140,7 @@ mod tests {
                 source,
                 destination,
                 at: Time::ZERO,
+                time_to_live: 64,
                 detail: None,
             };
             names.iter().map(hop).collect()

@@ -7,7 +7,9 @@ use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
 
 use super::{Handle, Place};
+use crate::Route;
 use crate::stack::{Errno, UdpSocket};
+use crate::trace::TraceReport;
 
 /// A UDP socket of the fabric. Dropping it closes it.
 #[derive(Debug)]
@@ -25,6 +27,20 @@ impl Socket {
     pub(in crate::net) fn connect(&self, remote: SocketAddr) -> io::Result<()> {
         let id = self.handle.id;
         Ok(self.handle.place.with(|stack| stack.connect_udp(id, remote)).unwrap_or(Ok(()))?)
+    }
+
+    /// Traces what the socket sends from now on.
+    pub(in crate::net) fn trace(&self) {
+        let id = self.handle.id;
+        self.handle.place.with(|stack| {
+            if let Some(socket) = stack.udp.sockets.get_mut(id) {
+                socket.trace.get_or_insert_with(TraceReport::new);
+            }
+        });
+    }
+
+    pub(in crate::net) fn route(&self) -> Option<Route> {
+        self.look(|socket| socket.trace.as_ref().map(TraceReport::route)).flatten()
     }
 
     pub(in crate::net) fn local_addr(&self) -> Option<SocketAddr> {

@@ -12,6 +12,8 @@ pub use machines::ExitReason;
 
 use crate::store::StoreError;
 
+pub use workloads::Cascade;
+
 /// Why an operation cannot be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperationError {
