@@ -24,9 +24,6 @@ use crate::packet::{Packet, protocol};
 pub(crate) struct Translator {
     pub(crate) conntrack: Conntrack,
     pub(crate) rules: RuleTable,
-    /// Whether a flow that is sent back to its own source is masqueraded, so that its answers come back through here
-    /// (kubernetes.md 6.2, rule 8).
-    pub(crate) masquerades_hairpin: bool,
     /// Whether a TCP flow is translated only from its SYN on (IPVS without `sloppy_tcp`); if not, one that is picked
     /// up in the middle is translated anew.
     pub(crate) only_syn_opens: bool,
@@ -88,7 +85,6 @@ impl Translator {
         Translator {
             conntrack: Conntrack::new(conntrack),
             rules: RuleTable::default(),
-            masquerades_hairpin: true,
             only_syn_opens: false,
             masquerades_hairpin: true,
             choice: TargetChoice::new(&mut stream),
