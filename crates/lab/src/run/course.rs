@@ -89,6 +89,7 @@ impl<'a> Stage<'a> {
             Ok(verifier) => verifier,
             Err(check) => return Ok(Err(check)),
         };
+        observe::place_all(cluster, scenario).await;
         if let Some(directory) = &plan.captures {
             capture_all(directory)?;
         }

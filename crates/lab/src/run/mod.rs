@@ -99,7 +99,8 @@ mod tests {
         assert_eq!(first.verdict, Verdict::Pass, "{:?}", first.checks);
         assert_eq!(first, again);
         assert_ne!(first.trace_hash, other.trace_hash);
-        let producers = loaded.scenario.workload.producers.as_ref().expect("it produces");
+        let workload = loaded.scenario.workload.as_ref().expect("it has a workload");
+        let producers = workload.producers.as_ref().expect("it produces");
         assert_eq!(first.data.acknowledged, u64::from(producers.requests * producers.records));
         assert_eq!(first.routing.to_leader, first.routing.requests);
     }

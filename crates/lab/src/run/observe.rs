@@ -22,6 +22,18 @@ use crate::scenario::{Address, Look, Observation, Scenario, Window};
 /// From one look for the event that a time counts from to the next.
 const EVENT_POLL: Duration = Duration::from_millis(100);
 
+/// Puts the clients of all looks at their places before the timeline begins, so that a client pod that is added for them
+/// has started by then. A place that is not there yet is looked for again when it is needed.
+pub(super) async fn place_all(cluster: &Cluster, scenario: &Scenario) {
+    for (index, observation) in scenario.observations.iter().enumerate() {
+        let _ = cluster.place(&observation.from, &client_of(index)).await;
+    }
+}
+
+fn client_of(index: usize) -> String {
+    format!("observation-{index}")
+}
+
 /// Takes every look of the scenario and compares what was seen; looks that wait for an event give up at `end`.
 pub(super) async fn all(
     cluster: &Cluster,
@@ -29,10 +41,11 @@ pub(super) async fn all(
     times: &Times<'_>,
     end: Instant,
 ) -> Vec<Check> {
-    let looks = scenario.observations.iter().enumerate().map(|(index, observation)| {
-        let name = format!("observation-{index}");
-        observe(cluster, observation, times, end, name)
-    });
+    let looks = scenario
+        .observations
+        .iter()
+        .enumerate()
+        .map(|(index, observation)| observe(cluster, observation, times, end, client_of(index)));
     join_all(looks).await
 }
 

@@ -140,3 +140,66 @@ impl EventExpectation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hopwise_engine::Span;
+
+    use super::*;
+
+    const START: Time = Time::from_nanos(10_000_000_000);
+
+    fn check(entry: &str) -> (bool, String) {
+        let event = |seconds: u64, kind: &str, object: &str, detail: &str| Event {
+            at_ns: seconds * 1_000_000_000,
+            kind: kind.to_owned(),
+            object: object.to_owned(),
+            detail: detail.to_owned(),
+        };
+        let events = [
+            event(5, "pod.ready", "pod demo/echo-0", ""),
+            event(12, "pod.deleted", "pod demo/echo-0", "by its controller"),
+            event(52, "pod.ready", "pod demo/echo-0", ""),
+            event(70, "pod.ready", "pod demo/echo-0", ""),
+        ];
+        let expectation: EventExpectation = serde_saphyr::from_str(entry).expect(entry);
+        let check = expectation.check(&events, START, START + Span::from_secs(100));
+        (check.ok, check.detail)
+    }
+
+    #[test]
+    fn the_first_event_after_the_start_has_to_be_within_the_window() {
+        let ready =
+            |window: &str| check(&format!("{{kind: pod.ready, object: pod demo/echo-0, within: {window}}}"));
+        assert_eq!(ready("[40s, 45s]"), (true, "it came 42 s after the start".to_owned()));
+        assert_eq!(ready("[0s, 41s]"), (false, "it came 42 s after the start".to_owned()));
+        assert_eq!(
+            ready("[50s, 70s]"),
+            (false, "it came 42 s after the start".to_owned()),
+            "it came too early"
+        );
+        assert!(check("{kind: pod.deleted, detail: its controller}").0);
+    }
+
+    #[test]
+    fn what_did_not_come_is_told_with_what_did() {
+        let (ok, detail) = check("{kind: pod.ready, object: pod demo/echo-1, within: [0s, 1m]}");
+        assert_eq!(
+            (ok, detail.as_str()),
+            (false, "it did not come; pod.ready of pod demo/echo-0 came 42 s after the start ()")
+        );
+        let (_, detail) = check("{kind: node.not_ready, object: node node-1}");
+        assert_eq!(detail, "it did not come, nor any other node.not_ready event");
+        let (_, detail) = check("{kind: pod.stopped, object: pod demo/echo-0}");
+        assert!(detail.starts_with("it did not come; what did: pod.deleted 2 s after the start"), "{detail}");
+    }
+
+    #[test]
+    fn what_must_never_come_fails_when_it_does() {
+        assert_eq!(
+            check("{kind: pod.deleted, never: true}"),
+            (false, "it came 2 s after the start: by its controller".to_owned())
+        );
+        assert!(check("{kind: pod.deleted, never: true, within: [3s, 1h]}").0);
+    }
+}

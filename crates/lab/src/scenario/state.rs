@@ -239,7 +239,7 @@ impl StateExpectation {
         Check { name: self.title(), ok, detail }
     }
 
-    /// Whether all of it is so.
+    /// What is not as it has to be.
     fn differences(&self, facts: &Facts, before: &Facts) -> Vec<String> {
         let differs = |(word, wanted): (&String, &Wanted)| {
             let (now, was) = (facts.get(word.as_str()), before.get(word.as_str()));
@@ -250,7 +250,7 @@ impl StateExpectation {
                 }
                 _ => String::new(),
             };
-            (!wanted.is_met(now, was_of(before, word))).then(|| format!("{word} is {shown}{was}"))
+            (!wanted.is_met(now, before.get(word.as_str()))).then(|| format!("{word} is {shown}{was}"))
         };
         self.is.iter().filter_map(differs).collect()
     }
@@ -277,10 +277,6 @@ impl StateExpectation {
     }
 }
 
-fn was_of<'a>(before: &'a Facts, word: &str) -> Option<&'a Fact> {
-    before.get(word)
-}
-
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -299,5 +295,64 @@ impl fmt::Display for Wanted {
             Wanted::Same => f.write_str("as before"),
             Wanted::Changed => f.write_str("another than before"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hopwise_engine::Span;
+
+    use super::*;
+
+    const START: Time = Time::from_nanos(10_000_000_000);
+
+    fn history() -> History {
+        let mut history = History::default();
+        let mut note = |seconds: u64, ready: &str, uid: &str, endpoints: &[&str]| {
+            let one = |text: &str| Fact::One(text.to_owned());
+            let many = endpoints.iter().map(|text| (*text).to_owned()).collect();
+            let facts = [("ready", one(ready)), ("uid", one(uid)), ("serving", Fact::Many(many))];
+            history.note(Time::ZERO + Span::from_secs(seconds), facts.into());
+        };
+        note(0, "true", "u1", &["demo/a", "demo/b"]);
+        note(52, "false", "u1", &["demo/b"]);
+        note(52, "false", "u1", &["demo/b"]);
+        note(60, "true", "u2", &["demo/a", "demo/b"]);
+        history
+    }
+
+    fn check(entry: &str) -> (bool, String) {
+        let expectation: StateExpectation = serde_saphyr::from_str(entry).expect(entry);
+        let check = expectation.check(&history(), START, START + Span::from_secs(100));
+        (check.ok, check.detail)
+    }
+
+    #[test]
+    fn a_state_comes_within_its_window_and_not_before() {
+        let within =
+            |window: &str| check(&format!("{{object: pod a/b, within: {window}, is: {{ready: false}}}}"));
+        assert_eq!(within("[40s, 45s]"), (true, "it came 42 s after the start".to_owned()));
+        assert_eq!(within("[43s, 45s]"), (false, "it came 42 s after the start".to_owned()));
+        assert_eq!(within("[0s, 41s]").1, "it came 42 s after the start; before that ready is true");
+        let never = check("{object: pod a/b, within: [0s, 60s], is: {ready: false, uid: changed}}");
+        assert_eq!(
+            never,
+            (false, "it did not come; the nearest was 50 s after the start: ready is true".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_state_holds_at_a_time_or_all_the_time() {
+        assert!(check("{object: pod a/b, at: 41s, is: {ready: true, serving: [demo/b, demo/a]}}").0);
+        assert!(check("{object: pod a/b, throughout: [42s, 49s], is: {serving: demo/b, uid: same}}").0);
+        let (ok, detail) = check("{object: pod a/b, throughout: [0s, 60s], is: {ready: true}}");
+        assert_eq!((ok, detail.as_str()), (false, "42 s after the start: ready is false"));
+        let (ok, detail) = check("{object: pod a/b, at: 55s, is: {uid: same}}");
+        assert_eq!((ok, detail.as_str()), (false, "55 s after the start: uid is u2 (it was u1)"));
+        assert!(check("{object: pod a/b, at: 55s, is: {uid: changed}}").0);
+        assert!(
+            !check("{object: pod a/b, at: 55s, is: {ip: changed}}").0,
+            "what is not there has not changed"
+        );
     }
 }
