@@ -235,6 +235,7 @@ mod tests {
             source,
             destination,
             at: Time::ZERO,
+            time_to_live: 64,
             detail: None,
         };
         Route { forward: vec![hop], reply: Vec::new() }

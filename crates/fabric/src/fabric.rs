@@ -227,6 +227,19 @@ impl Fabric {
         }
     }
 
+    /// Kills every host whose sockets are those of `device`, and says nothing of it on the network: the machine has lost
+    /// power. Connections stay where they are until the device itself forgets them.
+    pub fn kill_hosts_silently(&mut self, device: DeviceId) {
+        let hosts = self.stack_of.iter().filter(|(_, of)| **of == device).map(|(host, _)| *host);
+        let mut hosts: Vec<HostId> = hosts.collect();
+        hosts.sort_unstable();
+        for host in hosts {
+            hopwise_engine::host::kill(host);
+            self.traced.remove(&host);
+            self.stack_of.remove(&host);
+        }
+    }
+
     /// Whether connections of `host` are traced.
     pub(crate) fn is_traced(&self, host: HostId) -> bool {
         !self.traced.is_empty() && self.traced.contains(&host)

@@ -29,7 +29,10 @@ pub use device::{Context, Device, DeviceId, Outputs, PortIndex};
 pub use fabric::{Connection, Fabric, FabricWorld, LinkId, install, is_installed, uninstall, with};
 pub use icmp::{IcmpError, Unreachable};
 pub use link::{Delay, LinkConfig};
-pub use node::{Chain, Filter, FilterAction, FilterRule, LinuxNode, NodeConfig, PodLinks};
+pub use node::{
+    Allowance, Allowances, Chain, Filter, FilterAction, FilterRule, Isolation, LinuxNode, NodeConfig, Peers,
+    PodLinks,
+};
 pub use packet::{Packet, protocol};
 pub use route::{Action, Hop, Route};
 pub use router::Router;

@@ -21,6 +21,13 @@ pub mod protocol {
     pub const UDP: u8 = 17;
     /// ICMP for IPv6.
     pub const ICMPV6: u8 = 58;
+    /// SCTP: devices forward, translate and track it; there are no sockets that speak it.
+    pub const SCTP: u8 = 132;
+
+    /// Whether packets of the protocol begin with a source and a destination port.
+    pub const fn has_ports(number: u8) -> bool {
+        matches!(number, TCP | UDP | SCTP)
+    }
 }
 
 /// Length of the IPv4 header; the fabric's stacks send no options.
@@ -91,10 +98,10 @@ impl Packet {
         &self.bytes[self.header_length().min(self.bytes.len())..]
     }
 
-    /// Source and destination ports of TCP or UDP; zeros for other protocols and for cut-off headers.
+    /// Source and destination ports of TCP, UDP or SCTP; zeros for other protocols and for cut-off headers.
     pub fn ports(&self) -> (u16, u16) {
         let payload = self.payload();
-        if !matches!(self.protocol(), protocol::TCP | protocol::UDP) || payload.len() < 4 {
+        if !protocol::has_ports(self.protocol()) || payload.len() < 4 {
             return (0, 0);
         }
         (u16::from_be_bytes([payload[0], payload[1]]), u16::from_be_bytes([payload[2], payload[3]]))
@@ -110,12 +117,12 @@ impl Packet {
         SocketAddr::new(self.destination_ip(), self.ports().1)
     }
 
-    /// Rewrites the source address and, for TCP and UDP, the port.
+    /// Rewrites the source address and, for protocols with ports, the port.
     pub fn set_source(&mut self, source: SocketAddr) {
         self.set_endpoint(source, 12, 8, 0);
     }
 
-    /// Rewrites the destination address and, for TCP and UDP, the port.
+    /// Rewrites the destination address and, for protocols with ports, the port.
     pub fn set_destination(&mut self, destination: SocketAddr) {
         self.set_endpoint(destination, 16, 24, 2);
     }
@@ -148,7 +155,7 @@ impl Packet {
             _ => panic!("packet {}: {endpoint} is of the other address family", self.id),
         }
         let at = self.header_length() + port;
-        if matches!(self.protocol(), protocol::TCP | protocol::UDP) && self.bytes.len() >= at + 2 {
+        if protocol::has_ports(self.protocol()) && self.bytes.len() >= at + 2 {
             self.bytes[at..at + 2].copy_from_slice(&endpoint.port().to_be_bytes());
         }
     }

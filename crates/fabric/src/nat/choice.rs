@@ -19,6 +19,8 @@ pub(crate) struct TargetChoice {
     salt: u64,
     affinity: FxHashMap<(RuleKey, IpAddr), Remembered>,
     prune_at: usize,
+    /// How many flows a rule has spread, for those that take turns.
+    turns: FxHashMap<RuleKey, usize>,
 }
 
 struct Remembered {
@@ -31,7 +33,12 @@ const PRUNE_AT_LEAST: usize = 1_024;
 
 impl TargetChoice {
     pub(crate) fn new(stream: &mut Stream) -> Self {
-        TargetChoice { salt: stream.next_u64(), affinity: FxHashMap::default(), prune_at: PRUNE_AT_LEAST }
+        TargetChoice {
+            salt: stream.next_u64(),
+            affinity: FxHashMap::default(),
+            prune_at: PRUNE_AT_LEAST,
+            turns: FxHashMap::default(),
+        }
     }
 
     /// The target for the flow that begins with `tuple`; `None` if there is none of its address family.
@@ -49,6 +56,12 @@ impl TargetChoice {
         }
         let target = match translation.choice {
             Choice::Random => targets[stream.random_range(0..targets.len())],
+            Choice::RoundRobin => {
+                let turn = self.turns.entry(key).or_default();
+                let target = targets[*turn % targets.len()];
+                *turn = turn.wrapping_add(1);
+                target
+            }
             Choice::FlowHash => targets[(tuple.hash_with(self.salt) % targets.len() as u64) as usize],
             Choice::SourceAffinity(timeout) => {
                 let client = (key, tuple.source.ip());

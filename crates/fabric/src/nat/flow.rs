@@ -29,7 +29,8 @@ impl Direction {
 
 /// How long silent flows are remembered, by state. Defaults are those of Linux's sysctls
 /// `nf_conntrack_*_timeout_*` (kernel documentation, nf_conntrack-sysctl), except for the two that kube-proxy
-/// sets (kubernetes.md 6.6).
+/// sets (kubernetes.md 6.6). Of SCTP's states there are two: `cookie_wait` until there is an answer, `established`
+/// then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// After a SYN.
@@ -52,6 +53,10 @@ pub struct Timeouts {
     pub udp: Span,
     /// UDP with packets both ways for more than two seconds.
     pub udp_stream: Span,
+    /// SCTP without an answer yet.
+    pub sctp: Span,
+    /// SCTP with an answer.
+    pub sctp_established: Span,
     /// ICMP echo.
     pub icmp: Span,
     /// Any other protocol.
@@ -71,6 +76,8 @@ impl Default for Timeouts {
             tcp_closed: Span::from_secs(10),
             udp: Span::from_secs(30),
             udp_stream: Span::from_secs(120),
+            sctp: Span::from_secs(3),
+            sctp_established: Span::from_secs(210),
             icmp: Span::from_secs(30),
             generic: Span::from_secs(600),
         }
@@ -162,6 +169,8 @@ impl Flow {
                 timeouts.udp_stream
             }
             (protocol::UDP, None) => timeouts.udp,
+            (protocol::SCTP, None) if self.replied => timeouts.sctp_established,
+            (protocol::SCTP, None) => timeouts.sctp,
             (protocol::ICMP | protocol::ICMPV6, None) => timeouts.icmp,
             _ => timeouts.generic,
         }

@@ -19,14 +19,27 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Protocol {
     /// Its IP protocol number.
-    pub fn number(self) -> u8 {
+    pub const fn number(self) -> u8 {
         match self {
             Protocol::Tcp => protocol::TCP,
             Protocol::Udp => protocol::UDP,
+            Protocol::Sctp => protocol::SCTP,
+        }
+    }
+
+    /// The protocol with that IP protocol number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            protocol::TCP => Some(Protocol::Tcp),
+            protocol::UDP => Some(Protocol::Udp),
+            protocol::SCTP => Some(Protocol::Sctp),
+            _ => None,
         }
     }
 }
@@ -38,6 +51,33 @@ pub struct RuleSet {
     pub destinations: Vec<DestinationRule>,
     /// Source rules, first match wins; asked after routing for packets no destination rule masqueraded.
     pub sources: Vec<SourceRule>,
+    /// What happens to new flows that no destination rule names.
+    pub unclaimed: Vec<UnclaimedRule>,
+}
+
+/// What happens to new flows of any protocol and port towards addresses of a network, where no destination rule names
+/// them. Of several networks the smallest counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnclaimedRule {
+    /// The addresses.
+    pub network: IpNet,
+    /// What happens.
+    pub refusal: Refusal,
+}
+
+/// How a packet is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// With an ICMP port unreachable. `reason` goes into the explanation.
+    Reject {
+        /// Why, in words for the user.
+        reason: Arc<str>,
+    },
+    /// Without an answer. `reason` goes into the explanation.
+    Drop {
+        /// Why, in words for the user.
+        reason: Arc<str>,
+    },
 }
 
 /// What happens to new flows towards one destination.
@@ -125,6 +165,8 @@ pub struct Translation {
 pub enum Choice {
     /// Uniformly at random, from the device's own random stream.
     Random,
+    /// One after the other (IPVS's default scheduler).
+    RoundRobin,
     /// By a hash of the flow's five-tuple (load balancers).
     FlowHash,
     /// The same target for the same source address until it is silent for this long (session affinity).

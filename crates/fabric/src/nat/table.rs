@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
 use crate::nat::rules::{
-    Branch, Destination, DestinationRule, Protocol, RuleSet, SourceMatch, SourceRule, Verdict,
+    Branch, Destination, DestinationRule, Protocol, Refusal, RuleSet, SourceMatch, SourceRule, UnclaimedRule,
+    Verdict,
 };
-use crate::packet::protocol;
 
 /// Names a destination rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,13 +49,48 @@ pub struct Ruling<'a> {
 pub struct RuleTable {
     destinations: FxHashMap<RuleKey, DestinationRule>,
     sources: Vec<SourceRule>,
+    /// What happens to single addresses that no destination rule names.
+    unclaimed_addresses: FxHashMap<IpAddr, Refusal>,
+    /// The same for networks, which are few, the smallest first.
+    unclaimed_networks: Vec<UnclaimedRule>,
 }
 
 impl RuleTable {
     /// A table of these rules. Of two rules for one destination the later one counts.
     pub fn new(rules: RuleSet) -> Self {
         let destinations = rules.destinations.into_iter().map(|rule| (RuleKey::of(&rule), rule)).collect();
-        RuleTable { destinations, sources: rules.sources }
+        let mut table = RuleTable { destinations, sources: rules.sources, ..RuleTable::default() };
+        rules.unclaimed.into_iter().for_each(|rule| table.set_unclaimed(rule));
+        table
+    }
+
+    /// Adds or replaces what happens to addresses of a network that no destination rule names.
+    pub fn set_unclaimed(&mut self, rule: UnclaimedRule) {
+        if is_single(&rule.network) {
+            self.unclaimed_addresses.insert(rule.network.addr(), rule.refusal);
+            return;
+        }
+        self.unclaimed_networks.retain(|other| other.network != rule.network);
+        self.unclaimed_networks.push(rule);
+        self.unclaimed_networks.sort_by_key(|rule| std::cmp::Reverse(rule.network.prefix_len()));
+    }
+
+    /// Removes what [`RuleTable::set_unclaimed`] has set for that network; says whether there was something.
+    pub fn remove_unclaimed(&mut self, network: &IpNet) -> bool {
+        if is_single(network) {
+            return self.unclaimed_addresses.remove(&network.addr()).is_some();
+        }
+        let before = self.unclaimed_networks.len();
+        self.unclaimed_networks.retain(|rule| rule.network != *network);
+        self.unclaimed_networks.len() < before
+    }
+
+    /// What happens to a packet to `address` that no destination rule names.
+    pub fn find_unclaimed(&self, address: IpAddr) -> Option<&Refusal> {
+        self.unclaimed_addresses.get(&address).or_else(|| {
+            let rule = self.unclaimed_networks.iter().find(|rule| rule.network.contains(&address))?;
+            Some(&rule.refusal)
+        })
     }
 
     /// Adds or replaces the rule for one destination.
@@ -89,11 +125,7 @@ impl RuleTable {
         number: u8,
         is_local: bool,
     ) -> Option<(RuleKey, &DestinationRule)> {
-        let protocol = match number {
-            protocol::TCP => Protocol::Tcp,
-            protocol::UDP => Protocol::Udp,
-            _ => return None,
-        };
+        let protocol = Protocol::from_number(number)?;
         let port = destination.port();
         let exact = RuleKey { address: Some(destination.ip()), protocol, port };
         if let Some(rule) = self.destinations.get(&exact) {
@@ -131,6 +163,10 @@ impl RuleTable {
     }
 }
 
+fn is_single(network: &IpNet) -> bool {
+    network.prefix_len() == network.max_prefix_len()
+}
+
 /// The verdict of the first branch of `rule` for a packet from `source`; `is_own`: it comes from the device's own
 /// processes or addresses.
 pub(crate) fn verdict(rule: &DestinationRule, source: IpAddr, is_own: bool) -> Option<&Verdict> {
@@ -150,7 +186,7 @@ fn branch(rule: &DestinationRule, source: IpAddr, is_own: bool) -> Option<&Branc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nat::rules::Branch;
+    use crate::packet::protocol;
 
     fn rule(destination: Destination, port: u16, label: &str) -> DestinationRule {
         let branches = vec![
@@ -183,6 +219,26 @@ mod tests {
         assert_eq!(table.len(), 2);
         assert!(table.remove_rule(RuleKey::new(exact, Protocol::Tcp, 80)));
         assert_eq!(found(&table, "10.0.0.1:80", true), Some("loopback"));
+    }
+
+    #[test]
+    fn addresses_that_no_rule_names_are_refused_by_the_smallest_network() {
+        let mut table = RuleTable::default();
+        for (network, reason) in [("10.96.0.0/12", "service network"), ("10.96.0.10/32", "cluster IP")] {
+            let refusal = Refusal::Drop { reason: reason.into() };
+            table.set_unclaimed(UnclaimedRule { network: network.parse().expect("network"), refusal });
+        }
+        let reason = |table: &RuleTable, address: [u8; 4]| match table.find_unclaimed(address.into()) {
+            Some(Refusal::Drop { reason } | Refusal::Reject { reason }) => reason.to_string(),
+            None => String::new(),
+        };
+        assert_eq!(reason(&table, [10, 96, 0, 10]), "cluster IP");
+        assert_eq!(reason(&table, [10, 96, 0, 11]), "service network");
+        assert_eq!(reason(&table, [192, 0, 2, 1]), "");
+        assert!(table.remove_unclaimed(&"10.96.0.10/32".parse().expect("network")));
+        assert_eq!(reason(&table, [10, 96, 0, 10]), "service network");
+        assert!(table.remove_unclaimed(&"10.96.0.0/12".parse().expect("network")));
+        assert_eq!(reason(&table, [10, 96, 0, 10]), "");
     }
 
     #[test]

@@ -14,8 +14,9 @@ use rand::RngExt;
 use crate::nat::choice::TargetChoice;
 use crate::nat::conntrack::{Conntrack, ConntrackConfig, FlowId, Seen};
 use crate::nat::flow::Direction;
-use crate::nat::rules::Verdict;
+use crate::nat::rules::{Refusal, Verdict};
 use crate::nat::table::{RuleTable, verdict};
+use crate::nat::tcp_state::Segment;
 use crate::nat::tuple::{Tuple, quoted, set_quoted};
 use crate::packet::{Packet, protocol};
 
@@ -23,6 +24,9 @@ use crate::packet::{Packet, protocol};
 pub(crate) struct Translator {
     pub(crate) conntrack: Conntrack,
     pub(crate) rules: RuleTable,
+    /// Whether a TCP flow is translated only from its SYN on (IPVS without `sloppy_tcp`); if not, one that is picked
+    /// up in the middle is translated anew.
+    pub(crate) only_syn_opens: bool,
     choice: TargetChoice,
     stream: Stream,
 }
@@ -50,6 +54,8 @@ pub(crate) struct NewFlow {
     pub(crate) masquerade: bool,
     /// The rule that translated it.
     pub(crate) label: Option<Arc<str>>,
+    /// Whether the packet is one that opens a flow: anything but a TCP segment other than SYN.
+    pub(crate) opens: bool,
 }
 
 /// What the destination rules say of a new flow.
@@ -76,6 +82,7 @@ impl Translator {
         Translator {
             conntrack: Conntrack::new(conntrack),
             rules: RuleTable::default(),
+            only_syn_opens: false,
             choice: TargetChoice::new(&mut stream),
             stream,
         }
@@ -95,7 +102,8 @@ impl Translator {
             Seen::Invalid => Tracked::Invalid,
             Seen::New(original) => {
                 let destination = original.destination;
-                Tracked::New(NewFlow { original, destination, masquerade: false, label: None })
+                let opens = original.protocol != protocol::TCP || Segment::of(packet) == Segment::Syn;
+                Tracked::New(NewFlow { original, destination, masquerade: false, label: None, opens })
             }
         }
     }
@@ -105,12 +113,17 @@ impl Translator {
     pub(crate) fn decide(&mut self, new: &mut NewFlow, is_local: bool, is_own: bool, now: Time) -> Decision {
         let original = new.original;
         let Some((key, rule)) = self.rules.find(original.destination, original.protocol, is_local) else {
-            return Decision::Pass;
+            return match self.rules.find_unclaimed(original.destination.ip()) {
+                Some(Refusal::Reject { reason }) => Decision::Reject(reason.clone()),
+                Some(Refusal::Drop { reason }) => Decision::Drop(reason.clone()),
+                None => Decision::Pass,
+            };
         };
         match verdict(rule, original.source.ip(), is_own) {
             None | Some(Verdict::Accept) => Decision::Pass,
             Some(Verdict::Reject { reason }) => Decision::Reject(reason.clone()),
             Some(Verdict::Drop { reason }) => Decision::Drop(reason.clone()),
+            Some(Verdict::Translate(_)) if self.only_syn_opens && !new.opens => Decision::Pass,
             Some(Verdict::Translate(translation)) => {
                 let chosen = self.choice.choose(key, translation, &original, &mut self.stream, now);
                 let Some(target) = chosen else {
@@ -197,7 +210,7 @@ impl Translator {
         if address.is_ipv6() != original.source.is_ipv6() {
             return None;
         }
-        let has_ports = matches!(original.protocol, protocol::TCP | protocol::UDP);
+        let has_ports = protocol::has_ports(original.protocol);
         let draws = has_ports && masquerade.is_some_and(|masquerade| masquerade.random_port);
         let candidate = |port| SocketAddr::new(address, port);
         let is_free = |source| {

@@ -16,20 +16,22 @@ mod test_cluster;
 mod tests;
 
 pub use config::{NodeConfig, PodLinks};
-pub use filter::{Chain, Filter, FilterAction, FilterRule};
+pub use filter::{Allowance, Allowances, Chain, Filter, FilterAction, FilterRule, Isolation, Peers};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, LazyLock};
 
 use hopwise_engine::Time;
 use hopwise_engine::random::Stream;
+use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
 use crate::RoutingTable;
 use crate::device::{Context, PortIndex};
 use crate::icmp::Unreachable;
 use crate::nat::Conntrack;
-use crate::nat::rules::{DestinationRule, Protocol, RuleSet, SourceRule};
+use crate::nat::rules::{DestinationRule, Protocol, RuleSet, SourceRule, UnclaimedRule};
 use crate::nat::translator::Translator;
 use crate::nat::{RuleKey, RuleTable, Ruling};
 use crate::packet::Packet;
@@ -47,11 +49,15 @@ pub struct LinuxNode {
     pods: FxHashMap<IpAddr, PortIndex>,
     pod_ports: FxHashMap<PortIndex, Vec<IpAddr>>,
     local: BTreeSet<IpAddr>,
+    bound: BTreeSet<IpAddr>,
     neighbours: neighbours::Neighbours,
     icmp_limit: RateLimit,
     /// Packets of the node itself that have not passed the node yet.
     own: VecDeque<Packet>,
+    has_power: bool,
 }
+
+static NO_POWER: LazyLock<Arc<str>> = LazyLock::new(|| "the machine has no power".into());
 
 /// Timer tokens from here on are the node's own, those below are its stack's.
 const OWN_TIMERS: u64 = 1 << 63;
@@ -71,9 +77,11 @@ impl LinuxNode {
             pods: FxHashMap::default(),
             pod_ports: FxHashMap::default(),
             local: all.into_iter().collect(),
+            bound: BTreeSet::new(),
             neighbours: neighbours::Neighbours::default(),
             icmp_limit: RateLimit::default(),
             own: VecDeque::new(),
+            has_power: true,
             config,
         }
     }
@@ -81,6 +89,18 @@ impl LinuxNode {
     /// What the node is made of.
     pub fn config(&self) -> &NodeConfig {
         &self.config
+    }
+
+    /// The machine loses power: its sockets, flows, rules, filter, neighbours and pods are gone without a word, and
+    /// packets vanish until it is switched on again. Its addresses and routes are configured as before then.
+    pub fn lose_power(&mut self, random: Stream) {
+        let routes = std::mem::take(&mut self.routes);
+        *self = LinuxNode { routes, has_power: false, ..LinuxNode::new(self.config.clone(), random) };
+    }
+
+    /// The machine has power again.
+    pub fn power_on(&mut self) {
+        self.has_power = true;
     }
 
     /// Turns the limit on ICMP errors on or off.
@@ -133,6 +153,49 @@ impl LinuxNode {
         self.translator.rules.remove_rule(key)
     }
 
+    /// Adds or replaces what happens to addresses that no NAT rule names.
+    pub fn set_unclaimed(&mut self, rule: UnclaimedRule) {
+        self.translator.rules.set_unclaimed(rule);
+    }
+
+    /// Removes what [`LinuxNode::set_unclaimed`] has set for that network.
+    pub fn remove_unclaimed(&mut self, network: &IpNet) -> bool {
+        self.translator.rules.remove_unclaimed(network)
+    }
+
+    /// Sets whether packets that fit no flow are dropped ([`NodeConfig::drop_invalid`]).
+    pub fn set_drop_invalid(&mut self, dropped: bool) {
+        self.config.drop_invalid = dropped;
+    }
+
+    /// Sets whether a TCP connection is translated only from its SYN on, as IPVS does; if not (NAT by netfilter), one
+    /// whose flow was forgotten is translated anew.
+    pub fn set_only_syn_opens(&mut self, only: bool) {
+        self.translator.only_syn_opens = only;
+    }
+
+    /// Gives the node another address of its own, as on a dummy interface: what no rule translates is for the node
+    /// itself. It is not a source of what the node sends elsewhere.
+    pub fn bind_address(&mut self, address: IpAddr) {
+        if self.local.insert(address) {
+            self.bound.insert(address);
+            self.stack.add_address(address);
+        }
+    }
+
+    /// Takes an address away that [`LinuxNode::bind_address`] has given.
+    pub fn unbind_address(&mut self, address: IpAddr) {
+        if self.bound.remove(&address) {
+            self.local.remove(&address);
+            self.stack.remove_address(address);
+        }
+    }
+
+    /// The addresses that [`LinuxNode::bind_address`] has given.
+    pub fn bound_addresses(&self) -> &BTreeSet<IpAddr> {
+        &self.bound
+    }
+
     /// What the NAT rules would do with a new flow, without anything being sent or drawn; `None` if no rule is for it.
     pub fn ask(&self, source: IpAddr, destination: SocketAddr, protocol: Protocol) -> Option<Ruling<'_>> {
         let is_local = |address: IpAddr| self.local.contains(&address) || address.is_loopback();
@@ -178,7 +241,17 @@ impl LinuxNode {
 
     /// Handles a packet that arrived at `port`.
     pub fn receive(&mut self, port: PortIndex, packet: Packet, cx: &mut Context<'_>) {
+        if !self.has_power {
+            cx.drop_packet(packet, &NO_POWER);
+            return;
+        }
         self.pass(Some(port), packet, cx);
+        self.pass_own(cx);
+    }
+
+    /// Sends a packet of the node's own, as a raw socket does.
+    pub fn send_raw(&mut self, packet: Packet, cx: &mut Context<'_>) {
+        self.own.push_back(packet);
         self.pass_own(cx);
     }
 

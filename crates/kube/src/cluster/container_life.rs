@@ -1,101 +1,202 @@
-//! A container from its first start through its restarts.
+//! A container under its kubelet: started, probed, started again.
 
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
-use hopwise_engine::{Time, host};
-use hopwise_fabric::DeviceId;
-use tokio::sync::mpsc;
+use hopwise_engine::{Span, Time, host};
+use tokio::sync::{mpsc, watch};
 
-use super::echo::echo;
-use super::machine;
-use super::pod_status::ContainerPhase;
-use super::programs::{Container, Process};
-use super::state::{Assumption, Shared};
-use super::timing;
+use super::container_runtime::{self, ContainerState};
+use super::pod_status::{ContainerPhase, Ended};
+use super::probes::{self, Probed};
+use super::{hooks, timing};
+use crate::pod_life::back_off::BackOff;
+use crate::pod_life::phase::RestartPolicy;
+use crate::pod_life::probe::{ProbeKind, Probes, Verdict};
+use crate::pod_life::termination::Termination;
 
-/// What a container's task tells its pod.
-pub struct Report {
-    /// The container.
-    pub container: String,
-    /// Its state.
-    pub phase: ContainerPhase,
-    /// How often it has been started again.
-    pub restarts: i32,
-}
-
-/// Runs a container for as long as its pod lives: when its program ends it is started again, after a back-off
-/// that doubles (kubernetes.md 1.8).
-pub async fn run(
-    shared: Rc<Shared>,
-    device: DeviceId,
-    container: Container,
-    reports: mpsc::UnboundedSender<Report>,
-) {
-    let object = format!("container {}/{}/{}", container.namespace, container.pod, container.name);
-    let (mut restarts, mut back_off) = (0, timing::RESTART_BACK_OFF);
-    let report = |phase, restarts| {
-        let _ = reports.send(Report { container: container.name.clone(), phase, restarts });
-    };
+/// Keeps a container running for as long as its pod is to live. One that runs already is taken over.
+pub async fn run(probed: Rc<Probed>, policy: RestartPolicy) {
+    let (pod, name) = (&probed.pod, probed.declared.name.as_str());
+    let mut back_off = BackOff::default();
+    let mut adopted = container_runtime::state_of(&pod.shared, &pod.uid, name);
     loop {
-        let started_at = hopwise_engine::now();
-        let host = host::create(&format!("{}/{}/{}", container.namespace, container.pod, container.name));
-        hopwise_fabric::with(|fabric| fabric.attach(host, device));
-        let pod = (container.namespace.clone(), container.pod.clone());
-        if let Some(entry) = shared.running.borrow_mut().get_mut(&pod) {
-            entry.containers.insert(container.name.clone(), host);
-        }
-        let why = match program(&shared, &container) {
-            Ok(process) => {
-                supervise(host, process, |ready| report(ContainerPhase::Running { ready }, restarts)).await
-            }
-            Err(why) => why,
+        let running = match adopted.take().filter(|state| is_running(state)) {
+            Some(state) => Some((state, true)),
+            None => started(&probed, policy).map(|state| (state, false)),
         };
-        machine::kill(host);
-        hopwise_engine::notable("container.exited", object.as_str(), why.clone());
-        if (hopwise_engine::now() - started_at) > timing::RESTART_BACK_OFF_RESET.into() {
-            back_off = timing::RESTART_BACK_OFF;
+        let Some((state, taken_over)) = running else { return };
+        let ended = supervise(&probed, state, taken_over).await;
+        tokio::time::sleep(timing::CONTAINER_NOTICE).await;
+        let code = ended.code;
+        let starts_at = back_off.restart_at(ended.at).max(hopwise_engine::now());
+        pod.change(name, |view| {
+            view.last = Some(ended.clone());
+            view.started = false;
+            view.phase = ContainerPhase::Ended(ended);
+        });
+        if pod.is_terminating() || !policy.restarts(code) {
+            return;
         }
-        report(ContainerPhase::Waiting { reason: "CrashLoopBackOff".into(), message: why }, restarts);
-        tokio::time::sleep(back_off).await;
-        back_off = (back_off * 2).min(timing::RESTART_BACK_OFF_MAX);
-        restarts += 1;
-    }
-}
-
-fn program(shared: &Shared, container: &Container) -> Result<Process, String> {
-    match shared.programs.start(container) {
-        Some(started) => started,
-        None => {
-            shared.assume(Assumption::EchoesOnItsPorts {
-                pod: (container.namespace.clone(), container.pod.clone()),
-                container: container.name.clone(),
-                image: container.image.clone(),
+        if starts_at > hopwise_engine::now() {
+            pod.change(name, |view| {
+                let message = view.last.as_ref().map(|last| last.message.clone()).unwrap_or_default();
+                view.phase = ContainerPhase::Waiting { reason: "CrashLoopBackOff".into(), message };
             });
-            Ok(echo(container))
+            tokio::time::sleep((starts_at - hopwise_engine::now()).into()).await;
+        }
+        if pod.is_terminating() {
+            return;
         }
     }
 }
 
-/// Runs a program on its host until it ends; tells when it becomes ready or ceases to be.
-async fn supervise(host: hopwise_engine::HostId, process: Process, mut tell: impl FnMut(bool)) -> String {
-    let Process { run, mut ready } = process;
-    let mut running = host::spawn_on(host, run);
-    tell(*ready.borrow_and_update());
-    let mut can_change = true;
-    loop {
-        tokio::select! {
-            biased;
-            ended = &mut running => {
-                return match ended {
-                    Ok(why) => why,
-                    Err(error) if error.is_panic() => format!("panicked at {}", Time::ZERO + (hopwise_engine::now() - Time::ZERO)),
-                    Err(_) => "killed".into(),
-                };
-            }
-            changed = ready.changed(), if can_change => match changed {
-                Ok(()) => tell(*ready.borrow_and_update()),
-                Err(_) => can_change = false,
-            },
+fn is_running(state: &watch::Receiver<ContainerState>) -> bool {
+    matches!(&*state.borrow(), ContainerState::Running { .. })
+}
+
+/// Starts the container, unless it has ended for good while its kubelet was away.
+fn started(probed: &Probed, policy: RestartPolicy) -> Option<watch::Receiver<ContainerState>> {
+    let (pod, name) = (&probed.pod, probed.declared.name.as_str());
+    let last = container_runtime::state_of(&pod.shared, &pod.uid, name).and_then(|it| ended_of(&it.borrow()));
+    if let Some(last) = last {
+        let code = last.code;
+        pod.change(name, |view| {
+            view.last = Some(last.clone());
+            view.phase = ContainerPhase::Ended(last);
+        });
+        if !policy.restarts(code) {
+            return None;
         }
+    }
+    let restarts = container_runtime::start(&pod.shared, &pod.machine, &pod.uid, &probed.container);
+    hooks::post_start(probed);
+    pod.change(name, |view| view.restarts = restarts);
+    container_runtime::state_of(&pod.shared, &pod.uid, name)
+}
+
+fn ended_of(state: &ContainerState) -> Option<Ended> {
+    match state.clone() {
+        ContainerState::Running { .. } => None,
+        ContainerState::Exited { at, code, reason, message } => Some(Ended { at, code, reason, message }),
+    }
+}
+
+/// Probes a container until its process has ended.
+async fn supervise(
+    probed: &Rc<Probed>,
+    mut state: watch::Receiver<ContainerState>,
+    taken_over: bool,
+) -> Ended {
+    let since = match &*state.borrow() {
+        ContainerState::Running { since } => *since,
+        ContainerState::Exited { at, .. } => *at,
+    };
+    let name = probed.declared.name.as_str();
+    let mut probes = Probes::new(&probed.declared, since);
+    if taken_over {
+        let (was_started, was_ready) = probed.pod.posted(name);
+        probes = probes.adopt(was_started, was_ready);
+    }
+    let probes = Rc::new(RefCell::new(probes));
+    let (verdicts, mut heard) = mpsc::unbounded_channel();
+    let begin = watch::Sender::new(());
+    let workers = ProbeKind::ALL.map(|kind| {
+        probes.borrow().has(kind).then(|| {
+            let work = work(probed.clone(), kind, probes.clone(), verdicts.clone(), begin.subscribe());
+            AbortOnDrop(host::spawn(work).abort_handle())
+        })
+    });
+    show(probed, &probes.borrow());
+    loop {
+        let verdict = tokio::select! {
+            biased;
+            ended = async { state.wait_for(|it| ended_of(it).is_some()).await.ok().and_then(|it| ended_of(&it)) } => {
+                drop(workers);
+                return ended.unwrap_or_else(lost);
+            }
+            Some(verdict) = heard.recv() => verdict,
+        };
+        match verdict {
+            Verdict::Started => drop(begin.send_replace(())),
+            Verdict::Restart if !probed.pod.is_terminating() => {
+                restart(probed).await;
+                continue;
+            }
+            _ => {}
+        }
+        show(probed, &probes.borrow());
+    }
+}
+
+/// The runtime has forgotten the container.
+fn lost() -> Ended {
+    let (reason, message) = ("ContainerStatusUnknown".into(), "the container is gone".into());
+    Ended { at: hopwise_engine::now(), code: container_runtime::KILLED, reason, message }
+}
+
+fn show(probed: &Probed, probes: &Probes) {
+    let (ready, started) = (probes.is_ready(), probes.is_started());
+    probed.pod.change(&probed.declared.name, |view| {
+        view.phase = ContainerPhase::Running { ready };
+        view.started = started;
+    });
+}
+
+/// Ends a container that fails its probes, as gracefully as its pod would be.
+async fn restart(probed: &Probed) {
+    let object = format!("container {}/{}/{}", probed.pod.name.0, probed.pod.name.1, probed.declared.name);
+    hopwise_engine::notable("container.unhealthy", object, "its startup or liveness probe failed");
+    let liveness =
+        [ProbeKind::Liveness, ProbeKind::Startup].into_iter().filter_map(|it| it.of(&probed.declared));
+    let own = liveness.filter_map(|probe| probe.termination_grace_period_seconds).next();
+    let spec = probed.pod.pod.spec.as_ref();
+    let grace_s = own.or_else(|| spec?.termination_grace_period_seconds).unwrap_or(30);
+    let grace = Span::from_secs(u64::try_from(grace_s).unwrap_or(0));
+    hooks::terminate(probed, Termination::new(hopwise_engine::now(), grace)).await;
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Makes one kind of probe again and again. While the pod terminates, only readiness goes on.
+async fn work(
+    probed: Rc<Probed>,
+    kind: ProbeKind,
+    probes: Rc<RefCell<Probes>>,
+    verdicts: mpsc::UnboundedSender<Verdict>,
+    mut begun: watch::Receiver<()>,
+) {
+    loop {
+        let due = probes.borrow().due(kind);
+        let Some(due) = due else {
+            if kind == ProbeKind::Startup || begun.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        sleep_until(due).await;
+        if probed.pod.is_terminating() && kind != ProbeKind::Readiness {
+            return;
+        }
+        let timeout: Duration = probes.borrow().timeout(kind).into();
+        let success = probes::perform(&probed, kind, timeout).await;
+        let verdict = probes.borrow_mut().observe(hopwise_engine::now(), kind, success);
+        if verdict != Verdict::Nothing {
+            let _ = verdicts.send(verdict);
+        }
+    }
+}
+
+async fn sleep_until(at: Time) {
+    let now = hopwise_engine::now();
+    if at > now {
+        tokio::time::sleep((at - now).into()).await;
     }
 }

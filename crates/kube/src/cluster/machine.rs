@@ -4,15 +4,17 @@
 //! node's sockets. They reach the API server by the machine's own line ([`Machine::api`]).
 //! Source: kubernetes.md 1.6, 9.4 to 9.9, 9.12.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 
 use hopwise_engine::{HostId, host};
 use hopwise_fabric::DeviceId;
 
 use super::api::{Api, Line};
+use super::kubelet::Kubelet;
 use super::state::Shared;
-use super::{kube_proxy, kubelet};
+use super::topology::linux_node;
+use super::{container_runtime, kube_proxy, kubelet, node_status};
 use crate::proxy::NodeFacts;
 
 /// The machine of one node.
@@ -23,7 +25,12 @@ pub struct Machine {
     pub device: DeviceId,
     /// The API server, as the machine reaches it.
     pub api: Api,
+    /// Its kubelet, while that runs.
+    pub kubelet: RefCell<Weak<Kubelet>>,
+    /// How much longer than usual its kube-proxy takes to write rules.
+    pub proxy_lag: kube_proxy::ExtraLag,
     line: Rc<Line>,
+    boots: Cell<u32>,
     programs: [Cell<Option<HostId>>; 3],
 }
 
@@ -43,7 +50,8 @@ impl Machine {
     pub fn new(facts: NodeFacts, device: DeviceId, api: &Api) -> Machine {
         let line = Rc::new(Line::default());
         let api = api.over(line.clone());
-        Machine { facts, device, api, line, programs: Default::default() }
+        let (kubelet, proxy_lag, boots, programs) = Default::default();
+        Machine { facts, device, api, kubelet, proxy_lag, line, boots, programs }
     }
 
     /// Its node's name.
@@ -67,12 +75,44 @@ impl Machine {
     }
 }
 
-/// Starts everything that runs on a machine.
+/// Gives a machine power, unless it has it: everything that runs on it starts.
 pub fn boot(shared: &Rc<Shared>, machine: &Rc<Machine>) {
+    if machine.is_on() {
+        return;
+    }
+    hopwise_fabric::with(|fabric| linux_node(fabric, machine.device).power_on());
+    machine.boots.set(machine.boots.get() + 1);
     let runtime = new_host(machine, Program::ContainerRuntime);
     machine.programs[Program::ContainerRuntime as usize].set(Some(runtime));
     start(shared, machine, Program::Kubelet);
     start(shared, machine, Program::KubeProxy);
+}
+
+/// Takes a machine's power away: every process on it, pods' and clients' included, ends at this instant and says
+/// nothing; flows, rules, neighbours and what was not synced to disk are lost.
+pub fn lose_power(shared: &Shared, machine: &Machine) {
+    container_runtime::lose_power(shared, machine.name());
+    machine.programs.iter().for_each(|program| program.set(None));
+    let random = hopwise_engine::stream(&format!("node/{}/boot {}", machine.name(), machine.boots.get()));
+    hopwise_fabric::with(|fabric| {
+        fabric.kill_hosts_silently(machine.device);
+        linux_node(fabric, machine.device).lose_power(random);
+    });
+}
+
+/// Ends a machine's pods gracefully, then takes its power away (kubernetes.md 1.6, graceful node shutdown). Without a
+/// kubelet the power goes at once.
+pub async fn shut_down(shared: Rc<Shared>, machine: Rc<Machine>) {
+    let boots = machine.boots.get();
+    let kubelet = machine.kubelet.borrow().upgrade();
+    if let Some(kubelet) = kubelet.filter(|_| machine.host_of(Program::Kubelet).is_some()) {
+        node_status::set_ready(&machine, false, "KubeletNotReady", "node is shutting down");
+        kubelet.shut_down().await;
+    }
+    // The power may have gone, and come back, in the meantime.
+    if machine.is_on() && machine.boots.get() == boots {
+        lose_power(&shared, &machine);
+    }
 }
 
 /// Starts a program of a machine that is on, unless it runs.
@@ -86,8 +126,9 @@ pub fn start(shared: &Rc<Shared>, machine: &Rc<Machine>, program: Program) {
         Program::ContainerRuntime => {}
         Program::Kubelet => drop(host::spawn_on(host, kubelet::run(shared.clone(), machine.clone()))),
         Program::KubeProxy => {
-            let (api, facts) = (machine.api.clone(), machine.facts.clone());
-            host::spawn_on(host, kube_proxy::run(api, facts, machine.device, host));
+            let (api, facts) = (shared.api_on(machine.name()), machine.facts.clone());
+            let program = kube_proxy::run(api, facts, machine.device, machine.proxy_lag.clone());
+            host::spawn_on(host, program);
         }
     }
 }

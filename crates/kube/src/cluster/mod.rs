@@ -7,20 +7,28 @@
 mod api;
 mod cloud;
 mod container_life;
+mod container_runtime;
+mod curl;
 mod echo;
 mod environment;
+mod exec;
 mod health_check;
-mod health_server;
+pub mod health_server;
+mod hooks;
 mod kube_proxy;
 mod kubelet;
 mod machine;
 mod mounts;
 mod names;
+mod node_status;
 mod operations;
 mod place;
 mod pod_status;
+mod pod_worker;
 mod preparation;
+mod probes;
 mod programs;
+mod rpk;
 mod scheduling;
 mod state;
 mod system;
@@ -41,7 +49,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
-pub use operations::OperationError;
+pub use operations::{ExitReason, OperationError};
 pub use place::{ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
@@ -53,7 +61,7 @@ use crate::dns::{Options, Upstream, Zone};
 use crate::manifest::{Manifests, ObjectRef};
 use crate::profile::Profile;
 use crate::proxy::ServiceName;
-use crate::store::{Grace, Store, StoreError, pod_state};
+use crate::store::{Grace, Store, pod_state};
 use crate::volumes;
 use names::SharedZone;
 use state::Shared;
@@ -197,7 +205,15 @@ impl Cluster {
             .borrow()
             .iter()
             .all(|(name, balancer)| balancer.healthy > 0 || !self.has_ready_endpoint(name));
-        pods && balancers
+        pods && balancers && self.programs_serve()
+    }
+
+    /// Whether the programs of all running containers serve their clients: without a readiness probe, a container is
+    /// ready before its program is.
+    fn programs_serve(&self) -> bool {
+        let running = self.shared.running.borrow();
+        let mut containers = running.values().flat_map(|pod| pod.containers.values());
+        containers.all(|it| it.host.is_none() || *it.is_serving.borrow())
     }
 
     fn has_ready_endpoint(&self, name: &ServiceName) -> bool {
@@ -216,8 +232,9 @@ impl Cluster {
     /// Asks for a pod to be deleted, as `kubectl delete pod` does.
     ///
     /// # Errors
-    /// If there is no such pod.
-    pub fn delete_pod(&self, namespace: &str, name: &str, grace: Grace) -> Result<(), StoreError> {
+    /// If there is no such pod, or the API server is down.
+    pub fn delete_pod(&self, namespace: &str, name: &str, grace: Grace) -> Result<(), OperationError> {
+        self.needs_api_server()?;
         self.shared.api.write(|store, now| store.delete::<Pod>(namespace, name, None, grace, now))?;
         hopwise_engine::notable("pod.deleted", format!("pod {namespace}/{name}"), "by the user");
         Ok(())
@@ -302,8 +319,10 @@ fn start_control_plane(
     let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
         host::spawn_on(shared.control_plane, task);
     };
-    spawn(Box::pin(workloads::run_workload_controllers(api(), without_pods)));
-    spawn(Box::pin(workloads::run_endpoint_slice_controller(api())));
+    spawn(Box::pin(workloads::run_stateful_sets(api(), without_pods.clone())));
+    spawn(Box::pin(workloads::run_deployments(api(), without_pods)));
+    spawn(Box::pin(workloads::run_endpoint_slices(api())));
+    spawn(Box::pin(workloads::run_garbage_collector(api())));
     spawn(Box::pin(scheduling::run(api())));
     spawn(Box::pin(names::follow(api(), zone.clone())));
     let zones = vec![zone.clone(), internet.clone()];

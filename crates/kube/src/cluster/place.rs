@@ -130,6 +130,9 @@ pub enum PlaceError {
         /// Why.
         reason: String,
     },
+    /// The node's machine is off.
+    #[error("node {0} has no power")]
+    NoPower(String),
     /// There is no such node.
     #[error("there is no node {name}; the nodes are {known}")]
     Node {
@@ -167,6 +170,9 @@ impl Cluster {
             Place::InCluster => self.client_pod().await?,
             Place::Pod { namespace, name } => self.pod_device(namespace, name)?,
             Place::Node(name) => {
+                if self.shared.machines.get(name).is_some_and(|machine| !machine.is_on()) {
+                    return Err(PlaceError::NoPower(name.clone()));
+                }
                 self.shared.topology.borrow().node(name).ok_or_else(|| PlaceError::Node {
                     name: name.clone(),
                     known: self
@@ -205,12 +211,13 @@ impl Cluster {
     }
 
     fn pod_device(&self, namespace: &str, name: &str) -> Result<DeviceId, PlaceError> {
+        // Another pod of that name may still run on a node that is cut off.
+        let uid = self.shared.api.read(|store| store.get::<Pod>(namespace, name)?.metadata.uid.clone());
         let running = self.shared.running.borrow();
-        let entry = running.get(&(namespace.to_owned(), name.to_owned()));
+        let entry = uid.as_ref().and_then(|uid| running.get(uid));
         let site = entry.and_then(|entry| entry.site.as_ref()).map(|site| site.device);
         site.ok_or_else(|| {
-            let known = self.shared.api.read(|store| store.get::<Pod>(namespace, name).is_some());
-            let reason = if known { "it is not on the network yet" } else { "there is no such pod" };
+            let reason = if uid.is_some() { "it is not on the network yet" } else { "there is no such pod" };
             PlaceError::Pod { namespace: namespace.into(), name: name.into(), reason: reason.into() }
         })
     }

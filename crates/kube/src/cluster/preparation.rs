@@ -48,7 +48,17 @@ pub enum NotStarting {
 
 type Resolved<'a> = (&'a core::Container, Vec<String>, BTreeMap<String, String>);
 
-/// The containers of a pod after its init containers have run. `disk_of` finds the disk behind a claim.
+/// The containers of a pod that go on running.
+#[derive(Clone)]
+pub struct Prepared {
+    /// Init containers with `restartPolicy: Always`, in order.
+    pub sidecars: Vec<Container>,
+    /// The containers proper.
+    pub containers: Vec<Container>,
+}
+
+/// The containers of a pod after its init containers have run. `disk_of` finds the disk behind a claim. Sidecars start
+/// after the other init containers here, whatever their order: scripts cannot use what a sidecar serves.
 ///
 /// # Errors
 /// What keeps them from starting.
@@ -56,13 +66,23 @@ pub fn containers(
     shared: &Shared,
     facts: &PodFacts<'_>,
     disk_of: &dyn Fn(&str) -> Option<Disk>,
-) -> Result<Vec<Container>, NotStarting> {
+) -> Result<Prepared, NotStarting> {
     let spec = facts.pod.spec.clone().unwrap_or_default();
     let (mut volumes, init_containers, containers) = resolve(shared, facts, &spec, disk_of)?;
+    let (sidecars, init_containers): (Vec<_>, Vec<_>) =
+        init_containers.into_iter().partition(|(container, ..)| is_sidecar(container));
     for container in init_containers {
         run_init_container(shared, facts.name, &mut volumes, container)?;
     }
-    Ok(containers.into_iter().map(|resolved| container_of(facts, &volumes, resolved)).collect())
+    let all = |resolved: Vec<Resolved<'_>>| {
+        resolved.into_iter().map(|resolved| container_of(facts, &volumes, resolved)).collect()
+    };
+    Ok(Prepared { sidecars: all(sidecars), containers: all(containers) })
+}
+
+/// Whether an init container goes on running beside the others.
+pub fn is_sidecar(container: &core::Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
 }
 
 fn resolve<'a>(
@@ -163,5 +183,6 @@ pub fn preview(
 ) -> Result<Vec<Container>, NotStarting> {
     let host_ips = shared.topology.borrow().node_addresses(node);
     let disk_of = |claim: &str| Some(Disk { claim: claim.to_owned(), file_system: Fs::builder().build() });
-    containers(shared, &PodFacts { pod, name, node, pod_ips: &[], host_ips: &host_ips }, &disk_of)
+    let facts = PodFacts { pod, name, node, pod_ips: &[], host_ips: &host_ips };
+    containers(shared, &facts, &disk_of).map(|prepared| prepared.containers)
 }

@@ -12,7 +12,8 @@ use turmoil_fs::Fs;
 
 use super::api::Api;
 use super::cloud::Instance;
-use super::kubelet::{PodName, RunningPod};
+use super::container_runtime::RunningPod;
+use super::kubelet::PodName;
 use super::machine::Machine;
 use super::programs::Programs;
 use super::topology::Topology;
@@ -31,6 +32,32 @@ pub enum Assumption {
         container: String,
         /// Its image.
         image: String,
+    },
+    /// A probe is taken to have a result, or is performed otherwise than the manifest says.
+    Probe {
+        /// The pod.
+        pod: PodName,
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+        /// Which probe: `startup`, `readiness` or `liveness`.
+        probe: &'static str,
+        /// What is taken for granted, in words.
+        taken: String,
+    },
+    /// A lifecycle hook is taken to end at once.
+    Hook {
+        /// The pod.
+        pod: PodName,
+        /// The container.
+        container: String,
+        /// Its image.
+        image: String,
+        /// Which hook: `postStart` or `preStop`.
+        hook: &'static str,
+        /// Why it is not performed, in words.
+        why: String,
     },
     /// A container of an image that is not known answers on each declared port with an echo.
     EchoesOnItsPorts {
@@ -86,8 +113,8 @@ pub struct Shared {
     pub programs: Rc<dyn Programs>,
     /// The machines, by their nodes' names.
     pub machines: BTreeMap<String, Rc<Machine>>,
-    /// The pods that kubelets take care of.
-    pub running: RefCell<BTreeMap<PodName, RunningPod>>,
+    /// The pods on all machines, by UID.
+    pub running: RefCell<BTreeMap<String, RunningPod>>,
     /// The load balancers, by their Services.
     pub balancers: RefCell<BTreeMap<ServiceName, Instance>>,
     /// The host of the control plane's tasks.

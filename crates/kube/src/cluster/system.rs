@@ -151,10 +151,11 @@ pub fn node_facts(cluster: &ClusterFile) -> Vec<NodeFacts> {
         facts.zone = node.zone.clone();
         facts.pod_networks = vec![network];
         facts.cluster_pod_networks = vec![cluster.pod_network()];
-        // ipvs differs where its dummy interface answers; its verdicts are those of iptables.
+        facts.service_networks = vec![cluster.service_network()];
         facts.mode = match cluster.proxy_mode {
             ProxyMode::Nftables => Mode::Nftables,
-            ProxyMode::Iptables | ProxyMode::Ipvs => Mode::Iptables,
+            ProxyMode::Iptables => Mode::Iptables,
+            ProxyMode::Ipvs => Mode::Ipvs,
         };
         facts
     });

@@ -19,11 +19,15 @@ pub const DNS_LAG: Duration = Duration::from_millis(10);
 pub const POD_START: Duration = Duration::from_millis(500);
 /// From SIGTERM to the exit of a program that handles it (assumed).
 pub const PROCESS_STOP: Duration = Duration::from_secs(1);
-/// First wait before a crashed container starts again; doubles up to the longest (kubernetes.md 8).
-pub const RESTART_BACK_OFF: Duration = Duration::from_secs(10);
-/// Longest wait before a crashed container starts again (kubernetes.md 8).
-pub const RESTART_BACK_OFF_MAX: Duration = Duration::from_secs(300);
-/// After this long without a crash the wait starts over (kubernetes.md 8).
-pub const RESTART_BACK_OFF_RESET: Duration = Duration::from_secs(600);
+/// From the end of a container's process to the kubelet's notice of it (kubernetes.md 9.1: under 1 s; the kubelet looks
+/// at its containers once a second).
+pub const CONTAINER_NOTICE: Duration = Duration::from_millis(500);
+/// How often a kubelet renews its Lease and looks at its Node (kubernetes.md 8).
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(10);
+/// What a Lease says of how long it holds, in seconds (kubernetes.md 8).
+pub const LEASE_DURATION_S: i32 = 40;
+/// The longest that pods are given when their node shuts down gracefully (assumed: `shutdownGracePeriod`, which is 0
+/// and so off by default, is set to the largest grace that pods usually have).
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(60);
 /// Least time between two attempts to schedule a pod that fits nowhere (kubernetes.md 8: back-off 1 to 10 s).
 pub const SCHEDULER_RETRY: Duration = Duration::from_secs(1);

@@ -15,7 +15,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hopwise_engine::Span;
 use hopwise_fabric::{
-    Connection, Device, DeviceId, Fabric, LinkConfig, LinuxNode, NodeConfig, PortIndex, Router, Stack, Switch,
+    Connection, Device, DeviceId, Fabric, LinkConfig, LinkId, LinuxNode, NodeConfig, PortIndex, Router,
+    Stack, Switch,
 };
 use ipnet::IpNet;
 
@@ -52,6 +53,7 @@ struct Zone {
 
 struct NodeDevice {
     device: DeviceId,
+    uplink: LinkId,
     site: NodeSite,
     pods_made: u32,
 }
@@ -85,6 +87,11 @@ impl Topology {
     /// The device of a node.
     pub fn node(&self, name: &str) -> Option<DeviceId> {
         self.nodes.get(name).map(|node| node.device)
+    }
+
+    /// The link by which a node reaches everything else.
+    pub fn uplink(&self, name: &str) -> Option<LinkId> {
+        self.nodes.get(name).map(|node| node.uplink)
     }
 
     /// All nodes, by name.
@@ -209,7 +216,8 @@ impl Topology {
                 fabric.route(device, *network, connection.first, gateway(&other.site.addresses, network));
             }
         }
-        self.nodes.insert(site.name.clone(), NodeDevice { device, site, pods_made: 0 });
+        self.nodes
+            .insert(site.name.clone(), NodeDevice { device, uplink: connection.link, site, pods_made: 0 });
     }
 }
 

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sha2::{Digest, Sha256};
 
 use super::{REPLICAS_MAX, controller_of, controller_reference};
-use crate::store::pod_state::{is_available, is_finished, is_ready, is_terminating};
+use crate::store::pod_state::{available_at, is_available, is_finished, is_ready, is_terminating};
 
 /// The label with the hash of the template that the pod was created from.
 pub const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";
@@ -68,6 +68,12 @@ pub fn reconcile(deployment: &Deployment, pods: &[Arc<Pod>], now: Time) -> Vec<R
         requests.push(Request::UpdateStatus(Box::new(status)));
     }
     requests
+}
+
+/// When the next of these pods becomes available, if that is a matter of time alone.
+pub fn available_next(deployment: &Deployment, pods: &[Arc<Pod>], now: Time) -> Option<Time> {
+    let min_ready = min_ready(deployment);
+    pods.iter().filter_map(|pod| available_at(pod, min_ready)).filter(|at| *at > now).min()
 }
 
 /// How many pods come and go in one pass.

@@ -2,14 +2,17 @@
 //!
 //! A controller is given the objects and the instant and answers with requests; whoever runs it decides when
 //! it looks (and how stale its view is) and carries the requests out on the API store.
-//! Left out: garbage collection, jobs, daemon sets, autoscalers.
+//! Left out: jobs, daemon sets, autoscalers.
 
 pub mod deployment;
 pub mod endpoint_slices;
+pub mod garbage_collector;
 pub mod pod_admission;
+pub mod selector_index;
 pub mod service_allocation;
 pub mod service_defaults;
 pub mod stateful_set;
+pub mod work_queue;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 

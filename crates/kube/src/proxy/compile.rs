@@ -1,9 +1,12 @@
 //! One Service compiled into the rules of one node.
 //!
-//! Source: kubernetes.md 6.2 (the verdict, step by step), 6.4 (node port addresses), 6.5 (health check
-//! ports).
+//! IPVS differs where it cannot tell sources apart: a policy of Local means the local endpoints, or all if there are
+//! none, for everybody; a virtual server without real servers refuses (ip_vs_leave); targets take turns.
+//!
+//! Source: kubernetes.md 6.2 (the verdict, step by step), 6.5 (health check ports), 6.6 (UDP), 6.7 (modes).
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hopwise_engine::Span;
@@ -15,38 +18,56 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::endpoints::{Selection, UsedBy, candidates, select};
-use super::facts::{Mode, NodeFacts, NodePortAddresses};
+use super::facts::{Mode, NodeFacts};
+use super::node_ports;
+use super::stale_flows::UdpDestination;
 use super::{HealthCheck, ServiceName};
 use crate::controllers::service_defaults::{
     AFFINITY_TIMEOUT_SECONDS_DEFAULT, is_headless, needs_health_check_port, service_type,
 };
 
-/// The rules of a Service on a node, and its health check port.
+/// What a Service comes to on a node.
+#[derive(Default)]
+pub(super) struct Outcome {
+    /// The rules for its destinations.
+    pub(super) rules: Vec<DestinationRule>,
+    /// Its health check port.
+    pub(super) health_check: Option<HealthCheck>,
+    /// The addresses that kube-proxy answers for where no rule does: in nftables mode the cluster IPs, in IPVS mode
+    /// all of the Service's.
+    pub(super) addresses: BTreeSet<IpAddr>,
+    /// Its UDP ports.
+    pub(super) udp: Vec<UdpDestination>,
+}
+
+/// A Service on a node.
 pub(super) fn compile(
     node: &NodeFacts,
     name: &ServiceName,
     service: &Service,
     slices: &[&EndpointSlice],
-) -> (Vec<DestinationRule>, Option<HealthCheck>) {
+) -> Outcome {
     let Some(spec) = service.spec.as_ref() else { return Default::default() };
     // Headless Services have endpoints and DNS only, ExternalName only a CNAME (kubernetes.md 3).
     if is_headless(service) || service_type(service) == "ExternalName" {
         return Default::default();
     }
-    let mut rules = Vec::new();
+    let mut outcome = Outcome::default();
     for ipv4 in [true, false] {
         let addresses = Addresses::of(service, spec, ipv4);
+        outcome.addresses.extend(addresses.answered_for(node.mode));
         for port in spec.ports.iter().flatten() {
             if let Some(port) = CompiledPort::of(node, name, spec, port, slices, &addresses) {
-                port.rules(&mut rules);
+                port.rules(&mut outcome.rules);
+                outcome.udp.extend(port.udp_destinations());
             }
         }
     }
-    let health_check = health_check(node, name, service, spec, slices);
-    if let Some(check) = &health_check {
+    outcome.health_check = health_check(node, name, service, spec, slices);
+    if let Some(check) = &outcome.health_check {
         // The port is a socket of kube-proxy's own; its rule only keeps it from being taken by something
         // else.
-        rules.push(DestinationRule {
+        outcome.rules.push(DestinationRule {
             destination: Destination::AnyLocal { loopback: true },
             protocol: Protocol::Tcp,
             port: check.port,
@@ -54,7 +75,7 @@ pub(super) fn compile(
             label: Arc::from(format!("Service {name} health check")),
         });
     }
-    (rules, health_check)
+    outcome
 }
 
 /// The addresses of a Service in one family.
@@ -85,6 +106,16 @@ impl Addresses {
         let balancer = if service_type(service) == "LoadBalancer" { parsed(&mut vips) } else { Vec::new() };
         Addresses { ipv4, cluster, external: parsed(&mut spec.external_ips.iter().flatten()), balancer }
     }
+
+    fn answered_for(&self, mode: Mode) -> Vec<IpAddr> {
+        match mode {
+            Mode::Iptables => Vec::new(),
+            Mode::Nftables => self.cluster.clone(),
+            Mode::Ipvs => {
+                [&self.cluster, &self.external, &self.balancer].into_iter().flatten().copied().collect()
+            }
+        }
+    }
 }
 
 /// One port of a Service in one family, with everything its rules need.
@@ -97,6 +128,8 @@ struct CompiledPort<'a> {
     port: u16,
     node_port: Option<u16>,
     selection: Selection,
+    /// The addresses of endpoints that serve, terminating or not.
+    serving: BTreeSet<IpAddr>,
     label: Arc<str>,
 }
 
@@ -113,6 +146,7 @@ impl<'a> CompiledPort<'a> {
         let protocol = match protocol_text {
             "TCP" => Protocol::Tcp,
             "UDP" => Protocol::Udp,
+            "SCTP" => Protocol::Sctp,
             _ => return None,
         };
         let port_name = port.name.as_deref().unwrap_or("");
@@ -138,6 +172,7 @@ impl<'a> CompiledPort<'a> {
             port: u16::try_from(port.port).ok()?,
             node_port,
             selection: select(&candidates, used_by, node_hints, node.zone.as_deref()),
+            serving: candidates.iter().filter(|one| one.serving).map(|one| one.address.ip()).collect(),
             label: Arc::from(format!("Service {name} port {named}")),
         })
     }
@@ -149,15 +184,17 @@ impl<'a> CompiledPort<'a> {
         }
         let external = self.external_branches();
         for address in &self.addresses.external {
-            rules.push(self.rule(Destination::Address(*address), self.port, external.clone()));
+            let branches = self.own_branch(*address).into_iter().chain(external.iter().cloned());
+            rules.push(self.rule(Destination::Address(*address), self.port, branches.collect()));
         }
         for address in &self.addresses.balancer {
             let mut branches: Vec<Branch> = self.source_range_branch(*address).into_iter().collect();
+            branches.extend(self.own_branch(*address));
             branches.extend(external.iter().cloned());
             rules.push(self.rule(Destination::Address(*address), self.port, branches));
         }
         if let Some(port) = self.node_port {
-            for destination in node_port_destinations(self.node, self.addresses.ipv4) {
+            for destination in node_ports::destinations(self.node, self.addresses.ipv4) {
                 rules.push(self.rule(destination, port, external.clone()));
             }
         }
@@ -172,11 +209,9 @@ impl<'a> CompiledPort<'a> {
         if let Some(rejected) = self.rejected() {
             return rejected;
         }
-        let local = self.spec.internal_traffic_policy.as_deref() == Some("Local");
-        let targets = if local { &self.selection.local } else { &self.selection.cluster };
+        let targets = self.targets(self.spec.internal_traffic_policy.as_deref() == Some("Local"));
         let pods = self.node.detected_networks(self.addresses.ipv4);
         let detects = self.node.local_detector != super::LocalDetector::None;
-        let targets = targets.as_deref().unwrap_or(&[]);
         let any = |masquerade| Branch {
             source: SourceMatch::Any,
             verdict: self
@@ -197,13 +232,22 @@ impl<'a> CompiledPort<'a> {
         if let Some(rejected) = self.rejected() {
             return rejected;
         }
-        let cluster = self.selection.cluster.as_deref().unwrap_or(&[]);
+        let cluster = self.targets(false);
         let policy = "externalTrafficPolicy";
         if self.spec.external_traffic_policy.as_deref() != Some("Local") {
             let verdict = self.translated(cluster, true).unwrap_or_else(|| self.dropped(policy));
             return vec![Branch { source: SourceMatch::Any, verdict }];
         }
+        let local = self.targets(true);
         let mut branches = Vec::new();
+        if self.node.mode == Mode::Ipvs {
+            // What the node sends carries the virtual address as its source, which has to be rewritten.
+            let own = self.translated(local, true);
+            branches.extend(own.map(|verdict| Branch { source: SourceMatch::ThisDevice, verdict }));
+            let verdict = self.translated(local, false).unwrap_or_else(|| self.dropped(policy));
+            branches.push(Branch { source: SourceMatch::Any, verdict });
+            return branches;
+        }
         let pods = self.node.detected_networks(self.addresses.ipv4);
         if let Some(verdict) = self.translated(cluster, false).filter(|_| !pods.is_empty()) {
             branches.push(Branch { source: SourceMatch::In(pods), verdict });
@@ -211,7 +255,6 @@ impl<'a> CompiledPort<'a> {
         if let Some(verdict) = self.translated(cluster, true) {
             branches.push(Branch { source: SourceMatch::ThisDevice, verdict });
         }
-        let local = self.selection.local.as_deref().unwrap_or(&[]);
         let verdict = self.translated(local, false).unwrap_or_else(|| self.dropped(policy));
         branches.push(Branch { source: SourceMatch::Any, verdict });
         branches
@@ -240,10 +283,54 @@ impl<'a> CompiledPort<'a> {
         Some(vec![Branch { source: SourceMatch::Any, verdict: Verdict::Reject { reason: reason.into() } }])
     }
 
-    /// Step 6: somebody is usable, but not for this policy.
+    /// The endpoints of a policy. IPVS takes all of them where there is no local one.
+    fn targets(&self, local: bool) -> &[SocketAddr] {
+        let cluster = self.selection.cluster.as_deref().unwrap_or(&[]);
+        let local = local.then(|| self.selection.local.as_deref().unwrap_or(&[]));
+        let fallback = if self.node.mode == Mode::Ipvs { cluster } else { &[] };
+        match local {
+            Some([]) => fallback,
+            Some(local) => local,
+            None => cluster,
+        }
+    }
+
+    /// Step 6: somebody is usable, but not for this policy. IPVS has no such verdict: a virtual server without real
+    /// servers refuses.
     fn dropped(&self, policy: &str) -> Verdict {
-        let reason = format!("{policy} Local and no endpoint of Service {} on {}", self.name, self.node.name);
-        Verdict::Drop { reason: reason.into() }
+        let reason =
+            format!("{policy} Local and no endpoint of Service {} on {}", self.name, self.node.name).into();
+        match self.node.mode {
+            Mode::Iptables | Mode::Nftables => Verdict::Drop { reason },
+            Mode::Ipvs => Verdict::Reject { reason },
+        }
+    }
+
+    /// In iptables mode the refusals of external IPs and load balancer addresses are in the chains INPUT and FORWARD
+    /// only: what the node itself sends there leaves for the real load balancer (linux.md 3, K13).
+    fn own_branch(&self, address: IpAddr) -> Option<Branch> {
+        let leaves = self.node.mode == Mode::Iptables
+            && !self.selection.has_any
+            && !self.node.addresses.contains(&address);
+        leaves.then_some(Branch { source: SourceMatch::ThisDevice, verdict: Verdict::Accept })
+    }
+
+    /// Where UDP flows to this port may have gone, and which endpoints may keep them.
+    fn udp_destinations(&self) -> Vec<UdpDestination> {
+        if self.protocol != Protocol::Udp {
+            return Vec::new();
+        }
+        let addresses = &self.addresses;
+        let named = [&addresses.cluster, &addresses.external, &addresses.balancer].into_iter().flatten();
+        let named = named.map(|address| (Some(*address), self.port));
+        let node_port = self.node_port.map(|port| (None, port));
+        let destination = |(address, port)| UdpDestination {
+            address,
+            port,
+            ipv4: addresses.ipv4,
+            serving: self.serving.clone(),
+        };
+        named.chain(node_port).map(destination).collect()
     }
 
     /// Step 7; none if there is nobody to choose from.
@@ -257,37 +344,12 @@ impl<'a> CompiledPort<'a> {
             let seconds =
                 config.and_then(|config| config.timeout_seconds).unwrap_or(AFFINITY_TIMEOUT_SECONDS_DEFAULT);
             Choice::SourceAffinity(Span::from_secs(u64::try_from(seconds).unwrap_or(0)))
+        } else if self.node.mode == Mode::Ipvs {
+            Choice::RoundRobin
         } else {
             Choice::Random
         };
         Some(Verdict::Translate(Translation { targets: targets.into(), masquerade, choice }))
-    }
-}
-
-/// Where the node accepts node ports of a family (kubernetes.md 6.4). Loopback is only for IPv4 in iptables
-/// mode.
-fn node_port_destinations(node: &NodeFacts, ipv4: bool) -> Vec<Destination> {
-    let own: Vec<IpAddr> = node.addresses.iter().copied().filter(|ip| ip.is_ipv4() == ipv4).collect();
-    let loopback = ipv4 && node.mode == Mode::Iptables && node.localhost_node_ports;
-    let primary = || own.iter().take(1).copied().map(Destination::Address).collect();
-    match (&node.node_port_addresses, node.mode) {
-        (NodePortAddresses::Primary, _) | (NodePortAddresses::ModeDefault, Mode::Nftables) => primary(),
-        (NodePortAddresses::ModeDefault, Mode::Iptables) => {
-            // A rule for any local address would catch both families on a node that has both.
-            if own.len() == node.addresses.len() {
-                return vec![Destination::AnyLocal { loopback }];
-            }
-            let localhost = loopback.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            own.into_iter().chain(localhost).map(Destination::Address).collect()
-        }
-        (NodePortAddresses::In(networks), _) => {
-            let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            own.into_iter()
-                .chain(loopback.then_some(localhost))
-                .filter(|address| networks.iter().any(|network| network.contains(address)))
-                .map(Destination::Address)
-                .collect()
-        }
     }
 }
 

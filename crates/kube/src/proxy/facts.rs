@@ -17,6 +17,8 @@ pub struct NodeFacts {
     pub pod_networks: Vec<IpNet>,
     /// The pod networks of the whole cluster.
     pub cluster_pod_networks: Vec<IpNet>,
+    /// The networks of cluster IPs.
+    pub service_networks: Vec<IpNet>,
     /// How rules are written.
     pub mode: Mode,
     /// How pods of the cluster are told from other sources.
@@ -27,6 +29,8 @@ pub struct NodeFacts {
     pub node_port_addresses: NodePortAddresses,
     /// `--iptables-localhost-nodeports`: whether node ports are reachable on 127.0.0.1 (iptables mode, IPv4).
     pub localhost_node_ports: bool,
+    /// `--conntrack-tcp-be-liberal`: packets that fit no connection are not dropped (iptables mode).
+    pub tcp_be_liberal: bool,
     /// Whether the CNI masquerades what pods send out of the pod network.
     pub masquerade_pods: bool,
     /// Whether endpoints hinted for this very node are preferred (feature PreferSameTrafficDistribution).
@@ -42,11 +46,13 @@ impl NodeFacts {
             addresses,
             pod_networks: Vec::new(),
             cluster_pod_networks: Vec::new(),
+            service_networks: Vec::new(),
             mode: Mode::Iptables,
             local_detector: LocalDetector::ClusterNetworks,
             masquerade_all: false,
             node_port_addresses: NodePortAddresses::ModeDefault,
             localhost_node_ports: true,
+            tcp_be_liberal: false,
             masquerade_pods: true,
             prefer_same_node: true,
         }
@@ -63,14 +69,15 @@ impl NodeFacts {
     }
 }
 
-/// How kube-proxy writes its rules. The verdicts are the same; the defaults of node port addresses differ
-/// (kubernetes.md 6.7).
+/// How kube-proxy writes its rules (kubernetes.md 6.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// iptables.
     Iptables,
-    /// nftables.
+    /// nftables: unused ports of a cluster IP are refused, unallocated service addresses dropped.
     Nftables,
+    /// IPVS: service addresses are the node's own, targets take turns, policies refuse where the others drop.
+    Ipvs,
 }
 
 /// How kube-proxy tells pods from other sources (`--detect-local-mode`).
@@ -87,7 +94,7 @@ pub enum LocalDetector {
 /// On which of its addresses a node accepts node ports (`--nodeport-addresses`; kubernetes.md 6.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodePortAddresses {
-    /// iptables: all local addresses. nftables: the primary address of each family.
+    /// iptables and IPVS: all local addresses. nftables: the primary address of each family.
     ModeDefault,
     /// The primary address of each family.
     Primary,

@@ -4,13 +4,16 @@
 //! recompiles that Service alone, and the caller is given the rules that went and came, so a change costs the
 //! same however many other Services there are. When it is told of a change (and how late) is the caller's
 //! business.
-//! Left out: SCTP (the fabric has no such protocol), the INVALID-drop of iptables mode, nftables' answers for
-//! unused ports of a cluster IP and for unallocated service addresses (rules name exact destinations), ipvs.
+//! Left out: IPVS's schedulers other than round robin, and the time that writing many rules takes.
 //! Source: kubernetes.md 6.
 
 mod compile;
 mod endpoints;
 mod facts;
+pub mod health;
+mod node_ports;
+mod node_rules;
+mod stale_flows;
 #[cfg(test)]
 mod tests;
 
@@ -19,13 +22,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use hopwise_fabric::nat::RuleKey;
-use hopwise_fabric::nat::rules::{DestinationRule, RuleSet, SourceRule};
-use ipnet::IpNet;
+use hopwise_fabric::nat::rules::DestinationRule;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 pub use endpoints::{Candidate, Selection, UsedBy, select};
 pub use facts::{LocalDetector, Mode, NodeFacts, NodePortAddresses};
+pub use node_rules::source_rules;
+pub use stale_flows::StaleFlows;
+
+use stale_flows::UdpDestination;
 
 /// A Service's namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,6 +60,12 @@ pub struct RuleChange {
     pub removed: BTreeSet<RuleKey>,
     /// New rules and rules that replace the one of the same destination.
     pub put: Vec<DestinationRule>,
+    /// Addresses that kube-proxy answers for from now on where no rule does (nftables and IPVS mode).
+    pub addresses_gained: BTreeSet<IpAddr>,
+    /// Addresses that it no longer answers for.
+    pub addresses_lost: BTreeSet<IpAddr>,
+    /// UDP flows to forget.
+    pub stale: StaleFlows,
 }
 
 /// The kube-proxy of one node.
@@ -64,6 +76,8 @@ pub struct Proxy {
     /// The rules for a destination, by Service. Two Services may claim one external IP and port; the first by
     /// name has it.
     claims: BTreeMap<RuleKey, BTreeMap<ServiceName, DestinationRule>>,
+    /// The addresses that it answers for, and for how many Services.
+    addresses: BTreeMap<IpAddr, usize>,
 }
 
 /// One Service with its slices and what they were compiled to.
@@ -73,12 +87,14 @@ struct Compiled {
     slices: BTreeMap<String, Arc<EndpointSlice>>,
     rules: BTreeSet<RuleKey>,
     health_check: Option<HealthCheck>,
+    addresses: BTreeSet<IpAddr>,
+    udp: Vec<UdpDestination>,
 }
 
 impl Proxy {
     /// A kube-proxy that knows no Service yet.
     pub fn new(node: NodeFacts) -> Self {
-        Proxy { node, services: BTreeMap::new(), claims: BTreeMap::new() }
+        Proxy { node, services: BTreeMap::new(), claims: BTreeMap::new(), addresses: BTreeMap::new() }
     }
 
     /// The node's facts.
@@ -97,8 +113,11 @@ impl Proxy {
         let mut keys = BTreeSet::new();
         let before = |proxy: &Self, key: &RuleKey| proxy.claims.get(key).and_then(effective).cloned();
         let mut rules_before = BTreeMap::new();
+        let mut change = RuleChange::default();
+        let mut addresses_before = BTreeMap::new();
         for name in touched {
-            let (rules, health_check) = self.compile(&name);
+            let mut outcome = self.compile(&name);
+            let rules = std::mem::take(&mut outcome.rules);
             let old = self.services.get(&name).map(|compiled| compiled.rules.clone()).unwrap_or_default();
             let new: BTreeSet<RuleKey> = rules.iter().map(RuleKey::of).collect();
             for key in old.union(&new) {
@@ -107,9 +126,16 @@ impl Proxy {
                 }
             }
             self.replace_rules(&name, &old, rules);
-            self.remember(name, new, health_check);
+            self.replace_addresses(&name, &outcome.addresses, &mut addresses_before);
+            self.remember(name, new, outcome, &mut change.stale);
         }
-        let mut change = RuleChange::default();
+        for (address, was_answered) in addresses_before {
+            match (was_answered, self.addresses.contains_key(&address)) {
+                (false, true) => change.addresses_gained.insert(address),
+                (true, false) => change.addresses_lost.insert(address),
+                _ => false,
+            };
+        }
         for (key, before) in rules_before {
             match self.claims.get(&key).and_then(effective) {
                 None if before.is_some() => {
@@ -120,14 +146,6 @@ impl Proxy {
             }
         }
         change
-    }
-
-    /// All rules, for a device that is set up anew.
-    pub fn rule_set(&self) -> RuleSet {
-        RuleSet {
-            destinations: self.claims.values().filter_map(effective).cloned().collect(),
-            sources: source_rules(&self.node),
-        }
     }
 
     /// The health check ports of the node, by port.
@@ -163,7 +181,7 @@ impl Proxy {
         }
     }
 
-    fn compile(&self, name: &ServiceName) -> (Vec<DestinationRule>, Option<HealthCheck>) {
+    fn compile(&self, name: &ServiceName) -> compile::Outcome {
         let Some(compiled) = self.services.get(name) else { return Default::default() };
         let Some(service) = compiled.service.as_ref() else { return Default::default() };
         let slices: Vec<&EndpointSlice> = compiled.slices.values().map(Arc::as_ref).collect();
@@ -185,10 +203,46 @@ impl Proxy {
         }
     }
 
-    fn remember(&mut self, name: ServiceName, rules: BTreeSet<RuleKey>, health_check: Option<HealthCheck>) {
+    /// Counts a Service's addresses in place of its old ones; `before` is told which of them were answered for.
+    fn replace_addresses(
+        &mut self,
+        name: &ServiceName,
+        new: &BTreeSet<IpAddr>,
+        before: &mut BTreeMap<IpAddr, bool>,
+    ) {
+        let old = self.services.get(name).map(|compiled| compiled.addresses.clone()).unwrap_or_default();
+        for address in old.union(new) {
+            before.entry(*address).or_insert_with(|| self.addresses.contains_key(address));
+        }
+        for address in new {
+            *self.addresses.entry(*address).or_default() += 1;
+        }
+        for address in old {
+            if let Some(count) = self.addresses.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    self.addresses.remove(&address);
+                }
+            }
+        }
+    }
+
+    /// Keeps what a Service was compiled to. UDP ports whose endpoints have changed are noted in `stale`.
+    fn remember(
+        &mut self,
+        name: ServiceName,
+        rules: BTreeSet<RuleKey>,
+        outcome: compile::Outcome,
+        stale: &mut StaleFlows,
+    ) {
         let Some(compiled) = self.services.get_mut(&name) else { return };
+        for destination in outcome.udp.iter().filter(|new| !compiled.udp.contains(new)) {
+            stale.add(destination);
+        }
         compiled.rules = rules;
-        compiled.health_check = health_check;
+        compiled.health_check = outcome.health_check;
+        compiled.addresses = outcome.addresses;
+        compiled.udp = outcome.udp;
         if compiled.service.is_none() && compiled.slices.is_empty() {
             self.services.remove(&name);
         }
@@ -239,37 +293,4 @@ impl std::fmt::Display for ServiceName {
 /// The rule that counts when several Services claim one destination.
 fn effective(claims: &BTreeMap<ServiceName, DestinationRule>) -> Option<&DestinationRule> {
     claims.values().next()
-}
-
-/// The CNI's masquerade: what pods of this node send to addresses outside the pod network leaves with the
-/// node's address (kubernetes.md 6.3, "most CNIs").
-pub fn source_rules(node: &NodeFacts) -> Vec<SourceRule> {
-    if !node.masquerade_pods {
-        return Vec::new();
-    }
-    let same_family = |network: &IpNet, other: &IpNet| network.addr().is_ipv4() == other.addr().is_ipv4();
-    node.pod_networks
-        .iter()
-        .map(|network| SourceRule {
-            source: *network,
-            except_destinations: node
-                .cluster_pod_networks
-                .iter()
-                .filter(|other| same_family(network, other))
-                .copied()
-                .chain(std::iter::once(multicast_of(network.addr())))
-                .collect(),
-            label: Arc::from(format!("pod network of {}, outwards", node.name)),
-        })
-        .collect()
-}
-
-/// The multicast network of an address's family: never masqueraded.
-fn multicast_of(address: IpAddr) -> IpNet {
-    match address {
-        IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(224, 0, 0, 0), 4)),
-        IpAddr::V6(_) => {
-            IpNet::V6(ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8))
-        }
-    }
 }

@@ -13,8 +13,8 @@ impl Shell<'_> {
         Some(match name {
             ":" | "true" => Ok(0),
             "false" => Ok(1),
-            // Virtual time does not pass in an init script.
-            "sleep" | "umask" | "sync" => Ok(0),
+            "umask" | "sync" => Ok(0),
+            "sleep" => self.sleep(args),
             "set" => self.set(args),
             "export" | "readonly" => self.export(name, args),
             "unset" => self.unset_variables(args),
@@ -36,6 +36,12 @@ impl Shell<'_> {
             }
             _ => return None,
         })
+    }
+
+    /// Virtual time does not pass in a script unless its commands make it pass.
+    fn sleep(&mut self, args: &[String]) -> Flow<i32> {
+        let slept = self.commands.takes_time().then(|| self.external("sleep", args));
+        slept.unwrap_or(Ok(0))
     }
 
     fn set(&mut self, args: &[String]) -> Flow<i32> {

@@ -449,6 +449,9 @@ impl Shell<'_> {
             line: self.state.line,
         };
         if let Some(outcome) = self.commands.run(&invocation, self.files) {
+            if self.commands.is_over() {
+                return Err(self.not_interpreted(format!("the rest after {name}")));
+            }
             return self.finish(outcome);
         }
         if filter::is_left_out(name) {

@@ -88,6 +88,16 @@ impl Outcome {
 pub trait Commands {
     /// Runs a program, or returns `None` if there is none of this name.
     fn run(&mut self, invocation: &Invocation, files: &mut Files) -> Option<Outcome>;
+
+    /// Whether `sleep` is one of the programs; otherwise it does nothing.
+    fn takes_time(&self) -> bool {
+        false
+    }
+
+    /// Whether the script is not to go on: it ends with an error then.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// No programs at all.
@@ -102,11 +112,19 @@ impl<A: Commands, B: Commands> Commands for (A, B) {
     fn run(&mut self, invocation: &Invocation, files: &mut Files) -> Option<Outcome> {
         self.0.run(invocation, files).or_else(|| self.1.run(invocation, files))
     }
+
+    fn is_over(&self) -> bool {
+        self.0.is_over() || self.1.is_over()
+    }
 }
 
 impl<C: Commands + ?Sized> Commands for &mut C {
     fn run(&mut self, invocation: &Invocation, files: &mut Files) -> Option<Outcome> {
         (**self).run(invocation, files)
+    }
+
+    fn is_over(&self) -> bool {
+        (**self).is_over()
     }
 }
 

@@ -3,11 +3,12 @@
 //! It behaves as the Kubernetes API does for the controllers of this crate: optimistic locking by resource
 //! version, UIDs that change when an object is created anew, graceful deletion of pods (the object stays
 //! until the kubelet confirms), finalizers, and watches (a cursor into the change log). It is a plain data
-//! structure: the instant is an argument, nothing runs by itself. Left out: admission, server-side apply,
-//! garbage collection by owner reference, and versions of a kind.
+//! structure: the instant is an argument, nothing runs by itself. Left out: admission, server-side apply
+//! and versions of a kind; garbage collection by owner reference is a controller.
 //! Source: kubernetes.md 1.3 ("Pod deletion by hand"), 1.5 (claim protection), 1.8 (termination).
 
 mod clock;
+mod index;
 mod log;
 pub mod pod_state;
 mod resource;
@@ -24,6 +25,7 @@ pub use log::{Action, Change, Cursor, CursorExpired};
 pub use resource::{Key, Kind, Object, Resource};
 pub use selector::{Labels, matches_labels, matches_selector};
 
+use index::Index;
 use log::ChangeLog;
 
 /// How many changes a watch may lie behind by default.
@@ -36,6 +38,7 @@ pub const TERMINATION_GRACE_DEFAULT: Span = Span::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Store {
     objects: BTreeMap<Key, Object>,
+    index: Index,
     /// The last resource version handed out.
     version: u64,
     /// How many UIDs were handed out.
@@ -108,7 +111,13 @@ impl Default for Store {
 impl Store {
     /// An empty store whose watches may lie behind by `changes_kept` changes.
     pub fn with_changes_kept(changes_kept: usize) -> Self {
-        Store { objects: BTreeMap::new(), version: 0, uids: 0, log: ChangeLog::new(changes_kept) }
+        Store {
+            objects: BTreeMap::new(),
+            index: Index::default(),
+            version: 0,
+            uids: 0,
+            log: ChangeLog::new(changes_kept),
+        }
     }
 
     /// The object of that name, if it is there. `namespace` is empty for kinds without one.
@@ -119,6 +128,11 @@ impl Store {
     /// The object under `key`, whatever its kind.
     pub fn get_key(&self, key: &Key) -> Option<&Object> {
         self.objects.get(key)
+    }
+
+    /// The keys of all objects.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.objects.keys()
     }
 
     /// All objects of a kind, by namespace and name.
@@ -213,28 +227,61 @@ impl Store {
         grace: Grace,
         now: Time,
     ) -> Result<Deletion, StoreError> {
-        let key = Key::new(T::KIND, namespace, name);
-        let stored = self.find::<T>(&key)?;
-        check_uid(&key, uid, stored.meta())?;
+        self.delete_key(&Key::new(T::KIND, namespace, name), uid, grace, now)
+    }
+
+    /// As [`Store::delete`], of an object of any kind.
+    pub fn delete_key(
+        &mut self,
+        key: &Key,
+        uid: Option<&str>,
+        grace: Grace,
+        now: Time,
+    ) -> Result<Deletion, StoreError> {
+        let stored = self.objects.get(key).ok_or_else(|| StoreError::NotFound(key.clone()))?;
+        check_uid(key, uid, stored.meta())?;
         let finalized = stored.meta().finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty());
         let wait = if grace == Grace::Forced { None } else { stored.time_to_stop(grace) };
         if wait.is_none() && !finalized {
-            self.take(&key, now);
+            self.take(key, now);
             return Ok(Deletion::Removed);
         }
         if stored.meta().deletion_timestamp.is_some() {
             return Ok(Deletion::AlreadyMarked);
         }
-        let mut object = T::clone(&stored);
         let wait = wait.unwrap_or(Span::ZERO);
-        object.meta_mut().deletion_timestamp = Some(timestamp(now + wait));
-        object.meta_mut().deletion_grace_period_seconds =
-            Some(i64::try_from(wait.as_nanos() / 1_000_000_000).unwrap_or(i64::MAX));
-        self.put(key, object, Action::Modified, now);
+        let marked = stored.edit_meta(|meta| {
+            meta.deletion_timestamp = Some(timestamp(now + wait));
+            meta.deletion_grace_period_seconds =
+                Some(i64::try_from(wait.as_nanos() / 1_000_000_000).unwrap_or(i64::MAX));
+        });
+        self.put_object(key.clone(), marked, Action::Modified, now);
         Ok(Deletion::Marked)
     }
 
-    /// Takes the object away for good: the kubelet says that the pod has stopped, or it is deleted by force.
+    /// Changes the metadata of an object of any kind: its labels, owners and finalizers. An object that is being
+    /// deleted and has no finalizers left is removed.
+    pub fn patch_meta(
+        &mut self,
+        key: &Key,
+        now: Time,
+        change: impl FnOnce(&mut ObjectMeta),
+    ) -> Result<(), StoreError> {
+        let stored = self.objects.get(key).ok_or_else(|| StoreError::NotFound(key.clone()))?;
+        let changed = stored.edit_meta(change);
+        if changed == *stored {
+            return Ok(());
+        }
+        if loses_last_finalizer(stored.meta(), changed.meta()) {
+            self.take(key, now);
+        } else {
+            self.put_object(key.clone(), changed, Action::Modified, now);
+        }
+        Ok(())
+    }
+
+    /// Takes the object away for good: the kubelet says that the pod has stopped, or it is deleted by force. An object
+    /// with finalizers goes when it has lost them.
     pub fn remove<T: Resource>(
         &mut self,
         namespace: &str,
@@ -245,7 +292,13 @@ impl Store {
         let key = Key::new(T::KIND, namespace, name);
         let stored = self.find::<T>(&key)?;
         check_uid(&key, uid, stored.meta())?;
-        self.take(&key, now);
+        if stored.meta().finalizers.as_ref().is_none_or(Vec::is_empty) {
+            self.take(&key, now);
+        } else if stored.meta().deletion_timestamp.is_none() {
+            let mark = |meta: &mut ObjectMeta| meta.deletion_timestamp = Some(timestamp(now));
+            let marked = T::wrap(stored.clone()).edit_meta(mark);
+            self.put_object(key, marked, Action::Modified, now);
+        }
         Ok(stored)
     }
 
@@ -305,9 +358,7 @@ impl Store {
         if specification {
             meta.generation = Some(before.generation.unwrap_or(0) + 1);
         }
-        let had_finalizers = before.finalizers.as_ref().is_some_and(|all| !all.is_empty());
-        let has_finalizers = meta.finalizers.as_ref().is_some_and(|all| !all.is_empty());
-        if meta.deletion_timestamp.is_some() && had_finalizers && !has_finalizers {
+        if loses_last_finalizer(before, meta) {
             self.take(&key, now);
             return Ok(Arc::new(object));
         }
@@ -318,20 +369,38 @@ impl Store {
         self.version += 1;
         object.meta_mut().resource_version = Some(self.version.to_string());
         let object = Arc::new(object);
-        let wrapped = T::wrap(object.clone());
-        let previous = self.objects.insert(key.clone(), wrapped.clone());
-        self.log.push(Change { key, action, object: wrapped, previous, version: self.version, at: now });
+        self.record(key, T::wrap(object.clone()), action, now);
         object
+    }
+
+    fn put_object(&mut self, key: Key, object: Object, action: Action, now: Time) {
+        self.version += 1;
+        let version = self.version.to_string();
+        let object = object.edit_meta(|meta| meta.resource_version = Some(version));
+        self.record(key, object, action, now);
+    }
+
+    fn record(&mut self, key: Key, object: Object, action: Action, now: Time) {
+        let previous = self.objects.insert(key.clone(), object.clone());
+        self.index.follow(&key, previous.as_ref(), Some(&object));
+        self.log.push(Change { key, action, object, previous, version: self.version, at: now });
     }
 
     fn take(&mut self, key: &Key, now: Time) {
         if let Some(object) = self.objects.remove(key) {
+            self.index.follow(key, Some(&object), None);
             self.version += 1;
             let previous = Some(object.clone());
             let (key, version) = (key.clone(), self.version);
             self.log.push(Change { key, action: Action::Deleted, object, previous, version, at: now });
         }
     }
+}
+
+/// An object that is being deleted goes with its last finalizer.
+fn loses_last_finalizer(before: &ObjectMeta, after: &ObjectMeta) -> bool {
+    let has = |meta: &ObjectMeta| meta.finalizers.as_ref().is_some_and(|all| !all.is_empty());
+    after.deletion_timestamp.is_some() && has(before) && !has(after)
 }
 
 fn check_precondition(key: &Key, given: &ObjectMeta, stored: &ObjectMeta) -> Result<(), StoreError> {

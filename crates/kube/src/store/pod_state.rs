@@ -22,6 +22,18 @@ pub fn node_name(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).filter(|name| !name.is_empty())
 }
 
+/// The names of the claims that the pod uses, those of its generic ephemeral volumes included.
+pub fn claim_names(pod: &Pod) -> Vec<String> {
+    let pod_name = pod.metadata.name.as_deref().unwrap_or("");
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes
+        .filter_map(|volume| {
+            let named = volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.clone());
+            named.or_else(|| volume.ephemeral.as_ref().map(|_| format!("{pod_name}-{}", volume.name)))
+        })
+        .collect()
+}
+
 /// Whether the pod was asked to go.
 pub fn is_terminating(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
@@ -57,6 +69,12 @@ pub fn is_available(pod: &Pod, min_ready: Span, now: Time) -> bool {
     }
     let since = condition(pod, "Ready").and_then(|ready| ready.last_transition_time.as_ref());
     since.is_some_and(|since| time_of(since) + min_ready <= now)
+}
+
+/// When the pod will have been Ready for `min_ready`, if it is Running and Ready and stays so.
+pub fn available_at(pod: &Pod, min_ready: Span) -> Option<Time> {
+    let since = condition(pod, "Ready").and_then(|ready| ready.last_transition_time.as_ref());
+    since.filter(|_| is_running_and_ready(pod)).map(|since| time_of(since) + min_ready)
 }
 
 /// The pod's addresses, the first one first.

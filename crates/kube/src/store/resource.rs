@@ -107,6 +107,20 @@ macro_rules! resources {
             pub fn meta(&self) -> &ObjectMeta {
                 match self { $(Object::$kind(object) => &object.metadata),* }
             }
+            /// The same object with other metadata.
+            pub(super) fn edit_meta(&self, change: impl FnOnce(&mut ObjectMeta)) -> Object {
+                match self {
+                    $(Object::$kind(object) => {
+                        let mut object = $kind::clone(object);
+                        change(&mut object.metadata);
+                        Object::$kind(Arc::new(object))
+                    })*
+                }
+            }
+            /// How long the object stays after a request to delete it; none: it goes at once.
+            pub(super) fn time_to_stop(&self, grace: Grace) -> Option<Span> {
+                match self { $(Object::$kind(object) => object.time_to_stop(grace)),* }
+            }
         }
 
         $(impl Resource for $kind {

@@ -18,7 +18,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 
 use crate::scheduler::matches_node_selector;
 use crate::store::pod_state::is_finished;
-use crate::store::{Grace, Store, StoreError};
+use crate::store::{Grace, Store, StoreError, pod_state};
 
 pub use binding::bind;
 pub use provision::{
@@ -96,14 +96,7 @@ pub enum Reach {
 
 /// The names of the claims that a pod uses.
 pub fn claims_of_pod(pod: &Pod) -> Vec<String> {
-    let pod_name = pod.metadata.name.as_deref().unwrap_or("");
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes
-        .filter_map(|volume| {
-            let named = volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.clone());
-            named.or_else(|| volume.ephemeral.as_ref().map(|_| format!("{pod_name}-{}", volume.name)))
-        })
-        .collect()
+    pod_state::claim_names(pod)
 }
 
 /// Whether a claim's volume can be had on `node`.
@@ -195,8 +188,7 @@ fn release_volumes(store: &mut Store, now: Time) -> Result<Vec<VolumeId>, StoreE
 }
 
 fn is_used(store: &Store, namespace: &str, claim: &str) -> bool {
-    let uses = |pod: &Pod| !is_finished(pod) && claims_of_pod(pod).iter().any(|name| name == claim);
-    store.list_in::<Pod>(namespace).any(|pod| uses(pod))
+    store.pods_with_claim(namespace, claim).any(|pod| !is_finished(pod))
 }
 
 fn namespace_of(claim: &PersistentVolumeClaim) -> &str {

@@ -8,6 +8,8 @@ mod nodes;
 mod proxies;
 mod workloads;
 
+pub use machines::ExitReason;
+
 use crate::store::StoreError;
 
 /// Why an operation cannot be carried out.

@@ -46,6 +46,13 @@ pub(super) fn claim_templates(set: &StatefulSet) -> impl Iterator<Item = &Persis
     set.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten())
 }
 
+/// The names of the claims that a pod of that ordinal needs.
+pub(super) fn names_of(set: &StatefulSet, ordinal: u64) -> impl Iterator<Item = String> {
+    claim_templates(set).map(move |template| {
+        claim_name(template.metadata.name.as_deref().unwrap_or(""), set_name(set), ordinal)
+    })
+}
+
 /// The claims a pod of that ordinal needs, as they are created.
 pub(super) fn claims_of(set: &StatefulSet, ordinal: u64) -> impl Iterator<Item = PersistentVolumeClaim> {
     claim_templates(set).map(move |template| {
@@ -74,15 +81,15 @@ pub(super) fn by_name<'a>(view: &View<'a>) -> Claims<'a> {
 }
 
 /// The claim of that name, if it exists.
-pub(super) fn find<'a>(claims: &Claims<'a>, name: Option<&String>) -> Option<&'a PersistentVolumeClaim> {
-    claims.get(name?.as_str()).copied()
+pub(super) fn find<'a>(claims: &Claims<'a>, name: &str) -> Option<&'a PersistentVolumeClaim> {
+    claims.get(name).copied()
 }
 
 /// Whether a claim of the pod-to-be still belongs to an earlier pod of that name, or is going away: then the
 /// pod has to wait.
 pub(super) fn must_wait(set: &StatefulSet, claims: &Claims<'_>, ordinal: u64) -> bool {
     let pod = pod_name(set_name(set), ordinal);
-    claims_of(set, ordinal).filter_map(|claim| find(claims, claim.metadata.name.as_ref())).any(|claim| {
+    names_of(set, ordinal).filter_map(|name| find(claims, &name)).any(|claim| {
         claim.metadata.deletion_timestamp.is_some()
             || claim
                 .metadata
@@ -102,8 +109,8 @@ pub(super) fn claims_to_reown(
     in_range: bool,
 ) -> Vec<PersistentVolumeClaim> {
     let wanted = claim_owner(set, in_range);
-    claims_of(set, ordinal)
-        .filter_map(|claim| find(claims, claim.metadata.name.as_ref()))
+    names_of(set, ordinal)
+        .filter_map(|name| find(claims, &name))
         .filter_map(|claim| {
             let mut owners = claim.metadata.owner_references.clone().unwrap_or_default();
             owners.retain(|owner| !is_set(owner, set) && !is_pod(owner, &pod.metadata));

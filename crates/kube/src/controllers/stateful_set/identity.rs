@@ -3,7 +3,9 @@
 //! Source: kubernetes.md 1.1.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::claims::{claim_name, claim_templates};
@@ -93,6 +95,26 @@ pub(super) fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &
     pod
 }
 
+/// Whether a pod has the labels and volumes that tie it to its ordinal.
+pub(super) fn has_identity(set: &StatefulSet, ordinal: u64, pod: &Pod) -> bool {
+    let label =
+        |key: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or(&[]);
+    let is_bound = |template: &PersistentVolumeClaim| {
+        let name = template.metadata.name.as_deref().unwrap_or("");
+        let claim = claim_name(name, set_name(set), ordinal);
+        volumes.iter().any(|volume| binds(volume, name, &claim))
+    };
+    label(POD_NAME_LABEL) == Some(pod_name(set_name(set), ordinal).as_str())
+        && label(POD_INDEX_LABEL) == Some(ordinal.to_string().as_str())
+        && claim_templates(set).all(is_bound)
+}
+
+fn binds(volume: &Volume, name: &str, claim: &str) -> bool {
+    volume.name == name
+        && volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim)
+}
+
 /// Sets the labels and volumes that tie a pod to its ordinal. The container specification is left as it is.
 pub(super) fn put_identity_right(set: &StatefulSet, ordinal: u64, pod: &mut Pod) {
     let labels = pod.metadata.labels.get_or_insert_default();
@@ -102,11 +124,7 @@ pub(super) fn put_identity_right(set: &StatefulSet, ordinal: u64, pod: &mut Pod)
     for template in claim_templates(set) {
         let name = template.metadata.name.clone().unwrap_or_default();
         let claim = claim_name(&name, set_name(set), ordinal);
-        let bound = |volume: &Volume| {
-            volume.name == name
-                && volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim)
-        };
-        if volumes.iter().any(bound) {
+        if volumes.iter().any(|volume| binds(volume, &name, &claim)) {
             continue;
         }
         volumes.retain(|volume| volume.name != name);

@@ -2,8 +2,8 @@
 //!
 //! One call of [`reconcile_against`] is one pass of the real controller: it compares the set with its pods
 //! and claims, makes its requests in order (each may fail, which ends the pass), and writes the status once
-//! at the end. [`reconcile`] is the same with requests that never fail. Left out: the events it records, and
-//! garbage collection of what a deleted set owned.
+//! at the end. [`reconcile`] is the same with requests that never fail. Left out: the events it records.
+//! What a deleted set owned is left to the [garbage collector](super::garbage_collector).
 //! Source: kubernetes.md 1.1 to 1.5.
 
 mod claims;
@@ -15,13 +15,15 @@ mod status;
 mod tests;
 mod update;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hopwise_engine::{Span, Time};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 
 use super::{REPLICAS_MAX, RequestFailed};
+use crate::store::pod_state;
 use pass::Pass;
 
 pub use claims::{ClaimOwner, claim_name, claim_owner};
@@ -32,11 +34,12 @@ pub use identity::{POD_INDEX_LABEL, POD_NAME_LABEL, REVISION_LABEL, ordinal_of, 
 pub struct View<'a> {
     /// The set.
     pub set: &'a StatefulSet,
-    /// All pods of its namespace.
+    /// Its pods: those that it controls, and those without controller that its selector selects. Others do no harm.
     pub pods: &'a [Arc<Pod>],
-    /// All claims of its namespace.
+    /// The claims that [`claims_of_interest`] names, as far as they exist. Others do no harm.
     pub claims: &'a [Arc<PersistentVolumeClaim>],
-    /// All controller revisions of its namespace.
+    /// Its revisions: those that it controls, and those without controller that have its selector's labels. Others do
+    /// no harm.
     pub revisions: &'a [Arc<ControllerRevision>],
     /// The features that are switched on.
     pub gates: Gates,
@@ -82,10 +85,29 @@ pub enum Request {
     UpdateStatus(Box<StatefulSetStatus>),
 }
 
+/// The API as the controller uses it. A closure over requests is one.
+pub trait Requests {
+    /// Carries out a request, or says that it failed.
+    ///
+    /// # Errors
+    /// If the API refuses.
+    fn make(&mut self, request: Request) -> Result<(), RequestFailed>;
+
+    /// What is asked for `pods` pods, up to the next call of this, is asked for at the same time (Parallel goes in
+    /// batches of 1, 2, 4, ... pods).
+    fn begin_batch(&mut self, _pods: usize) {}
+}
+
+impl<F: FnMut(Request) -> Result<(), RequestFailed>> Requests for F {
+    fn make(&mut self, request: Request) -> Result<(), RequestFailed> {
+        self(request)
+    }
+}
+
 /// One pass, every request of which succeeds.
 pub fn reconcile(view: &View<'_>) -> Vec<Request> {
     let mut requests = Vec::new();
-    let accepted = reconcile_against(view, &mut |request| {
+    let accepted = reconcile_against(view, &mut |request: Request| {
         requests.push(request);
         Ok(())
     });
@@ -95,10 +117,7 @@ pub fn reconcile(view: &View<'_>) -> Vec<Request> {
 
 /// One pass. `api` is given each request in order and says whether it succeeded; the first failure ends the
 /// pass, after which only the status is written. The failure is returned, for the caller to try again later.
-pub fn reconcile_against(
-    view: &View<'_>,
-    api: &mut dyn FnMut(Request) -> Result<(), RequestFailed>,
-) -> Result<(), RequestFailed> {
+pub fn reconcile_against(view: &View<'_>, api: &mut dyn Requests) -> Result<(), RequestFailed> {
     let revisions = revision::resolve(view, api)?;
     let mut pass = Pass::new(view, &revisions, api)?;
     let done = if view.set.metadata.deletion_timestamp.is_some() { Ok(()) } else { pass.run() };
@@ -108,10 +127,44 @@ pub fn reconcile_against(
     let written = if view.set.status.as_ref() == Some(&status) {
         Ok(())
     } else {
-        api(Request::UpdateStatus(Box::new(status)))
+        api.make(Request::UpdateStatus(Box::new(status)))
     };
     done.and(written)?;
     revision::forget_unused(view, &revisions, &live, api)
+}
+
+/// The last stage of a pass alone: replacing pods whose template has changed. A whole pass comes this far only when
+/// no earlier stage ends it.
+///
+/// # Errors
+/// The first request that fails.
+pub fn update_stage(view: &View<'_>, api: &mut dyn Requests) -> Result<(), RequestFailed> {
+    let revisions = revision::resolve(view, api)?;
+    Pass::new(view, &revisions, api)?.update_pods()
+}
+
+/// The names of the claims that a pass over these pods looks at: those of the set's ordinals, and of pods beyond.
+pub fn claims_of_interest(set: &StatefulSet, pods: &[Arc<Pod>]) -> BTreeSet<String> {
+    let start = start_ordinal(set);
+    let wanted = (0..replicas_wanted(set) as u64).map(|index| start.saturating_add(index));
+    let named = pods.iter().filter_map(|pod| pod.metadata.name.as_deref());
+    let existing = named.filter_map(|name| ordinal_of(identity::set_name(set), name));
+    let ordinals: BTreeSet<u64> = wanted.chain(existing).collect();
+    ordinals.into_iter().flat_map(|ordinal| claims::names_of(set, ordinal)).collect()
+}
+
+/// The pod template that the set had before its present one, which a rollback goes back to.
+pub fn previous_template(
+    set: &StatefulSet,
+    revisions: &[Arc<ControllerRevision>],
+) -> Option<PodTemplateSpec> {
+    revision::previous_template(set, revisions)
+}
+
+/// When the next of these pods becomes available, if that is a matter of time alone.
+pub fn available_next(set: &StatefulSet, pods: &[Arc<Pod>], now: Time) -> Option<Time> {
+    let min_ready = min_ready(set);
+    pods.iter().filter_map(|pod| pod_state::available_at(pod, min_ready)).filter(|at| *at > now).min()
 }
 
 /// The pods that the set has when nothing is in its way, in order of their ordinals, as they are created.

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::claims::{Claims, by_name, claims_of, claims_to_reown, find, must_wait};
+use super::claims::{Claims, by_name, claims_of, claims_to_reown, find, must_wait, names_of};
 use super::identity::{
-    self, Membership, membership, new_pod, ordinal_of, pod_name, put_identity_right, set_name,
+    self, Membership, has_identity, membership, new_pod, ordinal_of, pod_name, put_identity_right, set_name,
 };
 use super::revision::Revisions;
-use super::{Request, View, is_ordered, min_ready, replicas_wanted, rolling_partition, start_ordinal};
+use super::{
+    Request, Requests, View, is_ordered, min_ready, replicas_wanted, rolling_partition, start_ordinal,
+};
 use crate::controllers::{RequestFailed, controller_reference};
 use crate::store::pod_state::{
     is_available, is_finished, is_healthy, is_running_and_ready, is_terminating, phase,
@@ -24,7 +27,7 @@ const BATCH_MAX: usize = 500;
 pub(super) struct Slot {
     pub ordinal: u64,
     /// The pod as it is, or as it is going to be created.
-    pub pod: Pod,
+    pub pod: Arc<Pod>,
     /// Whether the pod exists.
     pub created: bool,
     /// Whether the pod was asked to go, before or in this pass.
@@ -32,8 +35,9 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn existing(ordinal: u64, pod: &Pod) -> Self {
-        Slot { ordinal, pod: pod.clone(), created: true, terminating: is_terminating(pod) }
+    fn existing(ordinal: u64, pod: Arc<Pod>) -> Self {
+        let terminating = is_terminating(&pod);
+        Slot { ordinal, pod, created: true, terminating }
     }
 
     pub(super) fn is_healthy(&self) -> bool {
@@ -49,7 +53,7 @@ impl Slot {
     }
 }
 
-type Api<'a> = &'a mut dyn FnMut(Request) -> Result<(), RequestFailed>;
+type Api<'a> = &'a mut dyn Requests;
 
 /// Whether the pass goes on to the next slot or stage.
 type Step = Result<ControlFlow<()>, RequestFailed>;
@@ -80,7 +84,7 @@ impl<'a> Pass<'a> {
             let Some(pod) = claim_pod(view, pod, api)? else { continue };
             let name = pod.metadata.name.as_deref().unwrap_or("");
             let Some(ordinal) = ordinal_of(set_name(view.set), name) else { continue };
-            let slot = Slot::existing(ordinal, &pod);
+            let slot = Slot::existing(ordinal, pod);
             let index = ordinal.checked_sub(first).and_then(|index| usize::try_from(index).ok());
             match index.and_then(|index| replicas.get_mut(index)) {
                 Some(place) => *place = Some(slot),
@@ -91,7 +95,7 @@ impl<'a> Pass<'a> {
         let replicas = (first..).zip(replicas).map(|(ordinal, slot)| {
             slot.unwrap_or_else(|| Slot {
                 ordinal,
-                pod: pod_to_create(view, revisions, ordinal),
+                pod: Arc::new(pod_to_create(view, revisions, ordinal)),
                 created: false,
                 terminating: false,
             })
@@ -128,7 +132,7 @@ impl<'a> Pass<'a> {
     /// Asks for the slot's pod to go.
     pub(super) fn delete(api: Api<'_>, slot: &mut Slot) -> Result<(), RequestFailed> {
         let name = slot.pod.metadata.name.clone().unwrap_or_default();
-        api(Request::DeletePod { name, uid: slot.pod.metadata.uid.clone() })?;
+        api.make(Request::DeletePod { name, uid: slot.pod.metadata.uid.clone() })?;
         slot.terminating = true;
         Ok(())
     }
@@ -153,6 +157,7 @@ impl<'a> Pass<'a> {
         while next < count {
             let end = (next + batch).min(count);
             let mut failed = None;
+            self.api.begin_batch(end - next);
             for index in next..end {
                 if let Err(error) = step(self, index) {
                     failed.get_or_insert(error);
@@ -202,15 +207,19 @@ impl<'a> Pass<'a> {
         }
         self.create_missing_claims(ordinal)?;
         let slot = &mut self.replicas[index];
-        (self.api)(Request::CreatePod(Box::new(slot.pod.clone())))?;
+        self.api.make(Request::CreatePod(Box::new(Pod::clone(&slot.pod))))?;
         slot.created = true;
         Ok(true)
     }
 
     fn create_missing_claims(&mut self, ordinal: u64) -> Result<(), RequestFailed> {
+        let is_missing = |name: String| find(&self.claims, &name).is_none();
+        if !names_of(self.view.set, ordinal).any(is_missing) {
+            return Ok(());
+        }
         for claim in claims_of(self.view.set, ordinal) {
-            if find(&self.claims, claim.metadata.name.as_ref()).is_none() {
-                (self.api)(Request::CreateClaim(Box::new(claim)))?;
+            if claim.metadata.name.as_deref().is_none_or(|name| find(&self.claims, name).is_none()) {
+                self.api.make(Request::CreateClaim(Box::new(claim)))?;
             }
         }
         Ok(())
@@ -219,14 +228,13 @@ impl<'a> Pass<'a> {
     /// Step 1e: identity, storage and claim owners.
     fn put_right(&mut self, index: usize) -> Result<(), RequestFailed> {
         let slot = &mut self.replicas[index];
-        let mut pod = slot.pod.clone();
-        put_identity_right(self.view.set, slot.ordinal, &mut pod);
-        if pod != slot.pod {
-            (self.api)(Request::UpdatePod(Box::new(pod.clone())))?;
-            slot.pod = pod;
+        if !has_identity(self.view.set, slot.ordinal, &slot.pod) {
+            let pod = Arc::make_mut(&mut slot.pod);
+            put_identity_right(self.view.set, slot.ordinal, pod);
+            self.api.make(Request::UpdatePod(Box::new(pod.clone())))?;
         }
         for claim in claims_to_reown(self.view.set, &self.claims, &slot.pod, slot.ordinal, true) {
-            (self.api)(Request::UpdateClaim(Box::new(claim)))?;
+            self.api.make(Request::UpdateClaim(Box::new(claim)))?;
         }
         Ok(())
     }
@@ -234,7 +242,7 @@ impl<'a> Pass<'a> {
     fn put_condemned_claims_right(&mut self) -> Result<(), RequestFailed> {
         for slot in &self.condemned {
             for claim in claims_to_reown(self.view.set, &self.claims, &slot.pod, slot.ordinal, false) {
-                (self.api)(Request::UpdateClaim(Box::new(claim)))?;
+                self.api.make(Request::UpdateClaim(Box::new(claim)))?;
             }
         }
         Ok(())
@@ -265,23 +273,23 @@ impl<'a> Pass<'a> {
 
 /// The pod if it belongs to the set, adopted if nobody controls it; a pod whose labels no longer match is
 /// released.
-fn claim_pod(view: &View<'_>, pod: &Pod, api: Api<'_>) -> Result<Option<Pod>, RequestFailed> {
+fn claim_pod(view: &View<'_>, pod: &Arc<Pod>, api: Api<'_>) -> Result<Option<Arc<Pod>>, RequestFailed> {
     let deleted = view.set.metadata.deletion_timestamp.is_some();
     match membership(view.set, pod) {
         Membership::Member => Ok(Some(pod.clone())),
         Membership::Orphan if !deleted => {
-            let mut pod = pod.clone();
+            let mut pod = Pod::clone(pod);
             let owner = controller_reference("apps/v1", "StatefulSet", &view.set.metadata);
             pod.metadata.owner_references.get_or_insert_default().push(owner);
-            api(Request::UpdatePod(Box::new(pod.clone())))?;
-            Ok(Some(pod))
+            api.make(Request::UpdatePod(Box::new(pod.clone())))?;
+            Ok(Some(Arc::new(pod)))
         }
         Membership::Stray if !deleted => {
-            let mut pod = pod.clone();
+            let mut pod = Pod::clone(pod);
             if let Some(owners) = pod.metadata.owner_references.as_mut() {
                 owners.retain(|owner| Some(&owner.uid) != view.set.metadata.uid.as_ref());
             }
-            api(Request::UpdatePod(Box::new(pod)))?;
+            api.make(Request::UpdatePod(Box::new(pod)))?;
             Ok(None)
         }
         _ => Ok(None),

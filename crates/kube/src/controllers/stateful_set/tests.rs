@@ -284,7 +284,7 @@ fn a_failed_request_ends_the_pass_but_the_status_is_written() {
         now: Time::ZERO,
     };
     let mut statuses = 0;
-    let failed = reconcile_against(&view, &mut |request| match request {
+    let failed = reconcile_against(&view, &mut |request: Request| match request {
         Request::CreatePod(_) => Err(RequestFailed("no".into())),
         Request::UpdateStatus(status) => {
             statuses += 1;
