@@ -9,10 +9,12 @@ mod case;
 mod dns;
 mod endpoint_selection;
 mod kernel;
+mod node;
 mod packet_flow;
 mod proxy_misc;
 mod resolver;
 mod statefulset;
+mod upstream;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ pub mod cluster_file;
 pub mod controllers;
 pub mod dns;
 pub mod manifest;
+pub mod network_policy;
 pub mod pod_life;
 pub mod profile;
 pub mod proxy;

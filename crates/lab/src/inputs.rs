@@ -127,6 +127,8 @@ fn drop_rejected(manifests: &mut Manifests, rejections: &[Rejection]) {
         storage_classes,
         namespaces,
         pod_disruption_budgets,
-        network_policies
+        network_policies,
+        endpoint_slices,
+        endpoints
     );
 }

@@ -43,7 +43,12 @@ fn change(
         (true, false, false) => pod.metadata.owner_references = None,
         (false, true, false) => drop(labels.insert(ordinal, pod.metadata.labels.take())),
         (false, false, true) => pod.metadata.labels = labels.remove(&ordinal).flatten(),
-        _ => return Err(not_understood("an event", "not one of owner_removed, labels_removed, labels_restored")),
+        _ => {
+            return Err(not_understood(
+                "an event",
+                "not one of owner_removed, labels_removed, labels_restored",
+            ));
+        }
     }
     Ok(ordinal)
 }

@@ -28,9 +28,8 @@ pub fn run(pvc: &Pvc, expect: &Expect) -> Result<(), Difference> {
         other => other.to_lowercase(),
     });
     equal(&expect.pvc_owners, &Some(owners.collect()))?;
-    let after_pod = is_collected(&store, |store| {
-        store.delete::<Pod>("ns", "set-0", None, Grace::Forced, NOW).map(drop)
-    });
+    let after_pod =
+        is_collected(&store, |store| store.delete::<Pod>("ns", "set-0", None, Grace::Forced, NOW).map(drop));
     let after_set = is_collected(&store, |store| {
         store.delete::<StatefulSet>("ns", "set", None, Grace::AsDeclared, NOW).map(drop)
     });
@@ -102,9 +101,9 @@ fn carry_out(store: &mut Store, request: Request) -> Result<(), StoreError> {
         Request::DeletePod { name, .. } => {
             store.delete::<Pod>("ns", &name, None, Grace::AsDeclared, NOW).map(drop)
         }
-        Request::UpdateStatus(status) => store
-            .patch_status::<StatefulSet>("ns", "set", NOW, |set| set.status = Some(*status))
-            .map(drop),
+        Request::UpdateStatus(status) => {
+            store.patch_status::<StatefulSet>("ns", "set", NOW, |set| set.status = Some(*status)).map(drop)
+        }
         other => panic!("not asked for by a set that does not change: {other:?}"),
     }
 }
@@ -127,7 +126,9 @@ fn is_collected(store: &Store, delete: impl FnOnce(&mut Store) -> Result<(), Sto
         }
         let stopped: Vec<String> = store
             .list::<Pod>()
-            .filter(|pod| pod.metadata.deletion_timestamp.is_some() && store.get::<StatefulSet>("ns", "set").is_none())
+            .filter(|pod| {
+                pod.metadata.deletion_timestamp.is_some() && store.get::<StatefulSet>("ns", "set").is_none()
+            })
             .filter_map(|pod| pod.metadata.name.clone())
             .collect();
         for name in stopped {

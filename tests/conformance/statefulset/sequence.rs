@@ -221,7 +221,9 @@ impl Run<'_> {
         let created: BTreeSet<String> = words
             .iter()
             .filter_map(|word| word.strip_prefix("create ")?.split_once('@'))
-            .map(|(ordinal, _)| format!("create_pvc {}", claim_name(&self.claim, SET, ordinal.parse().unwrap_or(0))))
+            .map(|(ordinal, _)| {
+                format!("create_pvc {}", claim_name(&self.claim, SET, ordinal.parse().unwrap_or(0)))
+            })
             .collect();
         words.into_iter().filter(|word| expected.contains(word) || !created.contains(word)).collect()
     }
@@ -326,7 +328,10 @@ impl Run<'_> {
                 equal(&objects.pods.len(), &objects.claims.len())
             }
             "claims of live pods carry no owner reference to the pod" => {
-                let owners = objects.claims.values().flat_map(|claim| claim.metadata.owner_references.iter().flatten());
+                let owners = objects
+                    .claims
+                    .values()
+                    .flat_map(|claim| claim.metadata.owner_references.iter().flatten());
                 equal(&0, &owners.filter(|owner| owner.kind == "Pod").count())
             }
             other => Err(not_understood("an invariant", other)),

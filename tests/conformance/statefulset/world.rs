@@ -232,7 +232,8 @@ impl Requests for Objects {
                 self.claims.insert(claim.metadata.name.clone().expect("claims have names"), *claim);
             }
             Request::CreateRevision(revision) | Request::UpdateRevision(revision) => {
-                self.revisions.insert(revision.metadata.name.clone().expect("revisions have names"), *revision);
+                self.revisions
+                    .insert(revision.metadata.name.clone().expect("revisions have names"), *revision);
             }
             Request::DeleteRevision { name } => drop(self.revisions.remove(&name)),
             Request::UpdateStatus(status) => {

@@ -13,6 +13,7 @@
 //! Left out: rules of security contexts, resource limits against each other, quotas, and admission plugins.
 
 mod check;
+mod endpoints;
 mod metadata;
 mod names;
 mod pod;
@@ -116,6 +117,12 @@ pub fn admit(manifests: &Manifests, node_ports: RangeInclusive<u16>) -> Vec<Reje
     }
     for object in &manifests.network_policies {
         policy::check_network_policy(&mut Checker::new(object, out), &object.value);
+    }
+    for object in &manifests.endpoint_slices {
+        endpoints::check_slice(&mut Checker::new(object, out), &object.value);
+    }
+    for object in &manifests.endpoints {
+        endpoints::check(&mut Checker::new(object, out), &object.value);
     }
     rejections
 }

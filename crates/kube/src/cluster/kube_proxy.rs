@@ -19,7 +19,7 @@ use super::health_server::HealthServers;
 use super::timing;
 use super::topology::linux_node;
 use super::watches::{Changes, Watch};
-use crate::proxy::{self, NodeFacts, Proxy, ProxyInput, ServiceName};
+use crate::proxy::{NodeFacts, Proxy, ProxyInput, ServiceName};
 use crate::store::{Action, Change, Kind, Object, Store};
 
 const KINDS: &[Kind] = &[Kind::Service, Kind::EndpointSlice, Kind::Node];
@@ -29,8 +29,6 @@ pub type ExtraLag = Rc<Cell<Duration>>;
 
 /// Runs the kube-proxy of one node, on a host that uses the node's sockets.
 pub async fn run(api: Api, facts: NodeFacts, device: DeviceId, extra_lag: ExtraLag) {
-    // The masquerade of what leaves the pod network is the CNI's, which does not wait for kube-proxy.
-    hopwise_fabric::with(|fabric| linux_node(fabric, device).set_source_rules(proxy::source_rules(&facts)));
     let syncs = Syncs::of(&facts.name, extra_lag);
     let mut servers = HealthServers::start(&facts.addresses);
     let mut watch = api.watch(KINDS);

@@ -14,8 +14,8 @@ use super::api::{Api, Line};
 use super::kubelet::Kubelet;
 use super::state::Shared;
 use super::topology::linux_node;
-use super::{container_runtime, kube_proxy, kubelet, node_status};
-use crate::proxy::NodeFacts;
+use super::{container_runtime, kube_proxy, kubelet, network_policies, node_status};
+use crate::proxy::{self, NodeFacts};
 
 /// The machine of one node.
 pub struct Machine {
@@ -31,7 +31,7 @@ pub struct Machine {
     pub proxy_lag: kube_proxy::ExtraLag,
     line: Rc<Line>,
     boots: Cell<u32>,
-    programs: [Cell<Option<HostId>>; 3],
+    programs: [Cell<Option<HostId>>; 4],
 }
 
 /// A program of a machine.
@@ -43,6 +43,8 @@ pub enum Program {
     Kubelet,
     /// kube-proxy.
     KubeProxy,
+    /// The agent of the pod network: masquerades what leaves it, and enforces NetworkPolicies.
+    NetworkAgent,
 }
 
 impl Machine {
@@ -86,6 +88,7 @@ pub fn boot(shared: &Rc<Shared>, machine: &Rc<Machine>) {
     machine.programs[Program::ContainerRuntime as usize].set(Some(runtime));
     start(shared, machine, Program::Kubelet);
     start(shared, machine, Program::KubeProxy);
+    start(shared, machine, Program::NetworkAgent);
 }
 
 /// Takes a machine's power away: every process on it, pods' and clients' included, ends at this instant and says
@@ -130,6 +133,15 @@ pub fn start(shared: &Rc<Shared>, machine: &Rc<Machine>, program: Program) {
             let program = kube_proxy::run(api, facts, machine.device, machine.proxy_lag.clone());
             host::spawn_on(host, program);
         }
+        Program::NetworkAgent => {
+            let masquerade = proxy::source_rules(&machine.facts);
+            hopwise_fabric::with(|fabric| {
+                linux_node(fabric, machine.device).set_source_rules(masquerade);
+            });
+            let (api, policies) = (machine.api.clone(), shared.network_policies.clone());
+            let name = machine.name().to_owned();
+            host::spawn_on(host, network_policies::run(api, name, machine.device, policies));
+        }
     }
 }
 
@@ -145,6 +157,7 @@ fn new_host(machine: &Machine, program: Program) -> HostId {
         Program::ContainerRuntime => "containerd",
         Program::Kubelet => "kubelet",
         Program::KubeProxy => "kube-proxy",
+        Program::NetworkAgent => "network-agent",
     };
     let host = host::create(&format!("{}/{program}", machine.name()));
     hopwise_fabric::with(|fabric| fabric.attach(host, machine.device));

@@ -20,6 +20,7 @@ mod kubelet;
 mod machine;
 mod mounts;
 mod names;
+mod network_policies;
 mod node_status;
 mod operations;
 mod place;
@@ -273,7 +274,7 @@ impl Cluster {
     /// The nodes' names, zones and addresses, in order.
     pub fn nodes(&self) -> BTreeMap<String, (Option<String>, IpAddr)> {
         let nodes = self.spec.nodes.iter();
-        nodes.map(|node| (node.name.clone(), (node.zone.clone(), node.address))).collect()
+        nodes.map(|node| (node.name.clone(), (node.zone.clone(), node.address()))).collect()
     }
 
     /// The addresses by which a Service's load balancer is reached from outside; empty while it is pending.
@@ -296,13 +297,15 @@ fn allocate(
     system: &system::System,
     cluster: &ClusterFile,
 ) -> Vec<AllocationError> {
-    let mut allocator = Allocator::new(vec![cluster.service_network()], 30_000..=32_767);
-    let family = if cluster.service_network().addr().is_ipv4() { "IPv4" } else { "IPv6" };
+    let networks = cluster.service_networks();
+    let family = |network: &ipnet::IpNet| if network.addr().is_ipv4() { "IPv4" } else { "IPv6" };
+    let families: Vec<&str> = networks.iter().map(family).collect();
+    let mut allocator = Allocator::new(networks, 30_000..=32_767);
     let mut own = system.services();
     let services = manifests.services.iter_mut().map(|object| &mut object.value);
     let mut all: Vec<&mut Service> = own.iter_mut().chain(services).collect();
     for service in &mut all {
-        crate::controllers::service_defaults::admit(service, &[family]);
+        crate::controllers::service_defaults::admit(service, &families);
     }
     allocator.allocate_all(all)
 }

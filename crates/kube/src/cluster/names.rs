@@ -164,7 +164,8 @@ fn outside_addresses(target: &OutsideTarget, cluster: &ClusterFile, store: &Stor
     match target {
         OutsideTarget::Address(address) => vec![*address],
         OutsideTarget::Node(name) => {
-            cluster.nodes.iter().filter(|node| node.name == *name).map(|node| node.address).collect()
+            let named = cluster.nodes.iter().filter(|node| node.name == *name);
+            named.flat_map(|node| node.addresses.iter().copied()).collect()
         }
         OutsideTarget::Service(service) => {
             let service = store.get::<Service>(&service.namespace, &service.name);

@@ -15,6 +15,7 @@ use super::cloud::Instance;
 use super::container_runtime::RunningPod;
 use super::kubelet::PodName;
 use super::machine::Machine;
+use super::network_policies;
 use super::programs::Programs;
 use super::topology::Topology;
 use crate::proxy::ServiceName;
@@ -117,6 +118,8 @@ pub struct Shared {
     pub running: RefCell<BTreeMap<String, RunningPod>>,
     /// The load balancers, by their Services.
     pub balancers: RefCell<BTreeMap<ServiceName, Instance>>,
+    /// What NetworkPolicies come to, for all nodes.
+    pub network_policies: Rc<RefCell<network_policies::Compiled>>,
     /// The host of the control plane's tasks.
     pub control_plane: HostId,
     /// The cluster's DNS domain, without a final dot.
@@ -149,6 +152,7 @@ impl Shared {
             programs,
             running: RefCell::default(),
             balancers: RefCell::default(),
+            network_policies: Rc::default(),
             control_plane,
             domain: domain.trim_end_matches('.').to_owned(),
             dns_address,

@@ -20,9 +20,10 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::names::{self, COREDNS_IMAGE, SharedZone};
 use super::programs::{Container, Process, Programs};
 use super::topology::NodeSite;
-use crate::cluster_file::{self, ClusterFile, ProxyMode, TaintEffect};
+use crate::cluster_file::{self, ClusterFile, DetectLocalMode, ProxyMode, TaintEffect};
+use crate::controllers::endpoint_slice_mirroring;
 use crate::manifest::Manifests;
-use crate::proxy::{Mode, NodeFacts};
+use crate::proxy::{LocalDetector, Mode, NodeFacts, NodePortAddresses};
 use crate::store::{Resource, Store};
 use crate::volumes;
 
@@ -42,7 +43,7 @@ pub struct System {
 impl System {
     /// The system of a cluster.
     pub fn of(cluster: &ClusterFile) -> System {
-        let network = cluster.service_network();
+        let network = cluster.service_networks()[0];
         let nth = |number: u8| nth_address(&network, number);
         System {
             domain: cluster.cluster_domain.trim_end_matches('.').to_owned(),
@@ -96,6 +97,9 @@ pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
         storage_classes,
         namespaces,
         pod_disruption_budgets,
+        network_policies,
+        endpoint_slices,
+        endpoints,
         ..
     } = manifests;
     namespaces.into_iter().for_each(|object| create(store, object.value, now));
@@ -111,7 +115,14 @@ pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
     config_maps.into_iter().for_each(|object| create(store, object.value, now));
     secrets.into_iter().for_each(|object| create(store, object.value, now));
     services.into_iter().for_each(|object| create(store, object.value, now));
+    endpoint_slices.into_iter().for_each(|object| create(store, object.value, now));
+    for object in endpoints {
+        let service = store.get::<Service>(object.namespace.as_deref().unwrap_or(""), &object.name);
+        let mirrored = endpoint_slice_mirroring::mirror(&object.value, service.map(|service| &**service));
+        mirrored.into_iter().for_each(|slice| create(store, slice, now));
+    }
     pod_disruption_budgets.into_iter().for_each(|object| create(store, object.value, now));
+    network_policies.into_iter().for_each(|object| create(store, object.value, now));
     stateful_sets.into_iter().for_each(|object| create(store, object.value, now));
     deployments.into_iter().for_each(|object| create(store, object.value, now));
     for object in pods {
@@ -135,41 +146,65 @@ fn create<T: Resource>(store: &mut Store, object: T, now: Time) {
 pub fn sites_of(cluster: &ClusterFile) -> Vec<NodeSite> {
     let zone = |node: &cluster_file::Node| node.zone.clone().unwrap_or_else(|| "default".into());
     let networks = pod_networks(cluster);
-    let sites = cluster.nodes.iter().zip(networks).map(|(node, network)| NodeSite {
+    let sites = cluster.nodes.iter().zip(networks).map(|(node, pod_networks)| NodeSite {
         name: node.name.clone(),
         zone: zone(node),
-        addresses: vec![node.address],
-        pod_networks: vec![network],
+        addresses: node.addresses.clone(),
+        pod_networks,
     });
     sites.collect()
 }
 
 /// What each node's kube-proxy knows.
 pub fn node_facts(cluster: &ClusterFile) -> Vec<NodeFacts> {
-    let facts = cluster.nodes.iter().zip(pod_networks(cluster)).map(|(node, network)| {
-        let mut facts = NodeFacts::new(node.name.as_str(), vec![node.address]);
-        facts.zone = node.zone.clone();
-        facts.pod_networks = vec![network];
-        facts.cluster_pod_networks = vec![cluster.pod_network()];
-        facts.service_networks = vec![cluster.service_network()];
-        facts.mode = match cluster.proxy_mode {
+    let flags = &cluster.kube_proxy;
+    let facts = cluster.nodes.iter().zip(pod_networks(cluster)).map(|(node, pod_networks)| NodeFacts {
+        zone: node.zone.clone(),
+        pod_networks,
+        cluster_pod_networks: cluster.pod_networks(),
+        service_networks: cluster.service_networks(),
+        mode: match cluster.proxy_mode {
             ProxyMode::Nftables => Mode::Nftables,
             ProxyMode::Iptables => Mode::Iptables,
             ProxyMode::Ipvs => Mode::Ipvs,
-        };
-        facts
+        },
+        local_detector: match flags.detect_local_mode {
+            DetectLocalMode::ClusterCIDR => LocalDetector::ClusterNetworks,
+            DetectLocalMode::NodeCIDR
+            | DetectLocalMode::BridgeInterface
+            | DetectLocalMode::InterfaceNamePrefix => LocalDetector::NodeNetworks,
+        },
+        masquerade_all: flags.masquerade_all,
+        node_port_addresses: match &flags.node_port_addresses {
+            None => NodePortAddresses::ModeDefault,
+            Some(cluster_file::NodePortAddresses::Primary) => NodePortAddresses::Primary,
+            Some(cluster_file::NodePortAddresses::In(networks)) => NodePortAddresses::In(networks.clone()),
+        },
+        localhost_node_ports: flags.localhost_node_ports,
+        tcp_be_liberal: flags.tcp_be_liberal,
+        ..NodeFacts::new(node.name.as_str(), node.addresses.clone())
     });
     facts.collect()
 }
 
-fn pod_networks(cluster: &ClusterFile) -> Vec<IpNet> {
-    let whole = cluster.pod_network();
-    let length = if whole.addr().is_ipv4() { whole.prefix_len().max(24) } else { whole.prefix_len().max(64) };
-    let taken: Vec<IpNet> = cluster.nodes.iter().filter_map(|node| node.pod_cidr).collect();
-    let overlaps =
-        |network: &IpNet| taken.iter().any(|other| other.contains(network) || network.contains(other));
-    let mut free = whole.subnets(length).into_iter().flatten().filter(|network| !overlaps(network));
-    cluster.nodes.iter().map(|node| node.pod_cidr.or_else(|| free.next()).unwrap_or(whole)).collect()
+/// The pod networks of each node: those that the file gives it, else the next free ones, one per family.
+fn pod_networks(cluster: &ClusterFile) -> Vec<Vec<IpNet>> {
+    let mut all = vec![Vec::new(); cluster.nodes.len()];
+    for whole in cluster.pod_networks() {
+        let ipv4 = whole.addr().is_ipv4();
+        let length = if ipv4 { whole.prefix_len().max(24) } else { whole.prefix_len().max(64) };
+        let given = |node: &cluster_file::Node| {
+            node.pod_cidr.iter().copied().find(|network| network.addr().is_ipv4() == ipv4)
+        };
+        let taken: Vec<IpNet> = cluster.nodes.iter().filter_map(given).collect();
+        let overlaps =
+            |network: &IpNet| taken.iter().any(|other| other.contains(network) || network.contains(other));
+        let mut free = whole.subnets(length).into_iter().flatten().filter(|network| !overlaps(network));
+        for (node, networks) in cluster.nodes.iter().zip(&mut all) {
+            networks.push(given(node).or_else(|| free.next()).unwrap_or(whole));
+        }
+    }
+    all
 }
 
 /// The user's programs, and those of the cluster itself.
@@ -254,6 +289,10 @@ fn core_dns() -> Deployment {
     }
 }
 
+fn internal_ip(address: &IpAddr) -> NodeAddress {
+    NodeAddress { address: address.to_string(), type_: "InternalIP".into() }
+}
+
 fn node_object(node: &cluster_file::Node) -> Node {
     let mut labels = node.labels.clone();
     labels.insert("kubernetes.io/hostname".into(), node.name.clone());
@@ -286,10 +325,7 @@ fn node_object(node: &cluster_file::Node) -> Node {
         metadata: ObjectMeta { labels: Some(labels), ..meta("", &node.name) },
         spec: Some(NodeSpec { taints: Some(taints.collect()), ..NodeSpec::default() }),
         status: Some(NodeStatus {
-            addresses: Some(vec![NodeAddress {
-                address: node.address.to_string(),
-                type_: "InternalIP".into(),
-            }]),
+            addresses: Some(node.addresses.iter().map(internal_ip).collect()),
             allocatable,
             ..NodeStatus::default()
         }),

@@ -13,6 +13,9 @@ pub const ENDPOINT_SLICE_LAG: Duration = Duration::from_millis(100);
 pub const PROXY_SYNC_PERIOD: Duration = Duration::from_secs(1);
 /// From a change of a slice to a kube-proxy's rules, when it is not in its sync period (assumed).
 pub const PROXY_LAG: Duration = Duration::from_millis(50);
+/// Longest time from a change of a policy, a pod or a namespace to a node's filter; each node has a time of its own
+/// (assumed: agents of network plugins gather changes for about a second).
+pub const POLICY_LAG_MAX: Duration = Duration::from_secs(1);
 /// From a change of a slice to CoreDNS's answers (kubernetes.md 4: immediate after the watch).
 pub const DNS_LAG: Duration = Duration::from_millis(10);
 /// From a pod's binding to its first container (assumed: sandbox, network, image present).

@@ -5,8 +5,9 @@
 //! load balancers that someone set up on bare metal. It is a public format: `docs/cluster-file.md` describes
 //! it, and unknown fields are errors.
 //!
-//! The networks are of one address family, that of the nodes.
+//! The networks are of the nodes' address families: one, or two with the first as the primary one.
 
+mod kube_proxy;
 mod names;
 mod network;
 mod validate;
@@ -20,6 +21,7 @@ use serde_json::{Map, Value};
 
 use crate::source::{self, Document, FieldPath, LoadErrors, Location, Source, SourceError};
 
+pub use kube_proxy::{DetectLocalMode, KubeProxy, NodePortAddresses};
 pub use names::{NamePattern, OutsideTarget, ServiceRef, Targets};
 
 /// A description of the machines and networks around the manifests.
@@ -39,12 +41,17 @@ pub struct ClusterFile {
     /// How kube-proxy programs the nodes. Default: iptables.
     #[serde(default)]
     pub proxy_mode: ProxyMode,
-    /// The network of cluster IPs. Default: 10.96.0.0/12, as kubeadm's, or fd00:10:96::/112 with IPv6 nodes.
-    #[serde(rename = "serviceCIDR", default, deserialize_with = "network::optional")]
-    pub service_cidr: Option<IpNet>,
-    /// The network of the pods of all nodes. Default: 10.244.0.0/16, or fd00:10:244::/56 with IPv6 nodes.
-    #[serde(rename = "podCIDR", default, deserialize_with = "network::optional")]
-    pub pod_cidr: Option<IpNet>,
+    /// How kube-proxy is configured beside its mode.
+    #[serde(default)]
+    pub kube_proxy: KubeProxy,
+    /// The networks of cluster IPs, one per family. Default: 10.96.0.0/12, as kubeadm's, and fd00:10:96::/112, for the
+    /// families of the nodes.
+    #[serde(rename = "serviceCIDR", default, deserialize_with = "network::list")]
+    pub service_cidr: Vec<IpNet>,
+    /// The networks of the pods of all nodes, one per family. Default: 10.244.0.0/16 and fd00:10:244::/56, for the
+    /// families of the nodes.
+    #[serde(rename = "podCIDR", default, deserialize_with = "network::list")]
+    pub pod_cidr: Vec<IpNet>,
     /// The DNS domain of the cluster. Default: `cluster.local`.
     #[serde(default = "cluster_local")]
     pub cluster_domain: String,
@@ -69,11 +76,13 @@ pub struct Node {
     pub zone: Option<String>,
     /// The region (`topology.kubernetes.io/region`).
     pub region: Option<String>,
-    /// The address on the network of the nodes (InternalIP).
-    pub address: IpAddr,
-    /// The network of the node's pods, inside the cluster's. `None`: the next free one.
-    #[serde(rename = "podCIDR", default, deserialize_with = "network::optional")]
-    pub pod_cidr: Option<IpNet>,
+    /// The addresses on the network of the nodes (InternalIP), one per family, the primary one first; never empty.
+    #[serde(rename = "address", deserialize_with = "network::addresses")]
+    pub addresses: Vec<IpAddr>,
+    /// The networks of the node's pods, inside the cluster's, at most one per family. A family without one: the next
+    /// free one.
+    #[serde(rename = "podCIDR", default, deserialize_with = "network::list")]
+    pub pod_cidr: Vec<IpNet>,
     /// Labels beside those that every node has.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -218,14 +227,24 @@ impl ClusterFile {
         }
     }
 
-    /// The network of cluster IPs.
-    pub fn service_network(&self) -> IpNet {
-        self.service_cidr.unwrap_or_else(|| network::default_service_network(self.is_ipv6()))
+    /// The networks of cluster IPs, the primary one first; never empty.
+    pub fn service_networks(&self) -> Vec<IpNet> {
+        self.networks(&self.service_cidr, network::default_service_network)
     }
 
-    /// The network of all pods.
-    pub fn pod_network(&self) -> IpNet {
-        self.pod_cidr.unwrap_or_else(|| network::default_pod_network(self.is_ipv6()))
+    /// The networks of all pods, the primary one first; never empty.
+    pub fn pod_networks(&self) -> Vec<IpNet> {
+        self.networks(&self.pod_cidr, network::default_pod_network)
+    }
+
+    fn networks(&self, given: &[IpNet], default: fn(bool) -> IpNet) -> Vec<IpNet> {
+        if !given.is_empty() {
+            return given.to_vec();
+        }
+        match self.nodes.first() {
+            Some(node) => node.addresses.iter().map(|address| default(address.is_ipv6())).collect(),
+            None => vec![default(false)],
+        }
     }
 
     /// What `name` resolves to outside of the cluster, if the file says so: the entry of that name, or else
@@ -244,9 +263,15 @@ impl ClusterFile {
     pub fn error(&self, field: impl Into<FieldPath>, what: &str, help: &str) -> Option<SourceError> {
         self.document.as_ref().map(|document| document.error(field, what, help))
     }
+}
 
-    fn is_ipv6(&self) -> bool {
-        self.nodes.first().is_some_and(|node| node.address.is_ipv6())
+impl Node {
+    /// The primary address.
+    ///
+    /// # Panics
+    /// If the node has none, which no file can bring about.
+    pub fn address(&self) -> IpAddr {
+        *self.addresses.first().expect("a node has an address")
     }
 }
 
@@ -258,8 +283,9 @@ impl Default for ClusterFile {
             profile: None,
             overrides: Map::new(),
             proxy_mode: ProxyMode::default(),
-            service_cidr: None,
-            pod_cidr: None,
+            kube_proxy: KubeProxy::default(),
+            service_cidr: Vec::new(),
+            pod_cidr: Vec::new(),
             cluster_domain: cluster_local(),
             external_names: BTreeMap::new(),
             load_balancers: Vec::new(),
@@ -278,8 +304,8 @@ fn default_node(index: u16) -> Node {
         name: format!("node-{index}"),
         zone: Some(ZONES[usize::from(index) % ZONES.len()].to_owned()),
         region: None,
-        address: IpAddr::V4(Ipv4Addr::from(address)),
-        pod_cidr: None,
+        addresses: vec![IpAddr::V4(Ipv4Addr::from(address))],
+        pod_cidr: Vec::new(),
         labels: BTreeMap::new(),
         taints: Vec::new(),
         allocatable: None,

@@ -6,19 +6,73 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-/// A network that may be absent. The address must be the network's own, so that 10.0.0.10/24 is an error.
-pub fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpNet>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-    let network: IpNet = text
-        .parse()
-        .map_err(|_| D::Error::custom(format!("expected a network such as 10.244.0.0/16, got {text:?}")))?;
+/// A network, or a list of one per family. The address must be the network's own, so that 10.0.0.10/24 is an error.
+pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let written =
+        deserializer.deserialize_any(OneOrMore("a network such as 10.244.0.0/16, or a list of them"))?;
+    let networks = written.iter().map(|text| network(text)).collect::<Result<Vec<IpNet>, String>>();
+    let networks = networks.map_err(D::Error::custom)?;
+    one_per_family(networks.iter().map(IpNet::addr), "network").map_err(D::Error::custom)?;
+    Ok(networks)
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let network: IpNet =
+        text.parse().map_err(|_| format!("expected a network such as 10.244.0.0/16, got {text:?}"))?;
     if network.trunc() != network {
         let whole = network.trunc();
-        return Err(D::Error::custom(format!(
-            "expected the address of a network, got {text}, which is inside of {whole}"
-        )));
+        return Err(format!("expected the address of a network, got {text}, which is inside of {whole}"));
     }
-    Ok(Some(network))
+    Ok(network)
+}
+
+/// An address, or a list of one per family.
+pub fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
+    let written = deserializer.deserialize_any(OneOrMore("an IP address, or a list of them"))?;
+    let addresses: Vec<IpAddr> =
+        written.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(D::Error::custom)?;
+    if addresses.is_empty() {
+        return Err(D::Error::custom("expected at least one address, got an empty list"));
+    }
+    one_per_family(addresses.iter().copied(), "address").map_err(D::Error::custom)?;
+    Ok(addresses)
+}
+
+fn one_per_family(addresses: impl Iterator<Item = IpAddr>, what: &str) -> Result<(), String> {
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.partition(IpAddr::is_ipv4);
+    match [v4, v6].iter().find(|family| family.len() > 1) {
+        Some(several) => {
+            Err(format!("expected one {what} per address family, got {} and {}", several[0], several[1]))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Text, or a list of texts.
+struct OneOrMore(&'static str);
+
+impl<'de> serde::de::Visitor<'de> for OneOrMore {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+        Ok(vec![text.to_owned()])
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Vec<String>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(text) = list.next_element()? {
+            texts.push(text);
+        }
+        Ok(texts)
+    }
 }
 
 /// A quantity that may be absent: text or a number.

@@ -2,7 +2,10 @@
 
 use insta::assert_snapshot;
 
-use super::{ClusterFile, LoadBalancerKind, OutsideTarget, ProxyMode, SourceAddress};
+use super::{
+    ClusterFile, DetectLocalMode, LoadBalancerKind, NodePortAddresses, OutsideTarget, ProxyMode,
+    SourceAddress,
+};
 use crate::source::Source;
 
 fn load(text: &str) -> ClusterFile {
@@ -54,7 +57,7 @@ fn nodes_without_a_file() {
     let shown: Vec<_> = cluster
         .nodes
         .iter()
-        .map(|node| format!("{} {} {}", node.name, node.address, node.zone.as_deref().unwrap_or("-")))
+        .map(|node| format!("{} {} {}", node.name, node.address(), node.zone.as_deref().unwrap_or("-")))
         .collect();
     assert_eq!(
         shown,
@@ -65,7 +68,7 @@ fn nodes_without_a_file() {
             "node-3 10.0.0.13 zone-a"
         ]
     );
-    assert_eq!(cluster.service_network().to_string(), "10.96.0.0/12");
+    assert_eq!(cluster.service_networks()[0].to_string(), "10.96.0.0/12");
     assert_eq!(ClusterFile::with_nodes(u16::MAX).nodes.len(), 65_000);
     let mut named = load("nodes: [{name: a, address: 10.0.0.1}]");
     named.add_nodes(3);
@@ -75,8 +78,39 @@ fn nodes_without_a_file() {
 #[test]
 fn networks_follow_the_nodes() {
     let cluster = load("nodes: [{name: a, address: 2001:db8::1}]");
-    assert_eq!(cluster.pod_network().to_string(), "fd00:10:244::/56");
-    assert_eq!(cluster.service_network().to_string(), "fd00:10:96::/112");
+    assert_eq!(cluster.pod_networks()[0].to_string(), "fd00:10:244::/56");
+    assert_eq!(cluster.service_networks()[0].to_string(), "fd00:10:96::/112");
+}
+
+#[test]
+fn nodes_of_two_families_have_networks_of_both() {
+    let cluster = load("nodes: [{name: a, address: [10.0.0.1, '2001:db8::1'], podCIDR: [10.244.7.0/24]}]");
+    let shown = |networks: Vec<ipnet::IpNet>| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(cluster.pod_networks()), ["10.244.0.0/16", "fd00:10:244::/56"]);
+    assert_eq!(shown(cluster.service_networks()), ["10.96.0.0/12", "fd00:10:96::/112"]);
+    assert_eq!(cluster.nodes[0].address().to_string(), "10.0.0.1");
+    let given = load(
+        "serviceCIDR: ['fd00::/112', 10.9.0.0/16]\nnodes: [{name: a, address: [10.0.0.1, '2001:db8::1']}]",
+    );
+    assert_eq!(shown(given.service_networks()), ["fd00::/112", "10.9.0.0/16"]);
+    assert_snapshot!(errors("nodes: [{name: a, address: [10.0.0.1, 10.0.0.2]}]"), @"");
+    assert_snapshot!(errors("nodes: [{name: a, address: []}]"), @"");
+    assert_snapshot!(errors("nodes: [{name: a, address: [10.0.0.1, '2001:db8::1']}, {name: b, address: 10.0.0.2}]"), @"");
+    assert_snapshot!(errors("podCIDR: [10.0.0.0/16, 10.1.0.0/16]"), @"");
+    assert_snapshot!(errors("serviceCIDR: 'fd00::/112'\nnodes: [{name: a, address: 10.0.0.1}]"), @"");
+}
+
+#[test]
+fn kube_proxy_is_configured_as_its_own_file_has_it() {
+    let cluster = load(
+        "proxyMode: ipvs\nkubeProxy: {detectLocalMode: NodeCIDR, masqueradeAll: true, nodePortAddresses: [primary]}",
+    );
+    assert_eq!(cluster.kube_proxy.detect_local_mode, DetectLocalMode::NodeCIDR);
+    assert_eq!(cluster.kube_proxy.node_port_addresses, Some(NodePortAddresses::Primary));
+    assert!(cluster.kube_proxy.masquerade_all && cluster.kube_proxy.localhost_node_ports);
+    assert_snapshot!(errors("kubeProxy: {nodePortAddresses: [primary, 10.0.0.0/8]}"), @"");
+    assert_snapshot!(errors("kubeProxy: {detectLocalMode: Nodes}"), @"");
+    assert_snapshot!(errors("kubeProxy: {masquerade: true}"), @"");
 }
 
 #[test]
@@ -93,7 +127,7 @@ fn the_longest_wildcard_wins_over_shorter_ones() {
 
 #[test]
 fn fields_that_do_not_fit() {
-    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
+    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `kubeProxy`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
     assert_snapshot!(errors("proxyMode: userspace\n"), @"cluster.yaml:1:12: proxyMode: unknown value `userspace` (known: `iptables`, `nftables`, `ipvs`)");
     assert_snapshot!(errors("nodes:\n  - name: a\n"), @"cluster.yaml:2:5: nodes[0].address: missing field `address` (add `address`; it has no default)");
     assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0}\n"), @r#"cluster.yaml:2:24: nodes[0].address: expected an IP address, got the text "10.0.0" (write an address such as 192.0.2.1)"#);

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::names::OutsideTarget;
 use super::network::{family, overlap};
-use super::{ClusterFile, LoadBalancerKind, SourceAddress};
+use super::{ClusterFile, LoadBalancerKind, Node, SourceAddress};
 use crate::admission::{is_dns_label, is_dns_subdomain};
 use crate::source::{Document, FieldPath, SourceError};
 
@@ -20,6 +20,10 @@ pub fn validate(cluster: &ClusterFile, document: &Document) -> Vec<SourceError> 
     validator.load_balancers();
     validator.overrides();
     validator.errors
+}
+
+fn families(addresses: &[IpAddr]) -> Vec<&'static str> {
+    addresses.iter().map(family).collect()
 }
 
 struct Validator<'a> {
@@ -48,31 +52,48 @@ impl Validator<'_> {
                 let what = format!("nodes[{first}] has the name {} already", node.name);
                 self.error(&field.key("name"), what, "give each node a name of its own");
             }
-            if let Some(other) = addresses.insert(node.address, &node.name) {
-                let what = format!("{other} has the address {} already", node.address);
-                self.error(&field.key("address"), what, "give each node an address of its own");
+            for address in &node.addresses {
+                if let Some(other) = addresses.insert(*address, &node.name) {
+                    let what = format!("{other} has the address {address} already");
+                    self.error(&field.key("address"), what, "give each node an address of its own");
+                }
+                self.node_address(&field.key("address"), *address);
             }
-            self.node_address(&field.key("address"), node.address);
+            self.node_families(&field.key("address"), node);
         }
     }
 
     fn node_address(&mut self, field: &FieldPath, address: IpAddr) {
-        let cluster = self.cluster;
         if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
             let what = format!("expected the address of a machine, got {address}");
             self.error(field, what, "use an address that other machines can reach");
         }
-        if cluster.nodes.iter().any(|node| node.address.is_ipv4() != address.is_ipv4()) {
-            let what = format!("{address} is {}, and other nodes are not", family(&address));
-            self.error(field, what, "use one address family for all nodes");
-        }
         self.not_inside_cluster_networks(field, address);
     }
 
+    fn node_families(&mut self, field: &FieldPath, node: &Node) {
+        if self.cluster.nodes.iter().all(|other| families(&other.addresses) == families(&node.addresses)) {
+            return;
+        }
+        match node.addresses[..] {
+            [address] => {
+                let what = format!("{address} is {}, and other nodes are not", family(&address));
+                self.error(field, what, "use one address family for all nodes");
+            }
+            _ => {
+                let what = "the addresses are of two families, and not those of all nodes are";
+                self.error(field, what, "give all nodes the same families, in the same order");
+            }
+        }
+    }
+
     fn not_inside_cluster_networks(&mut self, field: &FieldPath, address: IpAddr) {
-        let networks =
-            [("podCIDR", self.cluster.pod_network()), ("serviceCIDR", self.cluster.service_network())];
-        for (name, network) in networks.into_iter().filter(|(_, network)| network.contains(&address)) {
+        let (pods, services) = (self.cluster.pod_networks(), self.cluster.service_networks());
+        let named = pods
+            .into_iter()
+            .map(|it| ("podCIDR", it))
+            .chain(services.into_iter().map(|it| ("serviceCIDR", it)));
+        for (name, network) in named.filter(|(_, network)| network.contains(&address)) {
             let what = format!("{address} is inside of the {name} {network}");
             self.error(field, what, format!("use an address outside of it, or change {name}"));
         }
@@ -80,19 +101,23 @@ impl Validator<'_> {
 
     fn networks(&mut self) {
         let cluster = self.cluster;
-        let (pods, services) = (cluster.pod_network(), cluster.service_network());
-        if overlap(&pods, &services) {
-            let what = format!("the podCIDR {pods} and the serviceCIDR {services} overlap");
-            let field = if cluster.service_cidr.is_some() { "serviceCIDR" } else { "podCIDR" };
-            self.error(&FieldPath::from(field), what, "choose networks without a common address");
+        let (pods, services) = (cluster.pod_networks(), cluster.service_networks());
+        for (pods, services) in pods.iter().flat_map(|pods| services.iter().map(move |it| (pods, it))) {
+            if overlap(pods, services) {
+                let what = format!("the podCIDR {pods} and the serviceCIDR {services} overlap");
+                let field = if cluster.service_cidr.is_empty() { "podCIDR" } else { "serviceCIDR" };
+                self.error(&FieldPath::from(field), what, "choose networks without a common address");
+            }
         }
         if let Some(node) = cluster.nodes.first() {
-            for (name, network) in [("podCIDR", pods), ("serviceCIDR", services)] {
-                if network.addr().is_ipv4() != node.address.is_ipv4() {
+            let named =
+                pods.iter().map(|it| ("podCIDR", it)).chain(services.iter().map(|it| ("serviceCIDR", it)));
+            for (name, network) in named {
+                if node.addresses.iter().all(|address| address.is_ipv4() != network.addr().is_ipv4()) {
                     let what = format!(
                         "{network} is {}, and the nodes are {}",
                         family(&network.addr()),
-                        family(&node.address)
+                        families(&node.addresses).join(" and ")
                     );
                     self.error(&FieldPath::from(name), what, "use the address family of the nodes");
                 }
@@ -105,20 +130,22 @@ impl Validator<'_> {
         }
     }
 
-    fn node_networks(&mut self, pods: &IpNet) {
+    fn node_networks(&mut self, pods: &[IpNet]) {
         let mut taken: Vec<(&str, IpNet)> = Vec::new();
         for (index, node) in self.cluster.nodes.iter().enumerate() {
-            let Some(network) = node.pod_cidr else { continue };
             let field = FieldPath::from("nodes").index(index).key("podCIDR");
-            if !pods.contains(&network) {
-                let what = format!("{network} is outside of the cluster's podCIDR {pods}");
-                self.error(&field, what, "use a part of it, or change podCIDR");
+            for network in &node.pod_cidr {
+                if !pods.iter().any(|pods| pods.contains(network)) {
+                    let whole = pods.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ");
+                    let what = format!("{network} is outside of the cluster's podCIDR {whole}");
+                    self.error(&field, what, "use a part of it, or change podCIDR");
+                }
+                if let Some((other, taken)) = taken.iter().find(|(_, taken)| overlap(taken, network)) {
+                    let what = format!("{network} overlaps with {taken} of {other}");
+                    self.error(&field, what, "give each node a network of its own");
+                }
+                taken.push((&node.name, *network));
             }
-            if let Some((other, taken)) = taken.iter().find(|(_, taken)| overlap(taken, &network)) {
-                let what = format!("{network} overlaps with {taken} of {other}");
-                self.error(&field, what, "give each node a network of its own");
-            }
-            taken.push((&node.name, network));
         }
     }
 
@@ -146,7 +173,8 @@ impl Validator<'_> {
     fn load_balancers(&mut self) {
         let cluster = self.cluster;
         let mut services = BTreeSet::new();
-        let mut addresses: BTreeSet<IpAddr> = cluster.nodes.iter().map(|node| node.address).collect();
+        let mut addresses: BTreeSet<IpAddr> =
+            cluster.nodes.iter().flat_map(|node| node.addresses.iter().copied()).collect();
         for (index, balancer) in cluster.load_balancers.iter().enumerate() {
             let field = FieldPath::from("loadBalancers").index(index);
             let service = &balancer.service;

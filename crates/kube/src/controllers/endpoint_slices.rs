@@ -2,7 +2,7 @@
 //!
 //! The slices of a Service are built as a whole from its pods, sorted by pod name, and compared with the ones
 //! that exist.
-//! Left out: the legacy Endpoints object, and keeping an endpoint in the slice it was in when others of more
+//! Left out: writing the legacy Endpoints object, and keeping an endpoint in the slice it was in when others of more
 //! than 100 go.
 //! Source: kubernetes.md 4 and 6.8, redpanda.md 1.10.
 
@@ -11,14 +11,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Node, ObjectReference, Pod, Service, ServicePort};
-use k8s_openapi::api::discovery::v1::{
-    Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
-};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::controller_reference;
 use super::service_defaults::{is_headless, service_type};
+use super::topology_hints::{self, Distribution, Zones};
 use crate::store::pod_state::{addresses, is_finished, is_ready, is_terminating, node_name};
 use crate::store::{Labels, matches_labels};
 
@@ -47,15 +46,17 @@ pub enum Request {
     },
 }
 
-/// One pass for one Service. `pods` and `slices` are those of its namespace, `node` finds a node by name.
+/// One pass for one Service. `pods` and `slices` are those of its namespace, `node` finds a node by name, `zones` are
+/// those of the cluster (asked for only if the Service's hints need them).
 pub fn reconcile<'a>(
     service: &Service,
     pods: &[Arc<Pod>],
     slices: &[Arc<EndpointSlice>],
     node: impl Fn(&str) -> Option<&'a Node>,
+    zones: impl FnOnce() -> Zones,
 ) -> Vec<Request> {
     let deleted = service.metadata.deletion_timestamp.is_some();
-    let wanted = if deleted { Vec::new() } else { build(service, pods, node) };
+    let wanted = if deleted { Vec::new() } else { build(service, pods, node, zones) };
     let name = service.metadata.name.as_deref().unwrap_or("");
     let existing: BTreeMap<&str, &EndpointSlice> = slices
         .iter()
@@ -91,6 +92,7 @@ pub fn build<'a>(
     service: &Service,
     pods: &[Arc<Pod>],
     node: impl Fn(&str) -> Option<&'a Node>,
+    zones: impl FnOnce() -> Zones,
 ) -> Vec<EndpointSlice> {
     let Some(spec) = service.spec.as_ref() else { return Vec::new() };
     let Some(selector) = spec.selector.as_ref().filter(|selector| !selector.is_empty()) else {
@@ -104,16 +106,20 @@ pub fn build<'a>(
     selected.sort_by_key(|pod| &pod.metadata.name);
     let default = ["IPv4".to_owned()];
     let families = spec.ip_families.as_deref().filter(|families| !families.is_empty()).unwrap_or(&default);
+    let distribution = Distribution::of(service);
+    let zones = if distribution == Distribution::Auto { zones() } else { Zones::default() };
     let mut slices = Vec::new();
     for family in families {
+        let (backends, mut endpoints): (Vec<&Pod>, Vec<Endpoint>) = selected
+            .iter()
+            .filter_map(|pod| endpoint_of(service, pod, family, &node).map(|endpoint| (*pod, endpoint)))
+            .unzip();
+        topology_hints::assign(distribution, &mut endpoints, &zones);
         // By the resolved ports, in an order that text gives.
         let mut groups: BTreeMap<String, (Vec<EndpointPort>, Vec<Endpoint>)> = BTreeMap::new();
-        for pod in &selected {
-            if let Some(endpoint) = endpoint_of(service, pod, family, &node) {
-                let ports = ports_of(spec.ports.as_deref().unwrap_or(&[]), pod);
-                let group = groups.entry(port_key(&ports)).or_insert_with(|| (ports, Vec::new()));
-                group.1.push(endpoint);
-            }
+        for (pod, endpoint) in backends.into_iter().zip(endpoints) {
+            let ports = ports_of(spec.ports.as_deref().unwrap_or(&[]), pod);
+            groups.entry(port_key(&ports)).or_insert_with(|| (ports, Vec::new())).1.push(endpoint);
         }
         for (key, (ports, endpoints)) in groups {
             for (index, endpoints) in endpoints.chunks(ENDPOINTS_PER_SLICE_MAX).enumerate() {
@@ -161,7 +167,7 @@ fn endpoint_of<'a>(
             serving: Some(serving),
             terminating: Some(terminating),
         }),
-        hints: if ready { hints(service, node_name(pod), zone.as_deref()) } else { None },
+        hints: None,
         hostname: hostname.filter(|_| governed),
         node_name: node_name(pod).map(str::to_owned),
         target_ref: Some(ObjectReference {
@@ -174,21 +180,6 @@ fn endpoint_of<'a>(
         zone,
         deprecated_topology: None,
     })
-}
-
-/// The hints that `trafficDistribution` asks for (kubernetes.md 6.8): its own zone, and for PreferSameNode
-/// its own node.
-fn hints(service: &Service, node: Option<&str>, zone: Option<&str>) -> Option<EndpointHints> {
-    let distribution = service.spec.as_ref()?.traffic_distribution.as_deref()?;
-    let for_zones = || Some(vec![ForZone { name: zone?.into() }]);
-    match distribution {
-        "PreferClose" | "PreferSameZone" => Some(EndpointHints { for_zones: for_zones(), for_nodes: None }),
-        "PreferSameNode" => {
-            let for_nodes = node.map(|name| vec![ForNode { name: name.into() }]);
-            Some(EndpointHints { for_zones: for_zones(), for_nodes })
-        }
-        _ => None,
-    }
 }
 
 /// The Service's ports as this pod has them. A named target port that no container of the pod has is left
@@ -313,7 +304,7 @@ mod tests {
     fn built(service: &Service, pods: &[Pod]) -> Vec<EndpointSlice> {
         let node = node();
         let pods: Vec<Arc<Pod>> = pods.iter().cloned().map(Arc::new).collect();
-        build(service, &pods, |name| Some(&node).filter(|_| name == "node-0"))
+        build(service, &pods, |name| Some(&node).filter(|_| name == "node-0"), Zones::default)
     }
 
     fn only(slices: &[EndpointSlice]) -> &Endpoint {
@@ -390,7 +381,7 @@ mod tests {
         );
         let service = service(json!({ "ipFamilies": ["IPv4", "IPv6"] }));
         let (node, pods) = (node(), [Arc::new(both)]);
-        let requests = reconcile(&service, &pods, &[], |_| Some(&node));
+        let requests = reconcile(&service, &pods, &[], |_| Some(&node), Zones::default);
         let slices: Vec<_> = requests
             .into_iter()
             .map(|request| match request {
@@ -400,7 +391,7 @@ mod tests {
             .collect();
         let types: Vec<_> = slices.iter().map(|slice| slice.address_type.as_str()).collect();
         assert_eq!(types, ["IPv4", "IPv6"]);
-        assert_eq!(reconcile(&service, &pods, &slices, |_| Some(&node)), []);
-        assert_eq!(reconcile(&service, &[], &slices, |_| Some(&node)).len(), 2);
+        assert_eq!(reconcile(&service, &pods, &slices, |_| Some(&node), Zones::default), []);
+        assert_eq!(reconcile(&service, &[], &slices, |_| Some(&node), Zones::default).len(), 2);
     }
 }

@@ -5,6 +5,7 @@
 //! Left out: jobs, daemon sets, autoscalers.
 
 pub mod deployment;
+pub mod endpoint_slice_mirroring;
 pub mod endpoint_slices;
 pub mod garbage_collector;
 pub mod pod_admission;
@@ -12,6 +13,7 @@ pub mod selector_index;
 pub mod service_allocation;
 pub mod service_defaults;
 pub mod stateful_set;
+pub mod topology_hints;
 pub mod work_queue;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};

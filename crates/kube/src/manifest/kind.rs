@@ -17,10 +17,12 @@ pub enum Kind {
     Namespace,
     PodDisruptionBudget,
     NetworkPolicy,
+    EndpointSlice,
+    Endpoints,
 }
 
 /// The apiVersion and name of each kept kind.
-const KEPT: [(&str, &str, Kind); 12] = [
+const KEPT: [(&str, &str, Kind); 14] = [
     ("v1", "Pod", Kind::Pod),
     ("apps/v1", "StatefulSet", Kind::StatefulSet),
     ("apps/v1", "Deployment", Kind::Deployment),
@@ -33,6 +35,8 @@ const KEPT: [(&str, &str, Kind); 12] = [
     ("v1", "Namespace", Kind::Namespace),
     ("policy/v1", "PodDisruptionBudget", Kind::PodDisruptionBudget),
     ("networking.k8s.io/v1", "NetworkPolicy", Kind::NetworkPolicy),
+    ("discovery.k8s.io/v1", "EndpointSlice", Kind::EndpointSlice),
+    ("v1", "Endpoints", Kind::Endpoints),
 ];
 
 impl Kind {
@@ -43,14 +47,13 @@ impl Kind {
 }
 
 /// Kinds that Kubernetes itself serves beside the kept ones in the groups that could be meant by a slip.
-const OTHERS: [&str; 19] = [
+const OTHERS: [&str; 18] = [
     "Binding",
     "ControllerRevision",
     "CSIDriver",
     "CSINode",
     "CSIStorageCapacity",
     "DaemonSet",
-    "Endpoints",
     "Event",
     "Ingress",
     "IngressClass",
@@ -116,7 +119,9 @@ fn is_kubernetes_group(api_version: &str) -> bool {
     match api_version.split_once('/') {
         None => true,
         Some((group, _)) => {
-            matches!(group, "apps" | "extensions" | "policy" | "storage.k8s.io" | "networking.k8s.io")
+            let groups =
+                ["apps", "extensions", "policy", "storage.k8s.io", "networking.k8s.io", "discovery.k8s.io"];
+            groups.contains(&group)
         }
     }
 }

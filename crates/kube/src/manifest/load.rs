@@ -150,6 +150,8 @@ impl Loader {
             Kind::Namespace => file!(namespaces),
             Kind::PodDisruptionBudget => file!(pod_disruption_budgets),
             Kind::NetworkPolicy => file!(network_policies),
+            Kind::EndpointSlice => file!(endpoint_slices),
+            Kind::Endpoints => file!(endpoints),
             Kind::Service => {
                 if let Some(mut object) = self.decode::<Service>(kind, origin, value) {
                     default_target_ports(&mut object.value);

@@ -21,8 +21,9 @@ pub use object::{CertificateSecret, Ignored, Object, ObjectRef, Origin, UnknownF
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
+    ConfigMap, Endpoints, Namespace, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -56,6 +57,10 @@ pub struct Manifests {
     pub pod_disruption_budgets: Vec<Object<PodDisruptionBudget>>,
     /// NetworkPolicies.
     pub network_policies: Vec<Object<NetworkPolicy>>,
+    /// EndpointSlices that no controller makes, for Services without a selector.
+    pub endpoint_slices: Vec<Object<EndpointSlice>>,
+    /// Endpoints, the older form of the same.
+    pub endpoints: Vec<Object<Endpoints>>,
     /// Kinds that are not simulated, one entry per apiVersion and kind, sorted.
     pub ignored: Vec<Ignored>,
     /// Secrets that cert-manager would make, from the ignored Certificates.

@@ -45,6 +45,9 @@ pub fn required_fields(name: &str) -> &'static [&'static str] {
         "StorageClass" => &["provisioner"],
         "TypedLocalObjectReference" | "TypedObjectReference" => &["kind", "name"],
         "IPBlock" => &["cidr"],
+        "EndpointSlice" => &["addressType", "endpoints"],
+        "Endpoint" => &["addresses"],
+        "EndpointAddress" => &["ip"],
         _ => &[],
     }
 }

@@ -48,7 +48,7 @@ pub fn position(location: &Location) -> Position {
 }
 
 fn node(node: &hopwise_kube::cluster_file::Node) -> Node {
-    Node { name: node.name.clone(), addresses: vec![node.address.to_string()] }
+    Node { name: node.name.clone(), addresses: node.addresses.iter().map(ToString::to_string).collect() }
 }
 
 fn external_names(

@@ -95,7 +95,8 @@ fn broker(
 ) -> Broker {
     let (namespace, pod) = known.pod.split_once('/').unwrap_or(("", &known.pod));
     let node = facts.brokers.iter().find(|it| it.pod_key() == known.pod).and_then(|it| it.node.clone());
-    let address = inputs.cluster.nodes.iter().find(|it| Some(&it.name) == node.as_ref()).map(|it| it.address);
+    let address =
+        inputs.cluster.nodes.iter().find(|it| Some(&it.name) == node.as_ref()).map(|it| it.address());
     Broker {
         id: known.id,
         pod: known.pod.clone(),

@@ -10,6 +10,7 @@ use super::{Controller, Name, controllers_of};
 use crate::cluster::api::Api;
 use crate::controllers::endpoint_slices::{self, Request, SERVICE_NAME_LABEL};
 use crate::controllers::selector_index::SelectorIndex;
+use crate::controllers::topology_hints;
 use crate::controllers::work_queue::Outcome;
 use crate::store::{Action, Change, Grace, Kind, Labels, Object, Store, StoreError};
 
@@ -111,7 +112,8 @@ fn requests(store: &Store, namespace: &str, name: &str) -> Vec<Request> {
     let slices: Vec<Arc<EndpointSlice>> =
         store.labelled(namespace, &of_service).into_iter().cloned().collect();
     let node = |name: &str| store.get::<Node>("", name).map(Arc::as_ref);
-    endpoint_slices::reconcile(service, &pods, &slices, node)
+    let zones = || topology_hints::Zones::of(store.list::<Node>().map(Arc::as_ref));
+    endpoint_slices::reconcile(service, &pods, &slices, node, zones)
 }
 
 fn carry_out(api: &Api, namespace: &str, request: Request) -> Result<(), StoreError> {

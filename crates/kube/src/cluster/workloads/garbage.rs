@@ -4,8 +4,9 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::cluster::api::{Api, Changes};
+use crate::cluster::api::Api;
 use crate::cluster::timing;
+use crate::cluster::watches::Changes;
 use crate::controllers::garbage_collector::{self, Request};
 use crate::store::{Action, Change, Key, Kind, Object, Store, StoreError, pod_state};
 use crate::volumes;

@@ -15,8 +15,9 @@ use hopwise_engine::Time;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::api::{Api, Changes};
+use super::api::Api;
 use super::timing;
+use super::watches::Changes;
 use crate::controllers::pod_admission;
 use crate::controllers::work_queue::{Outcome, WorkQueue};
 use crate::manifest::ObjectRef;
