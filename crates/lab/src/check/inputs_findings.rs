@@ -118,6 +118,12 @@ fn assumptions(cluster: &Cluster) -> Vec<Finding> {
             Assumption::InitContainerSucceeds { pod, container, image } => {
                 (pod, image, format!("init container {container} is taken to succeed"))
             }
+            Assumption::Probe { pod, container, image, probe, taken } => {
+                (pod, image, format!("{probe} probe of container {container}: {taken}"))
+            }
+            Assumption::Hook { pod, container, image, hook, why } => {
+                (pod, image, format!("{hook} hook of container {container} is taken to end at once: {why}"))
+            }
             Assumption::EchoesOnItsPorts { pod, container, image } => {
                 (pod, image, format!("container {container} is taken to answer on its ports with an echo"))
             }
