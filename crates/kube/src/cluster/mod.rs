@@ -50,7 +50,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
-pub use operations::{ExitReason, OperationError};
+pub use operations::{Cascade, ExitReason, OperationError};
 pub use place::{ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};

@@ -117,7 +117,7 @@ impl<'a> Stage<'a> {
         };
         let ((unfinished, lasted), played, looks, histories) = tokio::join!(
             worked,
-            self.play(begin, &times),
+            self.play((begin, end), &times),
             observe::all(cluster, scenario, &times, end),
             history::record(cluster, scenario, end)
         );
@@ -181,12 +181,12 @@ impl<'a> Stage<'a> {
         checks
     }
 
-    async fn play(&self, begin: Instant, times: &Times<'_>) -> Played {
+    async fn play(&self, span: (Instant, Instant), times: &Times<'_>) -> Played {
         let Started { cluster, brokers, .. } = self.started;
         let (partitions, verifier) = (self.partitions.clone(), self.verifier.as_ref());
         let stakes =
             Stakes { cluster, brokers, verifier, partitions, stateful_sets: &self.plan.stateful_sets };
-        faults::play(&stakes, &self.plan.scenario.faults, times, begin).await
+        faults::play(&stakes, &self.plan.scenario.faults, times, span).await
     }
 
     fn measure(&self, report: &mut RunReport, start: Time, lasted: Span) {

@@ -10,7 +10,7 @@ use hopwise_fabric::net::resolver::{QueryOutcome, QueryTrace};
 use hopwise_kube::cluster::{ClientSite, Cluster};
 use hopwise_kube::store::pod_state;
 use k8s_openapi::api::core::v1::Pod;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::clients::failed;
 use super::times::{Times, missing};
@@ -21,6 +21,9 @@ use crate::scenario::{Address, Look, Observation, Scenario, Window};
 
 /// From one look for the event that a time counts from to the next.
 const EVENT_POLL: Duration = Duration::from_millis(100);
+/// The longest look: a look-up whose servers are all silent, then three addresses that are, and some more. A client whose
+/// pod or node has vanished waits for ever.
+const LONGEST_LOOK: Duration = Duration::from_secs(120);
 
 /// Puts the clients of all looks at their places before the timeline begins, so that a client pod that is added for them
 /// has started by then. A place that is not there yet is looked for again when it is needed.
@@ -76,7 +79,9 @@ async fn observe(
         let at = hopwise_engine::now();
         // A place is looked for anew each time: its pod may be another one by now.
         let seen = match cluster.place(&observation.from, &name).await {
-            Ok(site) => look(cluster, site, observation).await,
+            Ok(site) => timeout(LONGEST_LOOK, look(cluster, site, observation))
+                .await
+                .unwrap_or_else(|_| Err("the client heard nothing at all: its pod or node is gone".to_owned())),
             Err(error) => Err(error.to_string()),
         };
         let tell = observation.when.tell(at, start);

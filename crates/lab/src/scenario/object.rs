@@ -49,6 +49,8 @@ macro_rules! kinds {
 kinds! {
     /// A pod.
     Pod "pod" true,
+    /// A container of a pod, `NAMESPACE/POD/CONTAINER`.
+    Container "container" true,
     /// A node.
     Node "node" false,
     /// A Service.
@@ -89,8 +91,16 @@ impl FromStr for ObjectName {
         let (namespace, name) =
             if kind.is_namespaced() { name.split_once('/').unwrap_or(("", name)) } else { ("", name) };
         let is_word = |text: &str| !text.is_empty() && !text.contains(['/', ' ']);
-        if !is_word(name) || kind.is_namespaced() != is_word(namespace) {
-            let form = if kind.is_namespaced() { "NAMESPACE/NAME" } else { "NAME" };
+        let is_name = match name.split_once('/').filter(|_| kind == ObjectKind::Container) {
+            Some((pod, container)) => is_word(pod) && is_word(container),
+            None => is_word(name) && kind != ObjectKind::Container,
+        };
+        if !is_name || kind.is_namespaced() != is_word(namespace) {
+            let form = match kind {
+                ObjectKind::Container => "NAMESPACE/POD/CONTAINER",
+                kind if kind.is_namespaced() => "NAMESPACE/NAME",
+                _ => "NAME",
+            };
             return error(format!("expected `{} {form}`", kind.as_str()));
         }
         Ok(ObjectName::new(kind, namespace, name))
@@ -126,7 +136,12 @@ mod tests {
 
     #[test]
     fn objects_are_written_as_they_are_read() {
-        for text in ["pod demo/echo-0", "node node-1", "persistentVolumeClaim demo/data-echo-0"] {
+        for text in [
+            "pod demo/echo-0",
+            "node node-1",
+            "container demo/echo-0/echo",
+            "persistentVolumeClaim demo/data-echo-0",
+        ] {
             assert_eq!(text.parse::<ObjectName>().expect(text).to_string(), text);
         }
         let object: ObjectName = "StatefulSet demo/echo".parse().expect("capitals do not matter");
@@ -140,6 +155,7 @@ mod tests {
             ("pot demo/echo-0", "`pot` is no kind; expected one of pod, node"),
             ("pod echo-0", "expected `pod NAMESPACE/NAME`"),
             ("node demo/node-1", "expected `node NAME`"),
+            ("container demo/echo-0", "expected `container NAMESPACE/POD/CONTAINER`"),
             ("pod demo/", "expected `pod NAMESPACE/NAME`"),
         ] {
             let error = text.parse::<ObjectName>().expect_err(text);

@@ -239,6 +239,10 @@ impl Known {
             ObjectKind::Service => check_name(field, &key, "Service", &self.services, problems),
             ObjectKind::StatefulSet => check_name(field, &key, "StatefulSet", &self.stateful_sets, problems),
             ObjectKind::Deployment => check_name(field, &key, "Deployment", &self.deployments, problems),
+            ObjectKind::Container => {
+                let pod = object.name.split('/').next().unwrap_or_default();
+                self.check_object(field, &ObjectName::new(ObjectKind::Pod, &object.namespace, pod), problems);
+            }
             ObjectKind::Pod => {
                 // A StatefulSet may come to have any ordinal; the names of a Deployment's pods are drawn.
                 let made = is_numbered(&key, &self.stateful_sets)

@@ -88,6 +88,8 @@ pub fn facts_of(kind: ObjectKind) -> &'static [&'static str] {
             "owner",
             "revision",
         ],
+        // What containers are in is told by their pod.
+        ObjectKind::Container => &[],
         ObjectKind::Node => &["exists", "ready", "taints", "schedulable"],
         ObjectKind::Service => &["exists", "ready", "notReady", "serving", "terminating"],
         ObjectKind::StatefulSet => &[

@@ -9,6 +9,7 @@ mod proxies;
 mod workloads;
 
 pub use machines::ExitReason;
+pub use workloads::Cascade;
 
 use crate::store::StoreError;
 
