@@ -5,6 +5,9 @@
 //! so that the rest of the cluster is the same for all of them. Everything here panics where a test is mistaken: a
 //! fixture that is not there, an edit that changes nothing, a report without the finding that is asked for.
 
+pub mod dialing;
+pub mod sets;
+
 use std::path::{Path, PathBuf};
 
 use hopwise_kube::cluster::Place;

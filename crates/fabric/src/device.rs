@@ -119,7 +119,7 @@ impl Device {
         match self {
             Device::Host(stack) => stack.receive(packet, cx),
             Device::Router(router) => router.receive(port, packet, cx),
-            Device::Switch(switch) => switch.receive(packet, cx),
+            Device::Switch(switch) => switch.receive(port, packet, cx),
             Device::Node(node) => node.receive(port, packet, cx),
             Device::LoadBalancer(balancer) => balancer.receive(port, packet, cx),
         }

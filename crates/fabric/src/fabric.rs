@@ -18,7 +18,7 @@ use crate::Action;
 use crate::capture::{Capture, Way};
 use crate::device::{Context, Device, DeviceId, Outputs, PortIndex};
 use crate::link::{Direction, Fate, LinkConfig};
-use crate::net::resolver::ResolverConfig;
+use crate::net::resolver::{ApplicationCache, ResolverConfig, ResolverKind};
 use crate::packet::Packet;
 use crate::routing::NextHop;
 use crate::stack::Stack;
@@ -51,6 +51,8 @@ pub struct Fabric {
     dirty: Vec<DeviceId>,
     traced: FxHashSet<HostId>,
     resolvers: FxHashMap<DeviceId, Arc<ResolverConfig>>,
+    resolver_kinds: FxHashMap<HostId, ResolverKind>,
+    application_caches: FxHashMap<HostId, ApplicationCache>,
     last_query_id: u16,
     outputs: Outputs,
     last_packet_id: u64,
@@ -196,12 +198,30 @@ impl Fabric {
         self.resolvers.insert(device, Arc::new(config));
     }
 
-    /// What `device` looks names up with, and the id of the first message.
-    pub(crate) fn resolver_of(&mut self, device: DeviceId) -> (Arc<ResolverConfig>, u16) {
+    /// Sets whose resolver the tasks of `host` use, whatever the configuration of its device says.
+    pub fn set_resolver_kind(&mut self, host: HostId, kind: ResolverKind) {
+        self.resolver_kinds.insert(host, kind);
+    }
+
+    /// What `device` looks names up with.
+    pub fn resolver(&self, device: DeviceId) -> Arc<ResolverConfig> {
+        self.resolvers.get(&device).cloned().unwrap_or_default()
+    }
+
+    /// What `host` on `device` looks names up with, and the id of the first message.
+    pub(crate) fn resolver_of(&mut self, host: HostId, device: DeviceId) -> (Arc<ResolverConfig>, u16) {
         // A look-up uses a few ids at most; no two look-ups at a time share one.
         self.last_query_id = self.last_query_id.wrapping_add(64);
-        let config = self.resolvers.get(&device).cloned();
-        (config.unwrap_or_else(|| Arc::new(ResolverConfig::default())), self.last_query_id)
+        let mut config = self.resolver(device);
+        if let Some(kind) = self.resolver_kinds.get(&host).filter(|kind| **kind != config.kind) {
+            Arc::make_mut(&mut config).kind = *kind;
+        }
+        (config, self.last_query_id)
+    }
+
+    /// What the processes of `host` have kept of their look-ups.
+    pub(crate) fn application_cache(&mut self, host: HostId) -> &mut ApplicationCache {
+        self.application_caches.entry(host).or_default()
     }
 
     /// Traces the packets of all connections that the tasks of `host` open from now on, or stops doing so.

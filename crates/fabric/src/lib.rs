@@ -13,6 +13,7 @@ mod node;
 mod packet;
 #[cfg(test)]
 mod packet_builder;
+mod return_path;
 mod route;
 mod router;
 mod routing;
@@ -22,7 +23,7 @@ mod tcp;
 mod trace;
 
 pub use balancer::{
-    BalancerConfig, Idle, LoadBalancer, NoTarget, ProxyConfig, SourceAddress, Targets, run_proxy,
+    BalancerConfig, Forwarding, Idle, LoadBalancer, NoTarget, ProxyConfig, SourceAddress, Targets, run_proxy,
 };
 pub use capture::CaptureBuffer;
 pub use device::{Context, Device, DeviceId, Outputs, PortIndex};

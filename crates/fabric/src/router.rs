@@ -1,15 +1,15 @@
 //! Routers: forward by longest prefix, count down the time to live, answer with ICMP errors.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use hopwise_engine::{Span, Time};
-use rustc_hash::FxHashMap;
+use ipnet::IpNet;
 
 use crate::Action;
 use crate::device::{Context, PortIndex};
 use crate::icmp::{self, Unreachable};
 use crate::packet::Packet;
+use crate::return_path::ReturnPaths;
 use crate::routing::{NextHop, RoutingTable};
 
 static EXPIRED: LazyLock<Arc<str>> = LazyLock::new(|| "time to live exceeded".into());
@@ -24,27 +24,9 @@ static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "no route to the destinat
 pub struct Router {
     addresses: Vec<IpAddr>,
     routes: RoutingTable,
-    symmetric: FxHashMap<PortIndex, Option<IpAddr>>,
-    returns: FxHashMap<Flow, Return>,
-    prune_at: usize,
-}
-
-/// The way back of a flow, and when the flow was last seen.
-struct Return {
-    next: NextHop,
-    seen: Time,
-}
-
-/// How long the way back of a silent flow is remembered: as long as an open connection can be silent in
-/// connection tracking (kubernetes.md 6.6).
-const RETURNS_KEPT: Span = Span::from_secs(86_400);
-const PRUNE_AT_LEAST: usize = 4_096;
-
-#[derive(PartialEq, Eq, Hash)]
-struct Flow {
-    source: SocketAddr,
-    destination: SocketAddr,
-    protocol: u8,
+    returns: ReturnPaths,
+    /// Networks that packets vanish into unless there is a route.
+    null_routes: Vec<(IpNet, Arc<str>)>,
 }
 
 impl Router {
@@ -65,16 +47,29 @@ impl Router {
 
     /// Makes `port` symmetric; replies go to `via`, or straight to the destination.
     pub fn set_symmetric(&mut self, port: PortIndex, via: Option<IpAddr>) {
-        self.symmetric.insert(port, via);
+        self.returns.set_symmetric(port, via);
+    }
+
+    /// Forgets a port and the flows that came in by it: nobody is there any more.
+    pub fn forget_port(&mut self, port: PortIndex) {
+        self.returns.forget_port(port);
+    }
+
+    /// Lets packets to `network` vanish where there is no route, for this reason; others are answered with an ICMP
+    /// network unreachable.
+    pub fn drop_silently(&mut self, network: IpNet, reason: impl Into<Arc<str>>) {
+        self.null_routes.push((network, reason.into()));
     }
 
     /// Forwards `packet`.
     pub fn receive(&mut self, port: PortIndex, mut packet: Packet, cx: &mut Context<'_>) {
-        if !self.symmetric.is_empty() {
-            self.remember_return(port, &packet, cx.now);
-        }
+        self.returns.note(port, &packet, cx.now);
         let Some(next) = self.next_hop(&packet) else {
-            self.refuse(port, packet, Unreachable::Network, &NO_ROUTE, cx);
+            let destination = packet.destination_ip();
+            match self.null_routes.iter().find(|(network, _)| network.contains(&destination)) {
+                Some((_, reason)) => cx.drop_packet(packet, reason),
+                None => self.refuse(port, packet, Unreachable::Network, &NO_ROUTE, cx),
+            }
             return;
         };
         let time_to_live = packet.time_to_live();
@@ -89,32 +84,7 @@ impl Router {
     }
 
     fn next_hop(&self, packet: &Packet) -> Option<NextHop> {
-        if !self.returns.is_empty() {
-            let (source, destination, protocol) = (packet.source(), packet.destination(), packet.protocol());
-            if let Some(next) = self.returns.get(&Flow { source, destination, protocol }) {
-                return Some(next.next);
-            }
-        }
-        self.routes.find(packet.destination_ip())
-    }
-
-    fn remember_return(&mut self, port: PortIndex, packet: &Packet, now: Time) {
-        if let Some(via) = self.symmetric.get(&port) {
-            let reply = Flow {
-                source: packet.destination(),
-                destination: packet.source(),
-                protocol: packet.protocol(),
-            };
-            self.returns.insert(reply, Return { next: NextHop { port, via: *via }, seen: now });
-            self.prune_returns(now);
-        }
-    }
-
-    fn prune_returns(&mut self, now: Time) {
-        if self.returns.len() >= self.prune_at.max(PRUNE_AT_LEAST) {
-            self.returns.retain(|_, back| now.since(back.seen) < RETURNS_KEPT);
-            self.prune_at = 2 * self.returns.len();
-        }
+        self.returns.find(packet).or_else(|| self.routes.find(packet.destination_ip()))
     }
 
     /// Tells the sender of `packet`, which the router has sent by `port`, what the link takes, in bytes.
@@ -152,7 +122,7 @@ impl Router {
 
 #[cfg(test)]
 mod tests {
-    use hopwise_engine::Simulation;
+    use hopwise_engine::{Simulation, Time};
 
     use super::*;
     use crate::device::Outputs;
@@ -209,6 +179,16 @@ mod tests {
             assert_eq!((port, back.next_hop), (2, Some(ip("192.0.2.10"))));
             // Another flow of the same two addresses goes straight to the client.
             let other = tcp(at("192.168.10.11:30081"), client, SYN_ACK);
+            let (mut outputs, name, mut last_packet_id) = (Outputs::default(), Arc::from("node"), 100);
+            let next_packet_id = &mut last_packet_id;
+            let mut cx = Context { now: Time::ZERO, name: &name, outputs: &mut outputs, next_packet_id };
+            let about = tcp(client, target, SYN);
+            let refusal = icmp::error(target.ip(), &about, Unreachable::Port, &mut cx).expect("an error");
+            assert_eq!(
+                pass(&mut router, 1, refusal).map(|(port, _)| port),
+                Some(2),
+                "so does an error about it"
+            );
             assert_eq!(pass(&mut router, 1, other).map(|(port, _)| port), Some(0));
         };
         assert_eq!(Simulation::new(1).run((), move || async move { test() }), Ok(()));

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cost;
+pub mod dns;
 pub mod entry;
 pub mod findings;
 pub mod inputs;

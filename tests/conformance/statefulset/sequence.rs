@@ -216,16 +216,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// `create N@REV` includes the pod's claims, unless the step names them.
+    /// `create N@REV` includes the pod's claims, also when the pod's own creation fails, unless the step names them.
     fn fold_claims(&self, words: Vec<String>, expected: &[String]) -> Vec<String> {
-        let created: BTreeSet<String> = words
-            .iter()
-            .filter_map(|word| word.strip_prefix("create ")?.split_once('@'))
-            .map(|(ordinal, _)| {
-                format!("create_pvc {}", claim_name(&self.claim, SET, ordinal.parse().unwrap_or(0)))
-            })
+        let attempted = self.world.objects.attempted.iter();
+        let claims: BTreeSet<String> = attempted
+            .map(|ordinal| format!("create_pvc {}", claim_name(&self.claim, SET, *ordinal)))
             .collect();
-        words.into_iter().filter(|word| expected.contains(word) || !created.contains(word)).collect()
+        words.into_iter().filter(|word| expected.contains(word) || !claims.contains(word)).collect()
     }
 
     /// Cases that have only a beginning and an end: everything settles in the given number of reconciles.

@@ -41,6 +41,8 @@ pub struct Objects {
     pub batches: Vec<(usize, usize)>,
     uids: usize,
     now: Time,
+    /// The pods that the present pass has tried to create.
+    pub attempted: std::collections::BTreeSet<u64>,
     /// The requests of the present pass in the words of the file.
     words: Vec<String>,
     status: Option<k8s_openapi::api::apps::v1::StatefulSetStatus>,
@@ -95,6 +97,7 @@ impl World {
         let (gates, now) = (self.gates, self.now);
         let view = View { set: &set, pods: &pods, claims: &claims, revisions: &revisions, gates, now };
         self.objects.words.clear();
+        self.objects.attempted.clear();
         self.objects.batches.clear();
         self.objects.status = self.set.status.take();
         let done = stage(&view, &mut self.objects);
@@ -251,9 +254,10 @@ impl Requests for Objects {
 
 impl Objects {
     fn create_pod(&mut self, mut pod: Pod) -> Result<(), RequestFailed> {
-        self.count("create")?;
         let name = pod.metadata.name.clone().expect("pods have names");
         let ordinal = ordinal_of(SET, &name).expect("a pod of the set");
+        self.attempted.insert(ordinal);
+        self.count("create")?;
         if self.pods.contains_key(&ordinal) {
             return Err(RequestFailed(format!("{name} already exists")));
         }

@@ -1,4 +1,4 @@
-//! How a balancer of kind `nat` is set up.
+//! How a balancer is set up.
 
 use std::net::IpAddr;
 
@@ -31,6 +31,20 @@ pub enum Idle {
     Drop,
     /// It is answered with a reset, so that the end that next sends notices.
     Reset,
+    /// It is placed by its hash, as a new flow is: with the same targets it goes where it went before.
+    Place,
+}
+
+/// What the destination of a packet is when it leaves for its target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Forwarding {
+    /// The target's address and port; answers come back through the balancer (kind `nat`).
+    #[default]
+    Translated,
+    /// The listener's own: the packet is delivered to the target's machine as it is, and the answers go from there
+    /// straight to the client (kind `dsr`, linux.md 1 "LB d"). The time to live is left alone: the packet travels
+    /// inside the network's own encapsulation.
+    Direct,
 }
 
 /// How a balancer is set up.
@@ -41,6 +55,8 @@ pub struct BalancerConfig {
     pub addresses: Vec<IpAddr>,
     /// Which source address targets see.
     pub source: SourceAddress,
+    /// What the destination of a packet is when it leaves for its target.
+    pub forwarding: Forwarding,
     /// What happens to new flows without a healthy target.
     pub no_target: NoTarget,
     /// How long an open TCP connection may be silent before it is forgotten.
@@ -60,6 +76,7 @@ impl BalancerConfig {
         BalancerConfig {
             addresses,
             source: SourceAddress::Client,
+            forwarding: Forwarding::Translated,
             no_target: NoTarget::Drop,
             tcp_idle_timeout: Span::from_secs(350),
             udp_idle_timeout: Span::from_secs(120),
@@ -76,7 +93,7 @@ impl BalancerConfig {
             udp_stream: self.udp_idle_timeout,
             ..Timeouts::default()
         };
-        // A balancer places connections at their SYN only.
-        ConntrackConfig { timeouts, flows_max: self.flows_max, tcp_loose: false }
+        let tcp_loose = self.idle == Idle::Place;
+        ConntrackConfig { timeouts, flows_max: self.flows_max, tcp_loose }
     }
 }

@@ -3,18 +3,19 @@
 //! Kind `nat`: the device rewrites the destination of each new flow to one of the listener's healthy targets,
 //! by a hash of the five-tuple; the client's address is kept (the answers must come back through the device,
 //! see [`Router::set_symmetric`](crate::Router::set_symmetric)) or replaced by the balancer's own. Kind `proxy`
-//! terminates TCP: [`run_proxy`], a program on the device's own sockets. Which targets are healthy, and whether
-//! they may be in another zone, is its owner's choice. The two kinds and what clients see of them: linux.md 1,
-//! "LB a", "LB b" and "LB c".
+//! terminates TCP: [`run_proxy`], a program on the device's own sockets. Kind `dsr` ([`Forwarding::Direct`]) chooses a
+//! machine and leaves the packet alone. Which targets are healthy, and whether they may be in another zone, is its
+//! owner's choice. The kinds and what clients see of them: linux.md 1, "LB a" to "LB d".
 
 mod config;
+mod direct;
 mod pipeline;
 mod proxy;
 mod reset;
 #[cfg(test)]
 mod tests;
 
-pub use config::{BalancerConfig, Idle, NoTarget, SourceAddress};
+pub use config::{BalancerConfig, Forwarding, Idle, NoTarget, SourceAddress};
 pub use proxy::{ProxyConfig, Targets, run_proxy};
 
 use std::collections::{BTreeMap, VecDeque};
@@ -40,6 +41,7 @@ pub struct LoadBalancer {
     stack: Stack,
     routes: RoutingTable,
     translator: Translator,
+    direct: direct::DirectFlows,
     listeners: BTreeMap<(SocketAddr, Protocol), Arc<str>>,
     icmp_limit: RateLimit,
     /// Packets of the device itself that have no way yet.
@@ -55,6 +57,7 @@ impl LoadBalancer {
             stack,
             routes: RoutingTable::default(),
             translator: Translator::new(config.conntrack(), random),
+            direct: direct::DirectFlows::default(),
             listeners: BTreeMap::new(),
             icmp_limit: RateLimit::default(),
             own: VecDeque::new(),
@@ -117,9 +120,16 @@ impl LoadBalancer {
         &self.translator.conntrack
     }
 
-    /// Its flows; forgetting those of a target cuts them off (a target that is deregistered).
+    /// Its flows.
     pub fn conntrack_mut(&mut self) -> &mut Conntrack {
         &mut self.translator.conntrack
+    }
+
+    /// Forgets the flows that go to `target`, each of which ends as one that was idle too long; says how many there
+    /// were. Costs by the number of all flows, so it is for targets that leave.
+    pub fn cut_off(&mut self, target: IpAddr) -> usize {
+        let to_target = |flow: &crate::nat::Flow| flow.reply.source.ip() == target;
+        self.direct.cut_off(target) + self.translator.conntrack.delete_where(to_target)
     }
 
     /// Its own sockets.

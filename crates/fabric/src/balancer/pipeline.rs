@@ -1,13 +1,15 @@
-//! The way of one packet through a balancer of kind `nat`.
+//! The way of one packet through a balancer of kind `nat` or `dsr`.
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use crate::Action;
-use crate::balancer::{Idle, LoadBalancer, reset};
+use crate::balancer::direct::Seen;
+use crate::balancer::{Forwarding, Idle, LoadBalancer, reset};
 use crate::device::{Context, PortIndex};
 use crate::icmp::{self, Unreachable};
-use crate::nat::translator::{Decision, Masquerade, Tracked};
+use crate::nat::translator::{Decision, Masquerade, NewFlow, Tracked};
+use crate::nat::tuple::Tuple;
 use crate::packet::Packet;
 use crate::stack::Stack;
 
@@ -31,6 +33,9 @@ impl LoadBalancer {
 
     /// Lets `packet` pass: from `port`, or from the device's own sockets.
     pub(super) fn pass(&mut self, port: Option<PortIndex>, mut packet: Packet, cx: &mut Context<'_>) {
+        if port.is_some() && self.is_direct(&packet) {
+            return self.pass_direct(packet, cx);
+        }
         let arrived = (packet.source(), packet.destination());
         let mut tracked = self.translator.track(&packet, cx.now);
         let is_own_address = self.is_own(packet.destination_ip());
@@ -68,6 +73,56 @@ impl LoadBalancer {
             packet.hop(cx.name, action, cx.now, self.translator.label(&tracked));
         }
         self.send(packet, cx);
+    }
+
+    /// Whether the packet is for a listener whose packets are left alone, and not for the device's own sockets.
+    fn is_direct(&self, packet: &Packet) -> bool {
+        if self.config.forwarding != Forwarding::Direct {
+            return false;
+        }
+        let is_own = self.translator.conntrack.find(&Tuple::of(packet)).is_some();
+        !is_own && self.is_own(packet.destination_ip())
+    }
+
+    /// Lets a packet of a client pass to the machine that its flow was placed on, as it is.
+    fn pass_direct(&mut self, packet: Packet, cx: &mut Context<'_>) {
+        let idle = match packet.protocol() {
+            crate::packet::protocol::TCP => self.config.tcp_idle_timeout,
+            _ => self.config.udp_idle_timeout,
+        };
+        match self.direct.observe(&packet, idle, cx.now) {
+            Seen::Placed(target) => self.deliver(target, packet, None, cx),
+            Seen::Unrelated => cx.drop_packet(packet, &UNKNOWN),
+            Seen::Unknown if self.config.idle != Idle::Place => self.refuse_unknown(packet, cx),
+            Seen::First | Seen::Unknown => {
+                let original = Tuple::of(&packet);
+                let (destination, opens) = (original.destination, true);
+                let mut new = NewFlow { original, destination, masquerade: false, label: None, opens };
+                match self.translator.decide(&mut new, false, false, cx.now) {
+                    Decision::Pass if new.label.is_none() => cx.drop_packet(packet, &NO_LISTENER),
+                    Decision::Pass => {
+                        let (target, until) = (new.destination.ip(), cx.now + idle);
+                        if self.direct.place(&packet, target, until, cx.now, self.config.flows_max) {
+                            self.deliver(target, packet, new.label, cx);
+                        } else {
+                            cx.drop_packet(packet, &FULL);
+                        }
+                    }
+                    Decision::Drop(reason) => cx.drop_packet(packet, &reason),
+                    Decision::Reject(reason) => self.reset(packet, &reason, cx),
+                }
+            }
+        }
+    }
+
+    fn deliver(&self, target: IpAddr, mut packet: Packet, label: Option<Arc<str>>, cx: &mut Context<'_>) {
+        let Some(next) = self.routes.find(target) else { return cx.drop_packet(packet, &NO_ROUTE) };
+        if packet.trace.is_some() {
+            let detail = label.unwrap_or_else(|| format!("to {target}, unchanged").into());
+            packet.hop(cx.name, Action::Forwarded, cx.now, Some(detail));
+        }
+        packet.next_hop = Some(target);
+        cx.outputs.packets.push((next.port, packet));
     }
 
     /// Lets the packets pass that the device itself sends, and those that they make it send.
@@ -127,7 +182,7 @@ impl LoadBalancer {
     fn refuse_unknown(&mut self, packet: Packet, cx: &mut Context<'_>) {
         match self.config.idle {
             Idle::Reset => self.reset(packet, &UNKNOWN, cx),
-            Idle::Drop => cx.drop_packet(packet, &UNKNOWN),
+            Idle::Drop | Idle::Place => cx.drop_packet(packet, &UNKNOWN),
         }
     }
 

@@ -4,12 +4,14 @@
 //! refuses, or none at all, shows as "accepted, then reset". Half-closed connections stay half closed.
 //! Left out: TLS, the PROXY protocol, and limits on the number of connections.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -22,6 +24,8 @@ pub struct ProxyConfig {
     pub connect_timeout: Duration,
     /// How long a connection may be silent both ways before both ends are closed; `None`: for ever.
     pub idle_timeout: Option<Duration>,
+    /// Whether the end of a silent connection is a reset; an orderly end (FIN) otherwise.
+    pub reset_idle: bool,
     /// How many targets it tries before it gives the client up.
     pub attempts: usize,
 }
@@ -32,6 +36,7 @@ impl Default for ProxyConfig {
         ProxyConfig {
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Some(Duration::from_secs(50)),
+            reset_idle: false,
             attempts: 4,
         }
     }
@@ -39,7 +44,14 @@ impl Default for ProxyConfig {
 
 /// The healthy targets of a proxy's listener; its clones are the same list.
 #[derive(Clone, Debug, Default)]
-pub struct Targets(Arc<Mutex<RoundRobin>>);
+pub struct Targets(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    list: Mutex<RoundRobin>,
+    /// How often the connections to an address were cut off.
+    cuts: watch::Sender<BTreeMap<IpAddr, u64>>,
+}
 
 #[derive(Debug, Default)]
 struct RoundRobin {
@@ -50,22 +62,38 @@ struct RoundRobin {
 impl Targets {
     /// A list of these targets.
     pub fn new(targets: Vec<SocketAddr>) -> Self {
-        Targets(Arc::new(Mutex::new(RoundRobin { targets, next: 0 })))
+        let list = Mutex::new(RoundRobin { targets, next: 0 });
+        Targets(Arc::new(Shared { list, ..Shared::default() }))
     }
 
     /// Replaces the list; connections that there are stay where they are.
     pub fn set(&self, targets: Vec<SocketAddr>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).targets = targets;
+        self.lock().targets = targets;
     }
 
     /// The list.
     pub fn get(&self) -> Vec<SocketAddr> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).targets.clone()
+        self.lock().targets.clone()
+    }
+
+    /// Resets the connections to `target`, at both ends.
+    pub fn cut_off(&self, target: IpAddr) {
+        self.0.cuts.send_modify(|cuts| *cuts.entry(target).or_default() += 1);
+    }
+
+    /// Ends when the connections to `target` are cut off.
+    async fn cut(&self, target: IpAddr) {
+        let mut cuts = self.0.cuts.subscribe();
+        let count = |cuts: &BTreeMap<IpAddr, u64>| cuts.get(&target).copied();
+        let before = count(&cuts.borrow_and_update());
+        if cuts.wait_for(|cuts| count(cuts) != before).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// The next target in turn.
     fn next(&self) -> Option<SocketAddr> {
-        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.lock();
         let count = list.targets.len();
         if count == 0 {
             return None;
@@ -73,6 +101,10 @@ impl Targets {
         let target = list.targets[list.next % count];
         list.next = (list.next + 1) % count;
         Some(target)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RoundRobin> {
+        self.0.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,18 +127,37 @@ pub async fn run_proxy(listener: TcpListener, targets: Targets, config: ProxyCon
 
 /// Serves one client. Without a target the client is reset, and a connection that breaks breaks both.
 async fn serve(mut client: TcpStream, targets: Targets, config: ProxyConfig) {
-    let Some(mut target) = connect(&client, &targets, config).await else {
+    let Some((mut target, address)) = connect(&client, &targets, config).await else {
         reset(&client);
         return;
     };
     // Nagle's algorithm would hold back what the other end has sent already. A connection that is gone by now
     // shows in the first read.
     let _ = (client.set_nodelay(true), target.set_nodelay(true));
-    if let Err(error) = relay(&mut client, &mut target, config.idle_timeout).await {
-        tracing::debug!(%error, "a proxied connection broke");
+    let ended = tokio::select! {
+        ended = relay(&mut client, &mut target, config.idle_timeout) => ended,
+        () = targets.cut(address) => Err(io::ErrorKind::ConnectionReset.into()),
+    };
+    let is_broken = match ended {
+        Ok(End::Finished) => false,
+        Ok(End::Idle) => config.reset_idle,
+        Err(error) => {
+            tracing::debug!(%error, "a proxied connection broke");
+            true
+        }
+    };
+    if is_broken {
         reset(&client);
         reset(&target);
     }
+}
+
+/// How a relay ended that did not break.
+enum End {
+    /// Both ends have finished.
+    Finished,
+    /// Both were silent for too long.
+    Idle,
 }
 
 /// Makes the connection end with a reset. One that is gone by now needs none.
@@ -115,11 +166,11 @@ fn reset(stream: &TcpStream) {
 }
 
 /// Connects on behalf of `client` to the next target that accepts; `None` if none does.
-async fn connect(client: &TcpStream, targets: &Targets, config: ProxyConfig) -> Option<TcpStream> {
+async fn connect(client: &TcpStream, targets: &Targets, config: ProxyConfig) -> Option<(TcpStream, IpAddr)> {
     for _ in 0..config.attempts {
         let target = targets.next()?;
         match timeout(config.connect_timeout, TcpStream::connect_onward(target, client)).await {
-            Ok(Ok(stream)) => return Some(stream),
+            Ok(Ok(stream)) => return Some((stream, target.ip())),
             Ok(Err(error)) => tracing::debug!(%target, %error, "the proxy's target did not accept"),
             Err(_) => tracing::debug!(%target, "the proxy's target did not answer"),
         }
@@ -132,7 +183,7 @@ async fn relay(
     client: &mut TcpStream,
     target: &mut TcpStream,
     idle_timeout: Option<Duration>,
-) -> io::Result<()> {
+) -> io::Result<End> {
     let active = Mutex::new(Instant::now());
     let (client_reader, client_writer) = tokio::io::split(client);
     let (target_reader, target_writer) = tokio::io::split(target);
@@ -143,10 +194,10 @@ async fn relay(
         )
     };
     tokio::select! {
-        ended = both => ended.map(|_| ()),
+        ended = both => ended.map(|_| End::Finished),
         () = idle(&active, idle_timeout) => {
             tracing::debug!("a proxied connection was idle for too long");
-            Ok(())
+            Ok(End::Idle)
         }
     }
 }

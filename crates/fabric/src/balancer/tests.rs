@@ -1,4 +1,4 @@
-//! Balancers of kind `nat`, packet by packet.
+//! Balancers of kind `nat` and `dsr`, packet by packet.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hopwise_engine::random::stream_of;
 use hopwise_engine::{Simulation, Span, Time};
 
-use super::{BalancerConfig, Idle, LoadBalancer, NoTarget, SourceAddress};
+use super::{BalancerConfig, Forwarding, Idle, LoadBalancer, NoTarget, SourceAddress};
 use crate::device::{Context, Outputs, PortIndex};
 use crate::icmp::{self, Unreachable};
 use crate::nat::rules::Protocol;
@@ -148,7 +148,7 @@ fn what_was_idle_too_long_is_reset_or_dropped_as_configured() {
             for (from, to) in [(at(CLIENT), at(VIP)), (target, at(CLIENT))] {
                 let answer = bench.pass(tcp(from, to, ACK));
                 match idle {
-                    Idle::Drop => assert!(answer.is_none()),
+                    Idle::Drop | Idle::Place => assert!(answer.is_none()),
                     Idle::Reset => {
                         let reset = answer.expect("a reset");
                         assert_eq!((flags(&reset), reset.destination()), (RST, from));
@@ -190,5 +190,62 @@ fn an_address_without_a_listener_answers_nothing() {
         bench.balancer.remove_listener(at(VIP), Protocol::Tcp);
         assert!(bench.connect(at(CLIENT)).is_none());
         assert!(!bench.balancer.set_targets(at(VIP), Protocol::Tcp, Vec::new()));
+    });
+}
+
+/// A balancer of kind `dsr` whose targets are the machines of [`TARGETS`].
+fn direct(idle: Idle) -> Bench {
+    let mut bench = Bench::new(|config| {
+        config.addresses = vec![at(VIP).ip()];
+        config.forwarding = Forwarding::Direct;
+        config.idle = idle;
+    });
+    let machines = TARGETS.map(|target| SocketAddr::new(at(target).ip(), at(VIP).port()));
+    bench.balancer.set_targets(at(VIP), Protocol::Tcp, machines.to_vec());
+    bench
+}
+
+#[test]
+fn a_packet_is_delivered_to_a_machine_as_it_is() {
+    simulated(|| {
+        let mut bench = direct(Idle::Drop);
+        let sent = bench.connect(at(CLIENT)).expect("a machine is chosen");
+        assert_eq!((sent.source(), sent.destination(), sent.time_to_live()), (at(CLIENT), at(VIP), 64));
+        let machine = sent.next_hop;
+        assert!(TARGETS.map(|target| Some(at(target).ip())).contains(&machine));
+        assert_eq!(bench.pass(tcp(at(CLIENT), at(VIP), ACK)).expect("it goes on").next_hop, machine);
+        let other = at("192.0.2.100:80");
+        assert!(bench.pass(tcp(at(CLIENT), other, SYN)).is_none(), "no listener there");
+    });
+}
+
+#[test]
+fn an_unknown_segment_of_a_direct_flow_is_dropped_reset_or_placed_anew() {
+    simulated(|| {
+        for idle in [Idle::Drop, Idle::Reset, Idle::Place] {
+            let mut bench = direct(idle);
+            let machine = bench.connect(at(CLIENT)).expect("a machine is chosen").next_hop;
+            bench.now += Span::from_secs(351);
+            let late = bench.pass(tcp(at(CLIENT), at(VIP), ACK));
+            match idle {
+                Idle::Drop => assert!(late.is_none()),
+                Idle::Reset => assert_eq!(flags(&late.expect("a reset")), RST),
+                Idle::Place => assert_eq!(late.expect("it goes on").next_hop, machine),
+            }
+        }
+    });
+}
+
+#[test]
+fn flows_that_are_cut_off_end_as_if_they_had_been_idle() {
+    simulated(|| {
+        let mut bench = Bench::new(|_| {});
+        let target = bench.connect(at(CLIENT)).expect("a target is chosen").destination();
+        assert_eq!(bench.balancer.cut_off(target.ip()), 1);
+        assert_eq!(flags(&bench.pass(tcp(at(CLIENT), at(VIP), ACK)).expect("a reset")), RST);
+        let mut bench = direct(Idle::Reset);
+        let machine = bench.connect(at(CLIENT)).expect("a machine is chosen").next_hop.expect("a machine");
+        assert_eq!(bench.balancer.cut_off(machine), 1);
+        assert_eq!(flags(&bench.pass(tcp(at(CLIENT), at(VIP), ACK)).expect("a reset")), RST);
     });
 }

@@ -7,7 +7,7 @@ pub mod rules;
 mod table;
 mod tcp_state;
 pub(crate) mod translator;
-mod tuple;
+pub(crate) mod tuple;
 
 pub use conntrack::{Conntrack, ConntrackConfig, FlowId};
 pub use flow::{Direction, Flow, Timeouts};

@@ -1,6 +1,6 @@
 //! Name look-ups: the resolver's state machine over the sockets of the current host.
 //!
-//! A query goes from a connected UDP socket, as glibc sends it, so that a closed port is heard of; a reply that was
+//! A query goes from a UDP socket connected to its server, so that a closed port is heard of; a reply that was
 //! cut is asked for again over TCP. Replies of a server that was given up are not waited for.
 
 use std::future::{Future, poll_fn};
@@ -10,10 +10,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hickory_proto::rr::RecordType;
 use hopwise_engine::Time;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::resolver::{Lookup, QueryTrace, Step, Transport};
+use super::resolver::{Lookup, LookupError, QueryTrace, Step, Transport};
 use super::simulated::{Place, Socket, Stream, StreamOptions};
 use super::tcp::TcpStream;
 use crate::fabric;
@@ -28,39 +29,61 @@ type Exchange = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send>>;
 /// What a look-up waits for.
 #[derive(Default)]
 struct Waiting {
-    socket: Option<(IpAddr, Socket)>,
-    exchanges: Vec<Exchange>,
+    sockets: Vec<(IpAddr, Socket)>,
+    exchanges: Vec<(IpAddr, Exchange)>,
 }
 
-/// What has arrived.
+/// What has arrived, and from which server.
 enum Heard {
-    Reply(Transport, Vec<u8>),
-    Failure(Transport),
+    Reply(IpAddr, Transport, Vec<u8>),
+    Failure(IpAddr, Transport),
     Nothing,
 }
 
-/// Looks `host` up from the current host of the fabric; tells every query that was made.
-pub(super) async fn look_up(host: &str) -> (io::Result<Vec<IpAddr>>, Vec<QueryTrace>) {
+/// Looks `host` up from the current host of the fabric, for records of these types (addresses of both families if it is
+/// `None`); tells every query that was made.
+pub(super) async fn look_up(
+    host: &str,
+    kinds: Option<&[RecordType]>,
+) -> (io::Result<Vec<IpAddr>>, Vec<QueryTrace>) {
     let place = match Place::current().await {
         Ok(place) => place,
         Err(error) => return (error_or_numeric(host, error), Vec::new()),
     };
-    let (config, first_id) = fabric::with(|fabric| fabric.resolver_of(place.device()));
-    let mut lookup = Lookup::new(config, host, first_id);
+    let (config, first_id) = fabric::with(|fabric| fabric.resolver_of(place.host(), place.device()));
+    let kind = config.kind;
+    let kept =
+        || fabric::with(|fabric| fabric.application_cache(place.host()).get(hopwise_engine::now(), host));
+    let mut lookup = match kinds {
+        Some(kinds) => Lookup::with_types(config, host, kinds, first_id),
+        None => match kept() {
+            Some(kept) => return (kept.map_err(io::Error::from), Vec::new()),
+            None => Lookup::new(config, host, first_id),
+        },
+    };
+    let result = run(&mut lookup).await;
+    if kinds.is_none() {
+        let now = hopwise_engine::now();
+        fabric::with(|fabric| fabric.application_cache(place.host()).put(now, kind, host, &result));
+    }
+    (result.map_err(io::Error::from), lookup.trace().to_vec())
+}
+
+async fn run(lookup: &mut Lookup) -> Result<Vec<IpAddr>, LookupError> {
     let mut waiting = Waiting::default();
     loop {
         match lookup.next(hopwise_engine::now()) {
             Step::Send { server, transport, message } => {
                 if waiting.send(server, transport, message).await.is_err() {
-                    lookup.unreachable(transport);
+                    lookup.unreachable(server, transport);
                 }
             }
             Step::Wait { until } => match waiting.hear(until).await {
-                Heard::Reply(transport, bytes) => lookup.reply(transport, &bytes),
-                Heard::Failure(transport) => lookup.unreachable(transport),
+                Heard::Reply(server, transport, bytes) => lookup.reply(server, transport, &bytes),
+                Heard::Failure(server, transport) => lookup.unreachable(server, transport),
                 Heard::Nothing => {}
             },
-            Step::Finished(result) => return (result.map_err(io::Error::from), lookup.trace().to_vec()),
+            Step::Finished(result) => return result,
         }
     }
 }
@@ -74,22 +97,21 @@ impl Waiting {
     async fn send(&mut self, server: IpAddr, transport: Transport, message: Vec<u8>) -> io::Result<()> {
         let to = SocketAddr::new(server, PORT);
         if transport == Transport::Tcp {
-            self.exchanges.push(Box::pin(exchange(to, message)));
+            self.exchanges.push((server, Box::pin(exchange(to, message))));
             return Ok(());
         }
-        let current = self.socket.take().filter(|(of, _)| *of == server);
-        let socket = match current {
-            Some((_, socket)) => socket,
+        let index = match self.sockets.iter().position(|(of, _)| *of == server) {
+            Some(index) => index,
             None => {
                 let anywhere = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
                 let socket = Socket::bind(anywhere.parse().expect("an address")).await?;
                 socket.connect(to)?;
-                socket
+                self.sockets.push((server, socket));
+                self.sockets.len() - 1
             }
         };
-        let sent = poll_fn(|_| socket.poll_send(None, &message)).await;
-        self.socket = Some((server, socket));
-        sent.map(|_| ())
+        let socket = &self.sockets[index].1;
+        poll_fn(|_| socket.poll_send(None, &message)).await.map(|_| ())
     }
 
     async fn hear(&mut self, until: Time) -> Heard {
@@ -103,29 +125,31 @@ impl Waiting {
     }
 
     fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
-        if let Some((_, socket)) = &self.socket {
+        for (server, socket) in &self.sockets {
             let mut bytes = vec![0; MESSAGE_MAX];
             let mut buffer = ReadBuf::new(&mut bytes);
             if let Poll::Ready(received) = socket.poll_receive(cx, &mut buffer) {
                 let length = buffer.filled().len();
                 bytes.truncate(length);
-                return Poll::Ready(heard(Transport::Udp, received.map(|_| bytes)));
+                return Poll::Ready(heard(*server, Transport::Udp, received.map(|_| bytes)));
             }
         }
         for index in 0..self.exchanges.len() {
-            if let Poll::Ready(received) = self.exchanges[index].as_mut().poll(cx) {
+            let (server, exchange) = &mut self.exchanges[index];
+            if let Poll::Ready(received) = exchange.as_mut().poll(cx) {
+                let server = *server;
                 drop(self.exchanges.remove(index));
-                return Poll::Ready(heard(Transport::Tcp, received));
+                return Poll::Ready(heard(server, Transport::Tcp, received));
             }
         }
         Poll::Pending
     }
 }
 
-fn heard(transport: Transport, received: io::Result<Vec<u8>>) -> Heard {
+fn heard(server: IpAddr, transport: Transport, received: io::Result<Vec<u8>>) -> Heard {
     match received {
-        Ok(bytes) => Heard::Reply(transport, bytes),
-        Err(_) => Heard::Failure(transport),
+        Ok(bytes) => Heard::Reply(server, transport, bytes),
+        Err(_) => Heard::Failure(server, transport),
     }
 }
 

@@ -32,9 +32,25 @@ pub async fn lookup_ip(host: &str) -> io::Result<Vec<IpAddr>> {
 /// Like [`lookup_ip`], and tells every query that was made; none are known outside the fabric.
 pub async fn lookup_explained(host: &str) -> (io::Result<Vec<IpAddr>>, Vec<resolver::QueryTrace>) {
     if crate::is_installed() {
-        lookup::look_up(host).await
+        lookup::look_up(host, None).await
     } else {
         (machine::lookup_ip(host).await, Vec::new())
+    }
+}
+
+/// Looks `host` up for records of these types as `dig +search` does: as the current host's resolver asks, past what
+/// its application has kept. Of types other than A and AAAA only the queries tell what was found.
+///
+/// # Errors
+/// As [`lookup_ip`]; [`io::ErrorKind::Unsupported`] outside the fabric.
+pub async fn lookup_records(
+    host: &str,
+    kinds: &[hickory_proto::rr::RecordType],
+) -> (io::Result<Vec<IpAddr>>, Vec<resolver::QueryTrace>) {
+    if crate::is_installed() {
+        lookup::look_up(host, Some(kinds)).await
+    } else {
+        (Err(io::ErrorKind::Unsupported.into()), Vec::new())
     }
 }
 

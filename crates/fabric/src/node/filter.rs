@@ -158,6 +158,11 @@ impl Filter {
         }
     }
 
+    /// Forgets what any address lets through.
+    pub fn clear_isolation(&mut self) {
+        self.isolated.clear();
+    }
+
     /// Why `packet` is denied; `None` if it passes.
     pub(crate) fn denial(&self, packet: &Filtered) -> Option<&Arc<str>> {
         match self.rules.iter().find(|rule| rule.matches(packet)) {

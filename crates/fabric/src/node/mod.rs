@@ -108,6 +108,12 @@ impl LinuxNode {
         self.config.limit_icmp = limited;
     }
 
+    /// Gives the node an address of its own that nobody else has a route to (a dummy interface).
+    pub fn add_address(&mut self, address: IpAddr) {
+        self.local.insert(address);
+        self.stack.add_address(address);
+    }
+
     /// Says that a pod with these addresses is behind `port`.
     pub fn add_pod(&mut self, addresses: &[IpAddr], port: PortIndex) {
         for address in addresses {

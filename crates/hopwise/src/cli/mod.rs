@@ -5,6 +5,7 @@
 //! wrong.
 
 mod check;
+mod dns;
 mod input;
 mod output;
 mod probe;
@@ -35,6 +36,8 @@ struct Cli {
 enum Command {
     /// Try every listener of every broker from every place.
     Check(check::CheckArguments),
+    /// Look a name up from a place, and tell why it has the records it has, or none.
+    Dns(dns::DnsArguments),
     /// Dial any Service or pod, and tell the way of the packets and why it ends as it does.
     Probe(probe::ProbeArguments),
     /// Run a scenario and measure it.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     }
     let ended = match cli.command {
         Command::Check(arguments) => check::check(arguments, cli.format),
+        Command::Dns(arguments) => dns::dns(arguments, cli.format),
         Command::Probe(arguments) => probe::probe(arguments, cli.format),
         Command::Run(arguments) => run::run(arguments, cli.format),
     };

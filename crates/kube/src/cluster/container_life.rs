@@ -1,10 +1,11 @@
 //! A container under its kubelet: started, probed, started again.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hopwise_engine::{Span, Time, host};
+use hopwise_engine::{Span, Time};
 use tokio::sync::{mpsc, watch};
 
 use super::container_runtime::{self, ContainerState};
@@ -84,11 +85,7 @@ fn ended_of(state: &ContainerState) -> Option<Ended> {
 }
 
 /// Probes a container until its process has ended.
-async fn supervise(
-    probed: &Rc<Probed>,
-    mut state: watch::Receiver<ContainerState>,
-    taken_over: bool,
-) -> Ended {
+async fn supervise(probed: &Probed, mut state: watch::Receiver<ContainerState>, taken_over: bool) -> Ended {
     let since = match &*state.borrow() {
         ContainerState::Running { since } => *since,
         ContainerState::Exited { at, .. } => *at,
@@ -99,24 +96,24 @@ async fn supervise(
         let (was_started, was_ready) = probed.pod.posted(name);
         probes = probes.adopt(was_started, was_ready);
     }
-    let probes = Rc::new(RefCell::new(probes));
+    let probes = RefCell::new(probes);
     let (verdicts, mut heard) = mpsc::unbounded_channel();
     let begin = watch::Sender::new(());
-    let workers = ProbeKind::ALL.map(|kind| {
-        probes.borrow().has(kind).then(|| {
-            let work = work(probed.clone(), kind, probes.clone(), verdicts.clone(), begin.subscribe());
-            AbortOnDrop(host::spawn(work).abort_handle())
-        })
-    });
+    let work = |kind| work(probed, kind, &probes, verdicts.clone(), begin.subscribe());
+    let [startup, readiness, liveness] = ProbeKind::ALL.map(work);
+    let workers = async { tokio::join!(startup, readiness, liveness) };
+    let mut workers = pin!(workers);
+    let mut working = true;
     show(probed, &probes.borrow());
     loop {
         let verdict = tokio::select! {
             biased;
-            ended = async { state.wait_for(|it| ended_of(it).is_some()).await.ok().and_then(|it| ended_of(&it)) } => {
-                drop(workers);
-                return ended.unwrap_or_else(lost);
-            }
+            ended = end_of(&mut state) => return ended,
             Some(verdict) = heard.recv() => verdict,
+            _ = &mut workers, if working => {
+                working = false;
+                continue;
+            }
         };
         match verdict {
             Verdict::Started => drop(begin.send_replace(())),
@@ -128,6 +125,12 @@ async fn supervise(
         }
         show(probed, &probes.borrow());
     }
+}
+
+/// Waits for the end of a container's process.
+async fn end_of(state: &mut watch::Receiver<ContainerState>) -> Ended {
+    let ended = state.wait_for(|it| ended_of(it).is_some()).await;
+    ended.ok().and_then(|it| ended_of(&it)).unwrap_or_else(lost)
 }
 
 /// The runtime has forgotten the container.
@@ -157,23 +160,15 @@ async fn restart(probed: &Probed) {
     hooks::terminate(probed, Termination::new(hopwise_engine::now(), grace)).await;
 }
 
-struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Makes one kind of probe again and again. While the pod terminates, only readiness goes on.
 async fn work(
-    probed: Rc<Probed>,
+    probed: &Probed,
     kind: ProbeKind,
-    probes: Rc<RefCell<Probes>>,
+    probes: &RefCell<Probes>,
     verdicts: mpsc::UnboundedSender<Verdict>,
     mut begun: watch::Receiver<()>,
 ) {
-    loop {
+    while probes.borrow().has(kind) {
         let due = probes.borrow().due(kind);
         let Some(due) = due else {
             if kind == ProbeKind::Startup || begun.changed().await.is_err() {
@@ -186,7 +181,7 @@ async fn work(
             return;
         }
         let timeout: Duration = probes.borrow().timeout(kind).into();
-        let success = probes::perform(&probed, kind, timeout).await;
+        let success = probes::perform(probed, kind, timeout).await;
         let verdict = probes.borrow_mut().observe(hopwise_engine::now(), kind, success);
         if verdict != Verdict::Nothing {
             let _ = verdicts.send(verdict);

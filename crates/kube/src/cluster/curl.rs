@@ -4,6 +4,7 @@
 //! https URL is asked in plain text. Redirects are not followed.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
@@ -11,7 +12,6 @@ use hyper::body::Bytes;
 use hyper::{Method, Uri};
 use hyper_util::rt::TokioIo;
 
-use hopwise_engine::host;
 use hopwise_fabric::net::{TcpStream, lookup_host};
 
 use crate::shell::Outcome;
@@ -182,7 +182,6 @@ pub async fn ask(request: &HttpRequest) -> Result<(u16, Vec<u8>), NoResponse> {
     let protocol = |_| NoResponse::Protocol;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(protocol)?;
-    let _connection = AbortOnDrop(host::spawn(connection).abort_handle());
     let path = uri.path_and_query().map_or("/", |it| it.as_str());
     let mut builder = hyper::Request::builder().method(method.clone()).uri(path);
     let names = |name: &str| headers.iter().any(|(it, _)| it.eq_ignore_ascii_case(name));
@@ -193,10 +192,19 @@ pub async fn ask(request: &HttpRequest) -> Result<(u16, Vec<u8>), NoResponse> {
         builder = builder.header(name.as_str(), value.as_str());
     }
     let request = builder.body(Empty::<Bytes>::new()).map_err(|_| NoResponse::Protocol)?;
-    let response = sender.send_request(request).await.map_err(protocol)?;
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await.map_err(protocol)?.to_bytes().to_vec();
-    Ok((status, body))
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(protocol)?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.map_err(protocol)?.to_bytes().to_vec();
+        Ok((status, body))
+    };
+    let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
+    tokio::select! {
+        biased;
+        done = &mut exchange => done,
+        // What it has read before its end is still to be taken.
+        _ = &mut connection => exchange.await,
+    }
 }
 
 async fn connect(addresses: &[SocketAddr]) -> Option<TcpStream> {
@@ -206,14 +214,6 @@ async fn connect(addresses: &[SocketAddr]) -> Option<TcpStream> {
         }
     }
     None
-}
-
-struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 #[cfg(test)]

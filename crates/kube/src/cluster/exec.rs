@@ -5,6 +5,8 @@
 //! takes time, the call is made, and the script is run again from the start with that call's outcome known. Scripts
 //! are deterministic, so they come to the same point. A script that calls anything else is not understood.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -39,8 +41,8 @@ pub async fn run(
     let host = host::create(&format!("{}/{}/{} exec", container.namespace, container.pod, container.name));
     hopwise_fabric::with(|fabric| fabric.attach(host, device));
     let _end = KillOnDrop(host);
-    let running = host::spawn_on(host, async move { interpret(&container, &command).await });
-    running.await.unwrap_or_else(|_| Err(NotUnderstood("it was killed".into())))
+    let mut running = pin!(interpret(&container, &command));
+    poll_fn(|cx| host::within(host, || running.as_mut().poll(cx))).await
 }
 
 struct KillOnDrop(HostId);

@@ -1,5 +1,6 @@
-//! A load balancer's look at one node, over the network.
+//! A load balancer's look at one target, over the network.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -11,10 +12,6 @@ use hyper_util::rt::TokioIo;
 use hopwise_engine::host;
 use hopwise_fabric::net::TcpStream;
 
-/// How long a check may take (AWS, NLB target group health checks: 6 s for HTTP and 10 s for TCP by default; the
-/// shorter one is used for both).
-const TIMEOUT: Duration = Duration::from_secs(6);
-
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
@@ -22,17 +19,23 @@ pub enum Check {
     Http(u16),
     /// A TCP connection to this port.
     Connect(u16),
+    /// Any answer on this port: a refusal is one too.
+    Alive(u16),
 }
 
-/// Whether the node at `address` passes.
-pub async fn perform(check: Check, address: IpAddr) -> bool {
+/// Whether the machine at `address` passes; without an answer in `limit` it does not.
+pub async fn perform(check: Check, address: IpAddr, limit: Duration) -> bool {
     let attempt = async {
         match check {
             Check::Connect(port) => TcpStream::connect(SocketAddr::new(address, port)).await.is_ok(),
+            Check::Alive(port) => match TcpStream::connect(SocketAddr::new(address, port)).await {
+                Ok(_) => true,
+                Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+            },
             Check::Http(port) => get(SocketAddr::new(address, port)).await == Some(200),
         }
     };
-    tokio::time::timeout(TIMEOUT, attempt).await.unwrap_or(false)
+    tokio::time::timeout(limit, attempt).await.unwrap_or(false)
 }
 
 async fn get(address: SocketAddr) -> Option<u16> {

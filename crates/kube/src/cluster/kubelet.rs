@@ -4,7 +4,7 @@
 //! first lists its pods: those that are to go, or whose objects are gone, are ended and not started again
 //! (kubernetes.md 9.5). While the API server is out of reach it goes on by what it knows (9.8, 9.10).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub struct Kubelet {
     shared: Rc<Shared>,
     machine: Rc<Machine>,
     workers: RefCell<BTreeMap<String, Worker>>,
+    shuts_down: Cell<bool>,
 }
 
 struct Worker {
@@ -38,7 +39,8 @@ struct Worker {
 
 /// Runs the kubelet of one machine.
 pub async fn run(shared: Rc<Shared>, machine: Rc<Machine>) {
-    let kubelet = Rc::new(Kubelet { shared, machine: machine.clone(), workers: RefCell::default() });
+    let (workers, shuts_down) = Default::default();
+    let kubelet = Rc::new(Kubelet { shared, machine: machine.clone(), workers, shuts_down });
     machine.kubelet.replace(Rc::downgrade(&kubelet));
     host::spawn(node_status::run(machine.clone()));
     let mut watch = machine.api.watch_pods_of(machine.name());
@@ -94,7 +96,8 @@ impl Kubelet {
         let uid = uid_of(pod);
         let terminating = pod_state::is_terminating(pod);
         if !self.workers.borrow().contains_key(uid) {
-            if pod_state::is_finished(pod) && !terminating {
+            // A node that shuts down takes no pods. (The kubelet would mark them Failed; here they wait.)
+            if !terminating && (pod_state::is_finished(pod) || self.shuts_down.get()) {
                 return;
             }
             self.start_worker(pod.clone(), Order::Run);
@@ -130,6 +133,7 @@ impl Kubelet {
 
     /// Ends all pods because the node shuts down, and waits until they have ended (kubernetes.md 1.6).
     pub async fn shut_down(&self) {
+        self.shuts_down.set(true);
         let limit = Span::from(timing::SHUTDOWN_GRACE);
         for worker in self.workers.borrow().values() {
             let spec = worker.pod.pod.spec.as_ref();

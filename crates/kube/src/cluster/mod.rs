@@ -21,6 +21,7 @@ mod machine;
 mod mounts;
 mod names;
 mod network_policies;
+mod node_controllers;
 mod node_status;
 mod operations;
 mod place;
@@ -35,6 +36,7 @@ mod state;
 mod system;
 pub mod timing;
 mod topology;
+mod volume_controllers;
 mod watches;
 mod workloads;
 
@@ -51,20 +53,19 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
 pub use operations::{Cascade, ExitReason, OperationError};
-pub use place::{ClientSite, NoPlace, Place, PlaceError, is_client_pod};
+pub use place::{CLIENT_POD, ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
 
 use crate::cluster_file::ClusterFile;
 use crate::controllers::service_allocation::{AllocationError, Allocator};
 use crate::controllers::stateful_set;
-use crate::dns::{Options, Upstream, Zone};
 use crate::manifest::{Manifests, ObjectRef};
 use crate::profile::Profile;
 use crate::proxy::ServiceName;
 use crate::store::{Grace, Store, pod_state};
 use crate::volumes;
-use names::SharedZone;
+pub use names::{NODE_CACHE_ADDRESS, Names};
 use state::Shared;
 use topology::Topology;
 
@@ -86,8 +87,7 @@ pub struct ClusterSpec {
 pub struct Cluster {
     shared: Rc<Shared>,
     spec: Rc<ClusterFile>,
-    internet: SharedZone,
-    internet_dns: IpAddr,
+    names: Rc<Names>,
     clients: RefCell<place::Clients>,
     allocation_errors: Vec<AllocationError>,
 }
@@ -124,38 +124,37 @@ impl Cluster {
         let now = hopwise_engine::now();
         system.install(&mut store, &cluster, now);
         let allocation_errors = allocate(&mut manifests, &system, &cluster);
-        system::create_all(&mut store, manifests, now);
+        let disk = cluster.default_disk.unwrap_or(profile.storage.default_disk.value);
+        system::create_all(&mut store, manifests, disk, now);
         let api = Api::new(store);
         let topology = hopwise_fabric::with(|fabric| {
-            Topology::build(fabric, system::sites_of(&cluster), profile.latency.clone())
+            let topology = Topology::build(fabric, system::sites_of(&cluster), profile.latency.clone());
+            topology.drop_silently(fabric, &cluster.service_networks());
+            topology
         });
-        let options = Options { domain: format!("{}.", system.domain), ..Options::default() };
-        let zone: SharedZone = Rc::new(RefCell::new(Zone::new(options, Upstream::default())));
-        let internet: SharedZone = Rc::new(RefCell::new(Zone::new(
-            Options { domain: "internet.invalid.".into(), ..Options::default() },
-            Upstream::default(),
-        )));
-        let programs = Rc::new(system::WithSystemPrograms { programs, zone: zone.clone() });
+        let machines: Vec<machine::Machine> = system::node_facts(&cluster)
+            .into_iter()
+            .map(|facts| {
+                let device = topology.node(&facts.name).expect("every node has a device");
+                machine::Machine::new(facts, device, &api)
+            })
+            .collect();
+        let config = api.read(|store| store.get(system::SYSTEM_NAMESPACE, "coredns").cloned());
+        let (names, taken_for_granted) = Names::of(&system.domain, config.as_deref());
+        let apis = machines.iter().map(|machine| (machine.name().to_owned(), machine.api.clone())).collect();
+        let programs = Rc::new(system::WithSystemPrograms { programs, names: names.clone(), apis });
         let addresses = (system.dns_address, system.api_address);
-        let machines = system::node_facts(&cluster).into_iter().map(|facts| {
-            let device = topology.node(&facts.name).expect("every node has a device");
-            machine::Machine::new(facts, device, &api)
-        });
-        let machines = machines.collect();
-        let domain = &system.domain;
-        let shared = Shared::new(api, topology, machines, programs, control_plane, domain, addresses);
+        let resolv_conf = system.resolv_conf(&cluster);
+        let shared = Shared::new(api, topology, machines, programs, control_plane, resolv_conf, addresses);
         let shared = Rc::new(shared);
+        taken_for_granted.into_iter().for_each(|assumption| shared.assume(assumption));
         let cluster = Rc::new(cluster);
-        start_control_plane(&shared, &cluster, &profile, &zone, &internet, without_pods);
-        let internet_dns = place::start_internet_dns(&shared, internet.clone());
-        Cluster {
-            shared,
-            spec: cluster,
-            internet,
-            internet_dns,
-            clients: RefCell::default(),
-            allocation_errors,
+        start_control_plane(&shared, &cluster, &profile, &names, without_pods);
+        place::start_internet_dns(&shared, &names);
+        if cluster.node_local_dns {
+            names.start_node_caches(&shared);
         }
+        Cluster { shared, spec: cluster, names, clients: RefCell::default(), allocation_errors }
     }
 
     /// The API server.
@@ -206,7 +205,18 @@ impl Cluster {
             .borrow()
             .iter()
             .all(|(name, balancer)| balancer.healthy > 0 || !self.has_ready_endpoint(name));
-        pods && balancers && self.programs_serve()
+        pods && balancers && self.has_all_pods() && self.programs_serve() && self.names.all_published()
+    }
+
+    /// Whether the StatefulSets that have pods have all of them: the next one may wait for `minReadySeconds`.
+    fn has_all_pods(&self) -> bool {
+        self.shared.api.read(|store| {
+            store.list::<StatefulSet>().all(|set| {
+                let there = set.status.as_ref().map_or(0, |status| status.replicas);
+                let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+                there == 0 || there >= wanted
+            })
+        })
     }
 
     /// Whether the programs of all running containers serve their clients: without a readiness probe, a container is
@@ -284,10 +294,34 @@ impl Cluster {
         })
     }
 
+    /// Why Services of type LoadBalancer were refused a load balancer, by `namespace/name`.
+    pub fn load_balancer_problems(&self) -> BTreeMap<String, String> {
+        self.shared.api.read(|store| {
+            let problem = |service: &Service| {
+                Some((ServiceName::of(service).to_string(), cloud::problem(service)?.to_owned()))
+            };
+            store.list::<Service>().filter_map(|service| problem(service)).collect()
+        })
+    }
+
     /// The addresses that the internet's DNS has for a name.
     pub fn resolve_outside(&self, name: &str) -> Vec<IpAddr> {
-        let internet = self.internet.borrow();
-        internet.upstream.get(name).map(|entry| entry.addresses.clone()).unwrap_or_default()
+        self.names.addresses_outside(name)
+    }
+
+    /// The cluster's name servers, and what they know.
+    pub fn names(&self) -> &Rc<Names> {
+        &self.names
+    }
+
+    /// Whether a server that a resolver asks is the cluster's own: the DNS Service, or a cache on a node.
+    pub fn is_cluster_dns(&self, server: IpAddr) -> bool {
+        server == self.shared.dns_address || server == self.shared.resolv_conf.cluster_dns
+    }
+
+    /// The cluster's DNS domain, without a final dot.
+    pub fn domain(&self) -> &str {
+        &self.shared.resolv_conf.domain
     }
 }
 
@@ -314,8 +348,7 @@ fn start_control_plane(
     shared: &Rc<Shared>,
     cluster: &Rc<ClusterFile>,
     profile: &Profile,
-    zone: &SharedZone,
-    internet: &SharedZone,
+    names: &Rc<Names>,
     without_pods: Vec<ObjectRef>,
 ) {
     let api = || shared.api.clone();
@@ -327,10 +360,13 @@ fn start_control_plane(
     spawn(Box::pin(workloads::run_endpoint_slices(api())));
     spawn(Box::pin(workloads::run_garbage_collector(api())));
     spawn(Box::pin(scheduling::run(api())));
-    spawn(Box::pin(names::follow(api(), zone.clone())));
-    let zones = vec![zone.clone(), internet.clone()];
-    spawn(Box::pin(names::follow_internet(api(), cluster.clone(), zones)));
-    spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.load_balancer.clone()))));
+    spawn(Box::pin(names.clone().follow_outside(api(), cluster.clone())));
+    spawn(Box::pin(node_controllers::run(api(), cluster.node_monitor_grace_period())));
+    spawn(Box::pin(node_controllers::run_disruption_controller(api())));
+    spawn(Box::pin(volume_controllers::run_binder(api())));
+    spawn(Box::pin(volume_controllers::run_protection(shared.clone())));
+    spawn(Box::pin(volume_controllers::run_attach_detach(api(), profile.storage.delays())));
+    spawn(Box::pin(cloud::run(shared.clone(), cluster.clone(), Rc::new(profile.clone()))));
     for machine in shared.machines.values() {
         machine::boot(shared, machine);
     }

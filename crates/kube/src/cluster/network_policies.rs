@@ -32,6 +32,8 @@ pub async fn run(api: Api, node: String, device: DeviceId, compiled: Rc<RefCell<
     let lag_max = timing::POLICY_LAG_MAX.as_nanos() as u64;
     let lag = hopwise_engine::stream(&format!("network-policy/{node}")).random_range(0..lag_max);
     let lag = Duration::from_nanos(lag);
+    // What an agent before this one has left may be of pods that are no more.
+    hopwise_fabric::with(|fabric| linux_node(fabric, device).filter_mut().clear_isolation());
     let mut applied: Rc<BTreeMap<IpAddr, Isolation>> = Rc::default();
     let mut policies = api.watch(&[Kind::NetworkPolicy]);
     while api.read(|store| store.list::<NetworkPolicy>().next().is_none()) {

@@ -9,24 +9,22 @@ use std::time::Duration;
 
 use hopwise_engine::{HostId, host};
 use hopwise_fabric::DeviceId;
-use hopwise_fabric::net::resolver::ResolverConfig;
+use hopwise_fabric::net::resolver::ResolverKind;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::Cluster;
-use super::names::{self, SharedZone};
+use super::names::{self, Answering, Names};
 use super::state::Shared;
 use super::workloads;
 
 /// The internet's resolver (TEST-NET-2, RFC 5737).
-const INTERNET_DNS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
+pub const INTERNET_DNS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
 /// The first client on the internet (TEST-NET-2, RFC 5737).
 const FIRST_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 101);
-/// The namespace of the client pod.
-const CLIENT_NAMESPACE: &str = "default";
-/// The client pod that `in-cluster` means.
-const CLIENT_POD: &str = "hopwise-client";
+/// The client pod that `in-cluster` means: its namespace and its name.
+pub const CLIENT_POD: (&str, &str) = ("default", "hopwise-client");
 /// How long a client pod may take to start.
 const CLIENT_START: Duration = Duration::from_secs(60);
 
@@ -152,6 +150,13 @@ pub struct ClientSite {
     pub device: DeviceId,
 }
 
+impl ClientSite {
+    /// Sets whose resolver the client uses; glibc's if nothing is said.
+    pub fn use_resolver(&self, kind: ResolverKind) {
+        hopwise_fabric::with(|fabric| fabric.set_resolver_kind(self.host, kind));
+    }
+}
+
 /// The clients on the internet so far.
 #[derive(Default)]
 pub struct Clients {
@@ -202,8 +207,7 @@ impl Cluster {
         clients.made += 1;
         let device = hopwise_fabric::with(|fabric| {
             let device = self.shared.topology.borrow_mut().add_client(fabric, &place.to_string(), address);
-            let nameservers = vec![self.internet_dns];
-            fabric.set_resolver(device, ResolverConfig { nameservers, ..ResolverConfig::default() });
+            fabric.set_resolver(device, self.shared.resolv_conf.of_node());
             device
         });
         clients.external.insert(place.clone(), device);
@@ -228,8 +232,8 @@ impl Cluster {
             Container { name: "client".into(), image: Some("hopwise/client".into()), ..Container::default() };
         let pod = Pod {
             metadata: ObjectMeta {
-                namespace: Some(CLIENT_NAMESPACE.into()),
-                name: Some(CLIENT_POD.into()),
+                namespace: Some(CLIENT_POD.0.into()),
+                name: Some(CLIENT_POD.1.into()),
                 ..ObjectMeta::default()
             },
             spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }),
@@ -239,7 +243,7 @@ impl Cluster {
         let _ = workloads::create_pod(&self.shared.api, pod);
         let started = hopwise_engine::now();
         loop {
-            match self.pod_device(CLIENT_NAMESPACE, CLIENT_POD) {
+            match self.pod_device(CLIENT_POD.0, CLIENT_POD.1) {
                 Ok(device) => return Ok(device),
                 Err(error) if Duration::from(hopwise_engine::now() - started) > CLIENT_START => {
                     return Err(error);
@@ -252,20 +256,22 @@ impl Cluster {
 
 /// Whether the pod is one that hopwise has added.
 pub fn is_client_pod(namespace: &str, name: &str) -> bool {
-    (namespace, name) == (CLIENT_NAMESPACE, CLIENT_POD)
+    (namespace, name) == CLIENT_POD
 }
 
-/// Starts the resolver that clients on the internet ask.
-pub fn start_internet_dns(shared: &Rc<Shared>, zone: SharedZone) -> IpAddr {
+/// Starts the resolver that clients on the internet and nodes ask.
+pub fn start_internet_dns(shared: &Rc<Shared>, names: &Names) {
     let address = IpAddr::V4(INTERNET_DNS);
     let host = host::create("internet-dns");
     hopwise_fabric::with(|fabric| {
         let device = shared.topology.borrow_mut().add_client(fabric, "internet-dns", address);
         fabric.attach(host, device);
+        for machine in shared.machines.values() {
+            fabric.set_resolver(machine.device, shared.resolv_conf.of_node());
+        }
     });
-    let random = hopwise_engine::stream("dns/internet");
-    host::spawn_on(host, names::serve(vec![address], zone, random));
-    address
+    let answering = Answering::server(names.internet(), hopwise_engine::stream("dns/internet"));
+    host::spawn_on(host, names::serve(vec![address], answering));
 }
 
 #[cfg(test)]

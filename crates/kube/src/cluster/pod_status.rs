@@ -154,6 +154,11 @@ pub fn set_scheduled(pod: &mut Pod, unschedulable: Option<&str>, now: Time) {
     set_condition(status, "PodScheduled", unschedulable.is_none(), reason, unschedulable, now);
 }
 
+/// Sets the condition Ready to False and leaves the rest as it is: the pod's node is not ready (kubernetes.md 1.6).
+pub fn set_not_ready(pod: &mut Pod, now: Time) {
+    set_condition(pod.status.get_or_insert_default(), "Ready", false, None, None, now);
+}
+
 fn set_condition(
     status: &mut PodStatus,
     type_: &str,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hopwise_engine::{Span, host};
 use hopwise_fabric::DeviceId;
-use k8s_openapi::api::core::v1::{self as core, Pod};
+use k8s_openapi::api::core::v1::{self as core, ContainerStatus, Pod};
 use tokio::sync::{Notify, watch};
 
 use super::container_life;
@@ -73,8 +73,10 @@ impl PodContext {
     pub fn new(shared: Rc<Shared>, machine: Rc<Machine>, pod: Arc<Pod>) -> PodContext {
         let name = super::kubelet::name_of(&pod);
         let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let running = shared.running.borrow();
+        let runs = running.get(&uid);
         let views = |containers: Vec<&core::Container>| {
-            containers.into_iter().map(|it| ContainerView::new(&it.name)).collect()
+            containers.into_iter().map(|it| view_of(&pod, runs, &it.name)).collect()
         };
         let spec = pod.spec.as_ref();
         let sidecars = spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten());
@@ -83,6 +85,7 @@ impl PodContext {
             containers: views(spec.into_iter().flat_map(|spec| &spec.containers).collect()),
             ..PodView::default()
         };
+        drop(running);
         PodContext {
             shared,
             machine,
@@ -116,12 +119,7 @@ impl PodContext {
 
     /// Whether a container counted as started, and as ready, when its state was posted last.
     pub fn posted(&self, container: &str) -> (bool, bool) {
-        let status = self.pod.status.as_ref();
-        let all = status.into_iter().flat_map(|it| {
-            it.container_statuses.iter().flatten().chain(it.init_container_statuses.iter().flatten())
-        });
-        let mut found = all.filter(|it| it.name == container);
-        found.next().map_or((false, false), |it| (it.started.unwrap_or(false), it.ready))
+        posted(&self.pod, container).map_or((false, false), |it| (it.started.unwrap_or(false), it.ready))
     }
 
     /// Changes what is known of a container; the API server learns of it as soon as it can be reached.
@@ -159,6 +157,27 @@ impl PodContext {
     fn is_sidecar(&self, container: &str) -> bool {
         self.view.borrow().sidecars.iter().any(|it| it.name == container)
     }
+}
+
+/// What a pod's status says of a container.
+fn posted<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
+    let status = pod.status.as_ref()?;
+    let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    all.into_iter().find(|it| it.name == container)
+}
+
+/// A container when the kubelet learns of its pod. One that runs already stays as it was posted.
+fn view_of(pod: &Pod, running: Option<&RunningPod>, container: &str) -> ContainerView {
+    let mut view = ContainerView::new(container);
+    if let Some(posted) = posted(pod, container) {
+        view.restarts = posted.restart_count;
+        let runs = running.and_then(|it| it.containers.get(container)).is_some_and(|it| it.host.is_some());
+        if runs {
+            view.started = posted.started.unwrap_or(false);
+            view.phase = ContainerPhase::Running { ready: posted.ready };
+        }
+    }
+    view
 }
 
 /// Carries a pod through its life.
@@ -325,7 +344,7 @@ fn network_of(shared: &Shared, name: &PodName, node: &str) -> Result<PodSite, No
         let site = shared.topology.borrow_mut().add_pod(fabric, node, &device_name).map_err(|error| {
             NotStarting::Waits { reason: "FailedCreatePodSandBox", message: error.to_string() }
         })?;
-        fabric.set_resolver(site.device, shared.pod_resolver(&name.0));
+        fabric.set_resolver(site.device, shared.pod_resolver(name));
         Ok(site)
     })
 }

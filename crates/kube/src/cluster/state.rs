@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use hopwise_engine::HostId;
 use hopwise_fabric::net::resolver::ResolverConfig;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use turmoil_fs::Fs;
 
 use super::api::Api;
@@ -15,6 +15,7 @@ use super::cloud::Instance;
 use super::container_runtime::RunningPod;
 use super::kubelet::PodName;
 use super::machine::Machine;
+use super::names::ResolvConf;
 use super::network_policies;
 use super::programs::Programs;
 use super::topology::Topology;
@@ -69,6 +70,22 @@ pub enum Assumption {
         /// Its image.
         image: String,
     },
+    /// A part of CoreDNS's configuration that is not understood changes no answer.
+    CorefileIgnored {
+        /// Line in the Corefile, from 1.
+        line: usize,
+        /// The plugin or option.
+        what: String,
+    },
+    /// An annotation of a Service that its load balancer does not follow.
+    BalancerIgnores {
+        /// The Service.
+        service: ServiceName,
+        /// The annotation, with its value.
+        annotation: String,
+        /// What is taken instead.
+        assumed: String,
+    },
 }
 
 /// An init container that did not succeed.
@@ -122,10 +139,10 @@ pub struct Shared {
     pub network_policies: Rc<RefCell<network_policies::Compiled>>,
     /// The host of the control plane's tasks.
     pub control_plane: HostId,
-    /// The cluster's DNS domain, without a final dot.
-    pub domain: String,
     /// The address of the kube-dns Service.
     pub dns_address: IpAddr,
+    /// What the resolvers of pods and nodes are made from.
+    pub resolv_conf: ResolvConf,
     /// The address of the API server's Service.
     pub api_address: IpAddr,
     /// Init containers that did not succeed.
@@ -142,7 +159,7 @@ impl Shared {
         machines: Vec<Machine>,
         programs: Rc<dyn Programs>,
         control_plane: HostId,
-        domain: &str,
+        resolv_conf: ResolvConf,
         (dns_address, api_address): (IpAddr, IpAddr),
     ) -> Self {
         Shared {
@@ -154,8 +171,8 @@ impl Shared {
             balancers: RefCell::default(),
             network_policies: Rc::default(),
             control_plane,
-            domain: domain.trim_end_matches('.').to_owned(),
             dns_address,
+            resolv_conf,
             api_address,
             init_failures: RefCell::default(),
             assumptions: RefCell::default(),
@@ -189,15 +206,16 @@ impl Shared {
         file_systems.entry(volume.clone()).or_insert_with(new).clone()
     }
 
-    /// The resolver of a pod with the DNS policy ClusterFirst (kubernetes.md 5.4).
-    pub fn pod_resolver(&self, namespace: &str) -> ResolverConfig {
-        let domain = &self.domain;
-        ResolverConfig {
-            nameservers: vec![self.dns_address],
-            search: vec![format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.clone()],
-            ndots: 5,
-            ..ResolverConfig::default()
-        }
+    /// A volume is gone, and its data with it.
+    pub fn forget_file_system(&self, volume: &VolumeId) {
+        self.file_systems.borrow_mut().remove(volume);
+    }
+
+    /// The resolver of a pod, by its DNS policy, DNS configuration and host aliases (kubernetes.md 5.4).
+    pub fn pod_resolver(&self, (namespace, name): &PodName) -> ResolverConfig {
+        let pod = self.api.read(|store| store.get::<Pod>(namespace, name).cloned());
+        let spec = pod.and_then(|pod| pod.spec.clone()).unwrap_or_default();
+        self.resolv_conf.of_pod(namespace, &spec)
     }
 
     /// The variables that every container gets about the API server (the Kubernetes page "Accessing the

@@ -3,6 +3,7 @@
 //!
 //! Source: kubeadm's defaults (Service names and addresses, CoreDNS as a Deployment of two).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -17,7 +18,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::names::{self, COREDNS_IMAGE, SharedZone};
+use super::api::Api;
+use super::names::{self, COREDNS_IMAGE, NODE_CACHE_ADDRESS, Names, ResolvConf};
+use super::place::INTERNET_DNS;
 use super::programs::{Container, Process, Programs};
 use super::topology::NodeSite;
 use crate::cluster_file::{self, ClusterFile, DetectLocalMode, ProxyMode, TaintEffect};
@@ -52,6 +55,12 @@ impl System {
         }
     }
 
+    /// What pods and nodes look names up with.
+    pub fn resolv_conf(&self, cluster: &ClusterFile) -> ResolvConf {
+        let cluster_dns = if cluster.node_local_dns { NODE_CACHE_ADDRESS.into() } else { self.dns_address };
+        ResolvConf { domain: self.domain.clone(), cluster_dns, node_dns: INTERNET_DNS.into() }
+    }
+
     /// The cluster's own Services.
     pub fn services(&self) -> Vec<Service> {
         let port = |name: &str, protocol: &str, number: i32| ServicePort {
@@ -83,8 +92,9 @@ impl System {
     }
 }
 
-/// Creates the objects of the manifests, and the namespaces they are in.
-pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
+/// Creates the objects of the manifests, and the namespaces they are in. The default StorageClass, unless the manifests
+/// have one, makes `default_disk`s.
+pub fn create_all(store: &mut Store, manifests: Manifests, default_disk: volumes::Disk, now: Time) {
     let Manifests {
         pods,
         stateful_sets,
@@ -105,8 +115,12 @@ pub fn create_all(store: &mut Store, manifests: Manifests, now: Time) {
     namespaces.into_iter().for_each(|object| create(store, object.value, now));
     storage_classes.into_iter().for_each(|object| create(store, object.value, now));
     // A class that the manifests bring is the only one.
-    let _ = volumes::install_default_class(store, volumes::Disk::Network, now);
-    persistent_volumes.into_iter().for_each(|object| create(store, object.value, now));
+    let _ = volumes::install_default_class(store, default_disk, now);
+    for object in persistent_volumes {
+        let mut volume = object.value;
+        volumes::admit_volume(&mut volume);
+        create(store, volume, now);
+    }
     for object in persistent_volume_claims {
         let mut claim = object.value;
         volumes::admit_claim(store, &mut claim);
@@ -211,8 +225,10 @@ fn pod_networks(cluster: &ClusterFile) -> Vec<Vec<IpNet>> {
 pub struct WithSystemPrograms {
     /// The user's.
     pub programs: Rc<dyn Programs>,
-    /// What CoreDNS answers from.
-    pub zone: SharedZone,
+    /// What CoreDNS pods are a part of.
+    pub names: Rc<Names>,
+    /// The API server as the pods of each node reach it.
+    pub apis: BTreeMap<String, Api>,
 }
 
 impl Programs for WithSystemPrograms {
@@ -222,7 +238,8 @@ impl Programs for WithSystemPrograms {
 
     fn start(&self, container: &Container) -> Option<Result<Process, String>> {
         if container.namespace == SYSTEM_NAMESPACE && container.image == COREDNS_IMAGE {
-            return Some(Ok(names::core_dns(container, self.zone.clone())));
+            let api = self.apis.get(&container.node)?.clone();
+            return Some(Ok(names::core_dns(&self.names, api, container)));
         }
         self.programs.start(container)
     }

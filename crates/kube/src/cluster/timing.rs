@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use hopwise_engine::Time;
+
 /// From a change of an object to a controller's look at it (assumed: watch latency of a healthy API server).
 pub const CONTROLLER_LAG: Duration = Duration::from_millis(10);
 /// From a pod's change of state to its EndpointSlice (kubernetes.md 4: 50 to 500 ms).
@@ -32,5 +34,15 @@ pub const LEASE_DURATION_S: i32 = 40;
 /// The longest that pods are given when their node shuts down gracefully (assumed: `shutdownGracePeriod`, which is 0
 /// and so off by default, is set to the largest grace that pods usually have).
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(60);
-/// Least time between two attempts to schedule a pod that fits nowhere (kubernetes.md 8: back-off 1 to 10 s).
-pub const SCHEDULER_RETRY: Duration = Duration::from_secs(1);
+/// How long CoreDNS waits at its start for the first objects before it serves without them (kubernetes.md 5.2).
+pub const DNS_SYNC_WAIT: Duration = Duration::from_secs(5);
+/// Time between two looks of external-dns at the cluster (external-dns, flag `--interval`: 1m0s).
+pub const EXTERNAL_DNS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Waits until an instant of virtual time; for ever if there is none.
+pub async fn at(instant: Option<Time>) {
+    match instant {
+        Some(instant) => tokio::time::sleep((instant - hopwise_engine::now()).into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -25,6 +25,9 @@ use crate::profile::{Delay, Distribution, Latency};
 /// Address of the edge router (shared address space, RFC 6598, so that it collides with no cluster).
 const EDGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 1);
 
+/// Address of the machine from which announcing nodes are watched (shared address space, as the edge's).
+const SPEAKERS_ADDRESS: Ipv4Addr = Ipv4Addr::new(100, 64, 0, 2);
+
 /// Where a node stands.
 #[derive(Clone, Debug)]
 pub struct NodeSite {
@@ -44,6 +47,26 @@ pub struct Topology {
     edge: DeviceId,
     zones: BTreeMap<String, Zone>,
     nodes: BTreeMap<String, NodeDevice>,
+    balancers: BTreeMap<DeviceId, Attached>,
+    speakers: Option<DeviceId>,
+}
+
+/// Where a load balancer is joined to the network.
+#[derive(Default)]
+struct Attached {
+    addresses: Vec<IpAddr>,
+    edge_port: Option<PortIndex>,
+    /// Switches, and the ports that it has there.
+    switch_ports: Vec<(DeviceId, PortIndex)>,
+}
+
+/// How a load balancer is a part of a cloud's network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// Whether it has no way to the internet.
+    pub is_internal: bool,
+    /// Whether the network returns the answers to what it sent through it, whoever they are for.
+    pub is_returned_to: bool,
 }
 
 struct Zone {
@@ -73,7 +96,14 @@ impl Topology {
     /// Builds the devices of a cluster without pods.
     pub fn build(fabric: &mut Fabric, sites: Vec<NodeSite>, latency: Latency) -> Topology {
         let edge = fabric.add("edge", Device::Router(Router::new(vec![EDGE_ADDRESS.into()])));
-        let mut topology = Topology { latency, edge, zones: BTreeMap::new(), nodes: BTreeMap::new() };
+        let mut topology = Topology {
+            latency,
+            edge,
+            zones: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            balancers: BTreeMap::new(),
+            speakers: None,
+        };
         for site in &sites {
             topology.add_zone(fabric, &site.zone);
         }
@@ -84,6 +114,19 @@ impl Topology {
         topology
     }
 
+    /// Lets packets to these networks vanish at the edge: addresses that exist in the nodes' rules only (linux.md 3,
+    /// K03: a cluster IP times out where no rule translates it).
+    pub fn drop_silently(&self, fabric: &mut Fabric, networks: &[IpNet]) {
+        if let Some(Device::Router(edge)) = fabric.device_mut(self.edge) {
+            for network in networks {
+                let reason = format!(
+                    "no device has an address of the service network {network}, only rules of nodes do"
+                );
+                edge.drop_silently(*network, reason);
+            }
+        }
+    }
+
     /// The device of a node.
     pub fn node(&self, name: &str) -> Option<DeviceId> {
         self.nodes.get(name).map(|node| node.device)
@@ -92,11 +135,6 @@ impl Topology {
     /// The link by which a node reaches everything else.
     pub fn uplink(&self, name: &str) -> Option<LinkId> {
         self.nodes.get(name).map(|node| node.uplink)
-    }
-
-    /// All nodes, by name.
-    pub fn nodes(&self) -> impl Iterator<Item = (&NodeSite, DeviceId)> {
-        self.nodes.values().map(|node| (&node.site, node.device))
     }
 
     /// The addresses of a node; none if there is no such node.
@@ -145,20 +183,122 @@ impl Topology {
     }
 
     /// Joins a load balancer to the edge and routes its addresses there. What enters the edge from it is answered
-    /// through it, so that it can keep its clients' addresses.
+    /// through it, so that it can keep the addresses of clients that the edge forwards.
     pub fn add_load_balancer(&mut self, fabric: &mut Fabric, device: DeviceId, addresses: &[IpAddr]) {
         // A packet crosses the link twice, on its way in and on its way out.
         let connection = fabric.connect(device, self.edge, half_link(&self.latency.load_balancer_added));
         for address in addresses {
             fabric.route(self.edge, (*address).into(), connection.second, None);
         }
-        for network in [IpNet::from(IpAddr::from([0, 0, 0, 0])), IpNet::from(IpAddr::from([0_u16; 8]))] {
-            let everything = IpNet::new(network.addr(), 0).expect("zero is a prefix length");
-            fabric.route(device, everything, connection.first, None);
-        }
+        route_everything(fabric, device, connection.first);
         if let Some(Device::Router(edge)) = fabric.device_mut(self.edge) {
             edge.set_symmetric(connection.second, None);
         }
+        let attached = Attached {
+            addresses: addresses.to_vec(),
+            edge_port: Some(connection.second),
+            switch_ports: Vec::new(),
+        };
+        self.balancers.insert(device, attached);
+    }
+
+    /// Joins a load balancer to the switch of every zone, as a part of the nodes' network, and to the edge.
+    pub fn add_member_load_balancer(
+        &mut self,
+        fabric: &mut Fabric,
+        device: DeviceId,
+        addresses: &[IpAddr],
+        membership: Membership,
+    ) {
+        let mut attached = Attached { addresses: addresses.to_vec(), ..Attached::default() };
+        if !membership.is_internal {
+            let connection = fabric.connect(device, self.edge, link(&self.latency.load_balancer_added));
+            for address in addresses {
+                fabric.route(self.edge, (*address).into(), connection.second, None);
+            }
+            route_everything(fabric, device, connection.first);
+            attached.edge_port = Some(connection.second);
+        }
+        for (name, zone) in &self.zones {
+            let connection = fabric.connect(device, zone.switch, link(&self.latency.edge_to_zone));
+            if membership.is_internal && attached.switch_ports.is_empty() {
+                route_everything(fabric, device, connection.first);
+            }
+            for node in self.nodes.values().filter(|node| node.site.zone == *name) {
+                for address in &node.site.addresses {
+                    fabric.route(device, (*address).into(), connection.first, None);
+                }
+                for network in &node.site.pod_networks {
+                    let via = gateway(&node.site.addresses, network);
+                    fabric.route(device, *network, connection.first, via);
+                }
+            }
+            let switch = switch_of(fabric, zone.switch);
+            addresses.iter().for_each(|address| switch.learn(*address, connection.second));
+            if membership.is_returned_to {
+                switch.set_symmetric(connection.second);
+            }
+            attached.switch_ports.push((zone.switch, connection.second));
+        }
+        self.balancers.insert(device, attached);
+    }
+
+    /// Takes a load balancer off the network, with its addresses.
+    pub fn remove_load_balancer(&mut self, fabric: &mut Fabric, device: DeviceId) {
+        fabric.remove(device);
+        let Some(attached) = self.balancers.remove(&device) else { return };
+        if let (Some(port), Some(Device::Router(edge))) = (attached.edge_port, fabric.device_mut(self.edge)) {
+            attached.addresses.iter().for_each(|address| edge.routes_mut().remove((*address).into()));
+            edge.forget_port(port);
+        }
+        for (switch, port) in attached.switch_ports {
+            let switch = switch_of(fabric, switch);
+            attached.addresses.iter().for_each(|address| switch.forget(*address));
+            switch.forget_port(port);
+        }
+    }
+
+    /// Lets `node` answer for `address` on the nodes' network (ARP); with `None` nobody does any more. Left out: the
+    /// seconds for which a router asks in vain before it calls such an address unreachable.
+    pub fn announce(&mut self, fabric: &mut Fabric, address: IpAddr, node: Option<&str>) {
+        let node = node.and_then(|name| self.nodes.get(name));
+        let Some(NodeDevice { site, .. }) = node else {
+            self.zones.values().for_each(|zone| switch_of(fabric, zone.switch).forget(address));
+            if let Some(routes) = fabric.device_mut(self.edge).and_then(Device::routes_mut) {
+                routes.remove(address.into());
+            }
+            return;
+        };
+        for zone in self.zones.values() {
+            let switch = switch_of(fabric, zone.switch);
+            // The way to the address is the way to the node that has it.
+            let port = site.addresses.iter().find_map(|own| switch.port_of(*own));
+            port.into_iter().for_each(|port| switch.learn(address, port));
+        }
+        fabric.route(self.edge, address.into(), self.zones[&site.zone].edge_port, None);
+    }
+
+    /// A machine on the nodes' network from which nodes that announce addresses are watched.
+    pub fn speakers(&mut self, fabric: &mut Fabric) -> DeviceId {
+        if let Some(device) = self.speakers {
+            return device;
+        }
+        let address = IpAddr::from(SPEAKERS_ADDRESS);
+        let device = fabric.add("speakers", Device::Host(Stack::new(vec![address])));
+        let connection = fabric.connect(device, self.edge, link(&self.latency.edge_to_zone));
+        fabric.route(self.edge, address.into(), connection.second, None);
+        self.speakers = Some(device);
+        device
+    }
+
+    /// The zones, in order.
+    pub fn zones(&self) -> impl Iterator<Item = &str> {
+        self.zones.keys().map(String::as_str)
+    }
+
+    /// Where a node stands.
+    pub fn site(&self, node: &str) -> Option<&NodeSite> {
+        self.nodes.get(node).map(|node| &node.site)
     }
 
     fn add_zone(&mut self, fabric: &mut Fabric, name: &str) {
@@ -201,9 +341,7 @@ impl Topology {
             switch_of(fabric, zone.switch).learn(*address, connection.second);
             fabric.route(self.edge, (*address).into(), zone.edge_port, None);
         }
-        for everything in ["0.0.0.0/0", "::/0"] {
-            fabric.route(device, everything.parse().expect("a network"), connection.first, None);
-        }
+        route_everything(fabric, device, connection.first);
         for network in &site.pod_networks {
             let via = gateway(&site.addresses, network);
             fabric.route(self.edge, *network, zone.edge_port, via);
@@ -232,6 +370,12 @@ pub struct PodNetworkFull {
 /// The link that a delay of the profile describes.
 pub fn link(delay: &Delay) -> LinkConfig {
     link_of(delay.mean(), delay.spread(), delay.distribution)
+}
+
+fn route_everything(fabric: &mut Fabric, device: DeviceId, port: PortIndex) {
+    for everything in ["0.0.0.0/0", "::/0"] {
+        fabric.route(device, everything.parse().expect("a network"), port, None);
+    }
 }
 
 fn half_link(delay: &Delay) -> LinkConfig {

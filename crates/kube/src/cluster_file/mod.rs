@@ -8,6 +8,7 @@
 //! The networks are of the nodes' address families: one, or two with the first as the primary one.
 
 mod kube_proxy;
+mod load_balancers;
 mod names;
 mod network;
 mod validate;
@@ -15,13 +16,17 @@ mod validate;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use hopwise_engine::Span;
 use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::controllers::node_lifecycle::GRACE_PERIOD_DEFAULT;
 use crate::source::{self, Document, FieldPath, LoadErrors, Location, Source, SourceError};
+use crate::volumes::Disk;
 
 pub use kube_proxy::{DetectLocalMode, KubeProxy, NodePortAddresses};
+pub use load_balancers::{IdleEnd, LoadBalancer, LoadBalancerCheck, LoadBalancerKind, SourceAddress};
 pub use names::{NamePattern, OutsideTarget, ServiceRef, Targets};
 
 /// A description of the machines and networks around the manifests.
@@ -41,6 +46,12 @@ pub struct ClusterFile {
     /// How kube-proxy programs the nodes. Default: iptables.
     #[serde(default)]
     pub proxy_mode: ProxyMode,
+    /// What kind of disk the default StorageClass makes. `None`: the profile's.
+    pub default_disk: Option<Disk>,
+    /// How long a kubelet may be silent before its node counts as lost, in seconds. Default: 50, as Kubernetes from
+    /// 1.32; older versions have 40.
+    #[serde(default)]
+    pub node_monitor_grace_period_s: Option<u32>,
     /// How kube-proxy is configured beside its mode.
     #[serde(default)]
     pub kube_proxy: KubeProxy,
@@ -55,6 +66,9 @@ pub struct ClusterFile {
     /// The DNS domain of the cluster. Default: `cluster.local`.
     #[serde(default = "cluster_local")]
     pub cluster_domain: String,
+    /// Whether each node runs NodeLocal DNSCache, which pods then ask instead of CoreDNS. Default: no, as kubeadm.
+    #[serde(rename = "nodeLocalDNS", default)]
+    pub node_local_dns: bool,
     /// Names that clients outside of the cluster can resolve. `*.example.com` stands for every name below
     /// `example.com` that has no entry of its own.
     #[serde(default)]
@@ -142,52 +156,6 @@ pub enum ProxyMode {
     Ipvs,
 }
 
-/// A load balancer that exists without a cloud.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoadBalancer {
-    /// The Service that it stands before, as `NAMESPACE/NAME`. One instance per Service.
-    pub service: ServiceRef,
-    /// The address that clients connect to; it becomes the Service's ingress address.
-    pub address: IpAddr,
-    /// What it does to connections. Default: nat.
-    #[serde(default)]
-    pub kind: LoadBalancerKind,
-    /// The source address that nodes see. Default: kept by `nat`, rewritten by `proxy`.
-    pub source: Option<SourceAddress>,
-}
-
-/// What a load balancer does to connections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LoadBalancerKind {
-    /// Rewrites the destination of each packet.
-    #[default]
-    Nat,
-    /// Ends the connection and opens one of its own to a node.
-    Proxy,
-}
-
-/// What a load balancer does to the source address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SourceAddress {
-    /// Nodes see the client's address.
-    Kept,
-    /// Nodes see the load balancer's address.
-    Rewritten,
-}
-
-impl LoadBalancer {
-    /// The source address that nodes see, with the default of the kind.
-    pub fn source_address(&self) -> SourceAddress {
-        self.source.unwrap_or(match self.kind {
-            LoadBalancerKind::Nat => SourceAddress::Kept,
-            LoadBalancerKind::Proxy => SourceAddress::Rewritten,
-        })
-    }
-}
-
 impl ClusterFile {
     /// Reads and checks a cluster file.
     ///
@@ -247,6 +215,12 @@ impl ClusterFile {
         }
     }
 
+    /// How long a kubelet may be silent before its node counts as lost.
+    pub fn node_monitor_grace_period(&self) -> Span {
+        let seconds = self.node_monitor_grace_period_s.map(|seconds| Span::from_secs(u64::from(seconds)));
+        seconds.unwrap_or(GRACE_PERIOD_DEFAULT)
+    }
+
     /// What `name` resolves to outside of the cluster, if the file says so: the entry of that name, or else
     /// the longest wildcard that covers it. Case and a final dot do not matter.
     pub fn resolve_outside(&self, name: &str) -> Option<&[OutsideTarget]> {
@@ -283,10 +257,13 @@ impl Default for ClusterFile {
             profile: None,
             overrides: Map::new(),
             proxy_mode: ProxyMode::default(),
+            default_disk: None,
+            node_monitor_grace_period_s: None,
             kube_proxy: KubeProxy::default(),
             service_cidr: Vec::new(),
             pod_cidr: Vec::new(),
             cluster_domain: cluster_local(),
+            node_local_dns: false,
             external_names: BTreeMap::new(),
             load_balancers: Vec::new(),
             document: None,

@@ -93,11 +93,14 @@ fn nodes_of_two_families_have_networks_of_both() {
         "serviceCIDR: ['fd00::/112', 10.9.0.0/16]\nnodes: [{name: a, address: [10.0.0.1, '2001:db8::1']}]",
     );
     assert_eq!(shown(given.service_networks()), ["fd00::/112", "10.9.0.0/16"]);
-    assert_snapshot!(errors("nodes: [{name: a, address: [10.0.0.1, 10.0.0.2]}]"), @"");
-    assert_snapshot!(errors("nodes: [{name: a, address: []}]"), @"");
-    assert_snapshot!(errors("nodes: [{name: a, address: [10.0.0.1, '2001:db8::1']}, {name: b, address: 10.0.0.2}]"), @"");
-    assert_snapshot!(errors("podCIDR: [10.0.0.0/16, 10.1.0.0/16]"), @"");
-    assert_snapshot!(errors("serviceCIDR: 'fd00::/112'\nnodes: [{name: a, address: 10.0.0.1}]"), @"");
+    assert_snapshot!(errors("nodes: [{name: a, address: [10.0.0.1, 10.0.0.2]}]"), @"cluster.yaml:1:19: nodes[0].address: expected one address per address family, got 10.0.0.1 and 10.0.0.2 (change the value to what is expected)");
+    assert_snapshot!(errors("nodes: [{name: a, address: []}]"), @"cluster.yaml:1:19: nodes[0].address: expected at least one address, got an empty list (change the value to what is expected)");
+    assert_snapshot!(errors("nodes: [{name: a, address: [10.0.0.1, '2001:db8::1']}, {name: b, address: 10.0.0.2}]"), @r"
+    cluster.yaml:1:19: nodes[0].address: the addresses are of two families, and not those of all nodes are (give all nodes the same families, in the same order)
+    cluster.yaml:1:75: nodes[1].address: 10.0.0.2 is IPv4, and other nodes are not (use one address family for all nodes)
+    ");
+    assert_snapshot!(errors("podCIDR: [10.0.0.0/16, 10.1.0.0/16]"), @"cluster.yaml:1:1: podCIDR: expected one network per address family, got 10.0.0.0 and 10.1.0.0 (change the value to what is expected)");
+    assert_snapshot!(errors("serviceCIDR: 'fd00::/112'\nnodes: [{name: a, address: 10.0.0.1}]"), @"cluster.yaml:1:14: serviceCIDR: fd00::/112 is IPv6, and the nodes are IPv4 (use the address family of the nodes)");
 }
 
 #[test]
@@ -108,9 +111,9 @@ fn kube_proxy_is_configured_as_its_own_file_has_it() {
     assert_eq!(cluster.kube_proxy.detect_local_mode, DetectLocalMode::NodeCIDR);
     assert_eq!(cluster.kube_proxy.node_port_addresses, Some(NodePortAddresses::Primary));
     assert!(cluster.kube_proxy.masquerade_all && cluster.kube_proxy.localhost_node_ports);
-    assert_snapshot!(errors("kubeProxy: {nodePortAddresses: [primary, 10.0.0.0/8]}"), @"");
-    assert_snapshot!(errors("kubeProxy: {detectLocalMode: Nodes}"), @"");
-    assert_snapshot!(errors("kubeProxy: {masquerade: true}"), @"");
+    assert_snapshot!(errors("kubeProxy: {nodePortAddresses: [primary, 10.0.0.0/8]}"), @"cluster.yaml:1:13: kubeProxy.nodePortAddresses: expected networks such as 192.168.0.0/24, or [primary] alone, got primary beside others (change the value to what is expected)");
+    assert_snapshot!(errors("kubeProxy: {detectLocalMode: Nodes}"), @"cluster.yaml:1:30: kubeProxy.detectLocalMode: unknown value `Nodes` (known: `ClusterCIDR`, `NodeCIDR`, `BridgeInterface`, `InterfaceNamePrefix`)");
+    assert_snapshot!(errors("kubeProxy: {masquerade: true}"), @"cluster.yaml:1:13: kubeProxy.masquerade: unknown field `masquerade` (did you mean `masqueradeAll`? Known: `detectLocalMode`, `masqueradeAll`, `nodePortAddresses`, `localhostNodePorts`, `tcpBeLiberal`)");
 }
 
 #[test]
@@ -127,7 +130,7 @@ fn the_longest_wildcard_wins_over_shorter_ones() {
 
 #[test]
 fn fields_that_do_not_fit() {
-    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `kubeProxy`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
+    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `defaultDisk`, `nodeMonitorGracePeriodS`, `kubeProxy`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
     assert_snapshot!(errors("proxyMode: userspace\n"), @"cluster.yaml:1:12: proxyMode: unknown value `userspace` (known: `iptables`, `nftables`, `ipvs`)");
     assert_snapshot!(errors("nodes:\n  - name: a\n"), @"cluster.yaml:2:5: nodes[0].address: missing field `address` (add `address`; it has no default)");
     assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0}\n"), @r#"cluster.yaml:2:24: nodes[0].address: expected an IP address, got the text "10.0.0" (write an address such as 192.0.2.1)"#);
@@ -187,4 +190,14 @@ fn values_that_do_not_fit_together() {
         "
     );
     assert_snapshot!(errors("clusterDomain: Cluster_Local\n"), @r#"cluster.yaml:1:16: clusterDomain: expected a DNS name, got "Cluster_Local" (write a domain such as cluster.local)"#);
+}
+
+#[test]
+fn disks_and_the_grace_period_are_read_and_checked() {
+    let cluster = load("defaultDisk: local\nnodeMonitorGracePeriodS: 40\n");
+    assert_eq!(cluster.default_disk, Some(crate::volumes::Disk::Local));
+    assert_eq!(cluster.node_monitor_grace_period(), hopwise_engine::Span::from_secs(40));
+    assert_eq!(load("{}").node_monitor_grace_period(), hopwise_engine::Span::from_secs(50));
+    assert_snapshot!(errors("nodeMonitorGracePeriodS: 19\n"), @"cluster.yaml:1:26: nodeMonitorGracePeriodS: expected at least 20 s, got 19 (kubelets renew their leases every 10 s; leave room for two renewals)");
+    assert!(errors("defaultDisk: cloud\n").contains("defaultDisk"));
 }

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::ClusterFile;
+use super::Node;
 use super::names::OutsideTarget;
 use super::network::{family, overlap};
-use super::{ClusterFile, LoadBalancerKind, Node, SourceAddress};
 use crate::admission::{is_dns_label, is_dns_subdomain};
 use crate::source::{Document, FieldPath, SourceError};
 
@@ -19,6 +20,7 @@ pub fn validate(cluster: &ClusterFile, document: &Document) -> Vec<SourceError> 
     validator.names();
     validator.load_balancers();
     validator.overrides();
+    validator.grace_period();
     validator.errors
 }
 
@@ -191,16 +193,32 @@ impl Validator<'_> {
                 self.error(&field.key("address"), what, "give each load balancer an address of its own");
             }
             self.not_inside_cluster_networks(&field.key("address"), balancer.address);
-            if balancer.kind == LoadBalancerKind::Proxy && balancer.source == Some(SourceAddress::Kept) {
-                let what = "a proxy opens connections of its own, so that nodes see its address";
-                self.error(&field.key("source"), what, "use kind: nat, or source: rewritten");
+            for (name, what, help) in balancer.faults() {
+                self.error(&field.key(name), what, help);
             }
+            for name in balancer.zeros() {
+                let path = name.split('.').fold(field.clone(), |path, key| path.key(key));
+                self.error(&path, "expected a number of at least 1, got 0", "leave it out for the profile's");
+            }
+        }
+    }
+
+    /// Kubelets renew their leases every 10 s (kubernetes.md 8): a shorter grace period loses nodes that live.
+    fn grace_period(&mut self) {
+        if let Some(seconds) = self.cluster.node_monitor_grace_period_s.filter(|seconds| *seconds < 20) {
+            let what = format!("expected at least 20 s, got {seconds}");
+            let help = "kubelets renew their leases every 10 s; leave room for two renewals";
+            self.error(&FieldPath::from("nodeMonitorGracePeriodS"), what, help);
         }
     }
 
     fn overrides(&mut self) {
         for (path, value) in &self.cluster.overrides {
-            if !value.is_number() {
+            // The load balancers of a profile have switches and words beside numbers; the profile knows their types.
+            let is_word = value.is_boolean() || value.is_string();
+            let fits =
+                value.is_number() || value.is_object() || (is_word && path.starts_with("loadBalancer."));
+            if !fits {
                 let what = format!("expected a number, got {value}");
                 let help = "write the number in the unit that the profile uses";
                 self.error(&FieldPath::from("overrides").key(path.as_str()), what, help);

@@ -5,14 +5,18 @@
 //! Left out: jobs, daemon sets, autoscalers.
 
 pub mod deployment;
+pub mod disruption;
 pub mod endpoint_slice_mirroring;
 pub mod endpoint_slices;
 pub mod garbage_collector;
+pub mod node_lifecycle;
 pub mod pod_admission;
+pub mod pod_gc;
 pub mod selector_index;
 pub mod service_allocation;
 pub mod service_defaults;
 pub mod stateful_set;
+pub mod taint_eviction;
 pub mod topology_hints;
 pub mod work_queue;
 

@@ -1,5 +1,7 @@
 //! What a name inside the cluster's domain asks for (CoreDNS, plugin/kubernetes/parse.go).
 
+use super::Reason;
+
 /// A name below the domain, taken apart. All texts are in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Question {
@@ -32,20 +34,27 @@ pub(super) enum Part {
     },
 }
 
-/// Takes apart the labels left of the domain; `None` is a name that cannot exist.
-pub(super) fn parse(labels: &[String], multicluster: bool, zonal: bool) -> Option<Question> {
-    let Some((kind, rest)) = labels.split_last() else { return Some(Question::Top) };
+/// Takes apart the labels left of the domain.
+///
+/// # Errors
+/// Why such a name cannot exist.
+pub(super) fn parse(labels: &[String], multicluster: bool, zonal: bool) -> Result<Question, Reason> {
+    let Some((kind, rest)) = labels.split_last() else { return Ok(Question::Top) };
     let pods = match kind.as_str() {
         "svc" => false,
         "pod" => true,
-        _ => return None,
+        _ => return Err(Reason::NeitherServiceNorPod { label: kind.clone() }),
     };
-    let Some((namespace, rest)) = rest.split_last() else { return Some(Question::Top) };
+    let Some((namespace, rest)) = rest.split_last() else { return Ok(Question::Top) };
     let namespace = namespace.clone();
-    let Some((name, rest)) = rest.split_last() else { return Some(Question::Namespace { namespace, pods }) };
+    let Some((name, rest)) = rest.split_last() else { return Ok(Question::Namespace { namespace, pods }) };
     let name = name.clone();
     if pods {
-        return rest.is_empty().then_some(Question::Pod { namespace, name });
+        return if rest.is_empty() {
+            Ok(Question::Pod { namespace, name })
+        } else {
+            Err(Reason::TooManyLabels)
+        };
     }
     let part = match rest {
         [] => Part::Whole,
@@ -57,11 +66,11 @@ pub(super) fn parse(labels: &[String], multicluster: bool, zonal: bool) -> Optio
         [zone, mode, marker] if zonal && marker == "_zone" => match mode.as_str() {
             "pin" => Part::Zone { zone: zone.clone(), prefer: false },
             "prefer" => Part::Zone { zone: zone.clone(), prefer: true },
-            _ => return None,
+            _ => return Err(Reason::TooManyLabels),
         },
-        _ => return None,
+        _ => return Err(Reason::TooManyLabels),
     };
-    Some(Question::Service { namespace, name, part })
+    Ok(Question::Service { namespace, name, part })
 }
 
 fn plain(label: &str) -> String {

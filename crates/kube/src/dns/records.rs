@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::Reason;
 use super::question::{Part, Question};
 use super::zone::{Endpoint, Options, PodMode, Port, Service, ServiceKind, Zone};
 
@@ -21,34 +22,52 @@ pub(super) enum Host {
     Alias(String),
 }
 
-/// What a question finds: `None` is a name that does not exist, an empty list one that exists without records.
-pub(super) fn find(zone: &Zone, question: &Question) -> Option<Vec<Found>> {
+/// What a question finds, and by which rule.
+///
+/// # Errors
+/// Why the name does not exist.
+pub(super) fn find(zone: &Zone, question: &Question) -> Result<(Vec<Found>, Reason), Reason> {
     match question {
-        Question::Top => Some(Vec::new()),
+        Question::Top => Ok((Vec::new(), Reason::EmptyNonTerminal)),
         Question::Namespace { namespace, pods } => {
-            let exists = zone.exposes(namespace) && !(*pods && zone.options.pods == PodMode::Disabled);
-            exists.then(Vec::new)
+            if *pods && zone.options.pods == PodMode::Disabled {
+                return Err(Reason::PodNamesDisabled);
+            }
+            served(zone, namespace)?;
+            Ok((Vec::new(), Reason::EmptyNonTerminal))
         }
         Question::Pod { namespace, name } => pod(zone, namespace, name),
         Question::Service { namespace, name, part } => {
-            if !zone.exposes(namespace) {
-                return None;
-            }
-            service(zone.service(namespace, name)?, part, &zone.options)
+            served(zone, namespace)?;
+            let missing = || Reason::NoService { service: format!("{namespace}/{name}") };
+            service(zone.service(namespace, name).ok_or_else(missing)?, part, &zone.options)
         }
     }
 }
 
-fn pod(zone: &Zone, namespace: &str, name: &str) -> Option<Vec<Found>> {
-    if zone.options.pods == PodMode::Disabled || !zone.exposes(namespace) {
-        return None;
+fn served(zone: &Zone, namespace: &str) -> Result<(), Reason> {
+    if zone.exposes(namespace) {
+        return Ok(());
     }
-    let ip = dashed_address(name)?;
-    if zone.options.pods == PodMode::Verified && !zone.has_pod(namespace, ip) {
-        return None;
+    let namespace = namespace.to_owned();
+    Err(match zone.has_namespace(&namespace) {
+        true => Reason::NamespaceNotServed { namespace },
+        false => Reason::NoNamespace { namespace },
+    })
+}
+
+fn pod(zone: &Zone, namespace: &str, name: &str) -> Result<(Vec<Found>, Reason), Reason> {
+    if zone.options.pods == PodMode::Disabled {
+        return Err(Reason::PodNamesDisabled);
+    }
+    served(zone, namespace)?;
+    let ip = dashed_address(name).ok_or(Reason::NoPod)?;
+    let verified = zone.options.pods == PodMode::Verified;
+    if verified && !zone.has_pod(namespace, ip) {
+        return Err(Reason::NoPod);
     }
     let target = format!("{name}.{namespace}.pod");
-    Some(vec![Found { host: Host::Address(ip), target, port: None }])
+    Ok((vec![Found { host: Host::Address(ip), target, port: None }], Reason::PodAddress { verified }))
 }
 
 /// `10-0-0-1` or an IPv6 address with its colons as dashes.
@@ -59,22 +78,24 @@ fn dashed_address(name: &str) -> Option<IpAddr> {
     name.replace('-', ":").parse::<Ipv6Addr>().ok().map(IpAddr::V6)
 }
 
-fn service(service: &Service, part: &Part, options: &Options) -> Option<Vec<Found>> {
+fn service(service: &Service, part: &Part, options: &Options) -> Result<(Vec<Found>, Reason), Reason> {
     let own = format!("{}.{}.svc", service.name, service.namespace);
     match &service.kind {
-        ServiceKind::ExternalName(name) => match part {
-            Part::Whole => Some(vec![Found { host: Host::Alias(name.clone()), target: own, port: Some(0) }]),
-            _ => None,
+        ServiceKind::ExternalName(target) => match part {
+            Part::Whole => {
+                let reason = Reason::Alias { service: service.key(), target: target.clone() };
+                Ok((vec![Found { host: Host::Alias(target.clone()), target: own, port: Some(0) }], reason))
+            }
+            _ => Err(Reason::BelowAlias { service: service.key() }),
         },
         ServiceKind::ClusterIp(ips) => {
             if options.ignore_empty_service && service.ready().next().is_none() {
-                return None;
+                return Err(Reason::EmptyServiceIgnored { service: service.key() });
             }
-            if matches!(part, Part::Endpoint { .. }) {
-                return endpoints(service, part, options);
-            }
-            if matches!(part, Part::Zone { .. }) {
-                return None;
+            match part {
+                Part::Endpoint { .. } => return endpoints(service, part, options),
+                Part::Zone { .. } => return Err(Reason::TooManyLabels),
+                Part::Whole | Part::Port { .. } => {}
             }
             let ports = service.ports.iter().filter(|port| matches_port(part, port));
             let found: Vec<Found> = ports
@@ -86,13 +107,20 @@ fn service(service: &Service, part: &Part, options: &Options) -> Option<Vec<Foun
                     })
                 })
                 .collect();
-            (!found.is_empty()).then_some(found)
+            match (found.is_empty(), port_of(part)) {
+                (true, port) => Err(no_port(service, &service.ports, port)),
+                (false, Some(port)) => Ok((found, Reason::NamedPort { service: service.key(), port })),
+                (false, None) => {
+                    let (ready, total) = (service.ready().count(), service.all().count());
+                    Ok((found, Reason::ClusterAddress { service: service.key(), ready, total }))
+                }
+            }
         }
         ServiceKind::Headless => endpoints(service, part, options),
     }
 }
 
-fn endpoints(service: &Service, part: &Part, options: &Options) -> Option<Vec<Found>> {
+fn endpoints(service: &Service, part: &Part, options: &Options) -> Result<(Vec<Found>, Reason), Reason> {
     let mut found = Vec::new();
     for (endpoint, ports) in service.ready() {
         let label = label(endpoint, options.endpoint_pod_names);
@@ -114,7 +142,7 @@ fn endpoints(service: &Service, part: &Part, options: &Options) -> Option<Vec<Fo
         }
     }
     if found.is_empty() {
-        return None;
+        return Err(no_endpoint(service, part, options));
     }
     if let Part::Zone { zone, prefer } = part {
         let here = |(endpoint, _): &(&Endpoint, Found)| endpoint.zone.as_deref() == Some(zone);
@@ -122,7 +150,64 @@ fn endpoints(service: &Service, part: &Part, options: &Options) -> Option<Vec<Fo
             found.retain(here);
         }
     }
-    Some(found.into_iter().map(|(_, found)| found).collect())
+    let publishes_not_ready = service.publishes_not_ready;
+    let reason = match part {
+        Part::Endpoint { label, .. } => {
+            Reason::Endpoint { service: service.key(), label: label.clone(), publishes_not_ready }
+        }
+        Part::Port { name, protocol } => {
+            Reason::NamedPort { service: service.key(), port: format!("{name}/{protocol}") }
+        }
+        Part::Whole | Part::Zone { .. } => {
+            let (ready, total) = (service.ready().count(), service.all().count());
+            Reason::ReadyEndpoints { service: service.key(), ready, total, publishes_not_ready }
+        }
+    };
+    Ok((found.into_iter().map(|(_, found)| found).collect(), reason))
+}
+
+/// Why no endpoint matches.
+fn no_endpoint(service: &Service, part: &Part, options: &Options) -> Reason {
+    let label_of = |endpoint: &Endpoint| label(endpoint, options.endpoint_pod_names);
+    let not_ready = service.all().filter(|endpoint| !endpoint.ready);
+    match part {
+        Part::Endpoint { label, .. } => {
+            if let Some(endpoint) = not_ready.clone().find(|endpoint| label_of(endpoint) == *label) {
+                let terminating = endpoint.terminating;
+                return Reason::EndpointNotReady {
+                    service: service.key(),
+                    label: label.clone(),
+                    terminating,
+                };
+            }
+            let labels = service.all().map(label_of).collect();
+            Reason::NoEndpoint { service: service.key(), label: label.clone(), labels }
+        }
+        Part::Port { .. } if service.ready().next().is_some() => {
+            let ports: Vec<Port> =
+                service.slices.iter().flat_map(|slice| slice.ports.iter().cloned()).collect();
+            no_port(service, &ports, port_of(part))
+        }
+        _ => {
+            let mut not_ready: Vec<String> = not_ready.map(label_of).collect();
+            not_ready.dedup();
+            Reason::NoReadyEndpoint { service: service.key(), not_ready }
+        }
+    }
+}
+
+fn no_port(service: &Service, ports: &[Port], wanted: Option<String>) -> Reason {
+    let mut ports: Vec<String> =
+        ports.iter().map(|port| format!("{}/{}", port.name, port.protocol)).collect();
+    ports.dedup();
+    Reason::NoPort { service: service.key(), port: wanted.unwrap_or_else(|| "at all".to_owned()), ports }
+}
+
+fn port_of(part: &Part) -> Option<String> {
+    match part {
+        Part::Port { name, protocol } => Some(format!("{name}/{protocol}")),
+        _ => None,
+    }
 }
 
 fn matches_port(part: &Part, port: &Port) -> bool {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
 
-use super::Upstream;
+use super::SharedUpstream;
 
 /// How names of pods (`10-0-0-1.ns.pod.ZONE`) are answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct Options {
     pub domain: String,
     /// Reverse zones served, e.g. `in-addr.arpa.`.
     pub reverse_zones: Vec<String>,
-    /// An address no Service has is asked upstream (`fallthrough in-addr.arpa ip6.arpa`).
-    pub reverse_fallthrough: bool,
+    /// A name of these zones that does not exist is asked of the next plugin; `.` means every name (`fallthrough`).
+    pub fallthrough: Vec<String>,
     /// Time to live of all records, in seconds.
     pub ttl_s: u32,
     /// How names of pods are answered.
@@ -58,7 +58,7 @@ impl Default for Options {
         Options {
             domain: "cluster.local.".to_owned(),
             reverse_zones: vec!["in-addr.arpa.".to_owned(), "ip6.arpa.".to_owned()],
-            reverse_fallthrough: true,
+            fallthrough: vec!["in-addr.arpa.".to_owned(), "ip6.arpa.".to_owned()],
             ttl_s: 30,
             pods: PodMode::Insecure,
             namespaces: BTreeSet::new(),
@@ -98,6 +98,8 @@ pub struct Endpoint {
     pub zone: Option<String>,
     /// Whether it is ready; only ready endpoints have records (kubernetes.md 5.1).
     pub ready: bool,
+    /// Whether its pod is being deleted; for explanations alone.
+    pub terminating: bool,
 }
 
 /// Endpoints that share their ports.
@@ -133,9 +135,21 @@ pub struct Service {
     pub ports: Vec<Port>,
     /// Its EndpointSlices.
     pub slices: Vec<Slice>,
+    /// `publishNotReadyAddresses`, by which every endpoint counts as ready; for explanations alone.
+    pub publishes_not_ready: bool,
 }
 
 impl Service {
+    /// `namespace/name`.
+    pub(super) fn key(&self) -> String {
+        key(&self.namespace, &self.name)
+    }
+
+    /// All endpoints.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Endpoint> + Clone {
+        self.slices.iter().flat_map(|slice| slice.endpoints.iter())
+    }
+
     /// Its ready endpoints, each with the ports of its slice.
     pub(super) fn ready(&self) -> impl Iterator<Item = (&Endpoint, &[Port])> {
         let pairs =
@@ -156,8 +170,8 @@ impl Service {
 pub struct Zone {
     /// Settings.
     pub options: Options,
-    /// Names outside the cluster.
-    pub upstream: Upstream,
+    /// Names outside the cluster, which all servers know alike.
+    pub upstream: SharedUpstream,
     namespaces: BTreeSet<String>,
     /// By `namespace/name`; never iterated.
     services: FxHashMap<String, Service>,
@@ -167,7 +181,7 @@ pub struct Zone {
     by_endpoint: FxHashMap<IpAddr, BTreeSet<String>>,
     /// Pods by `namespace/name`, and the other way round.
     pods: BTreeMap<String, Vec<IpAddr>>,
-    pod_addresses: BTreeMap<(String, IpAddr), usize>,
+    pod_addresses: BTreeMap<(IpAddr, String), usize>,
 }
 
 fn key(namespace: &str, name: &str) -> String {
@@ -176,8 +190,14 @@ fn key(namespace: &str, name: &str) -> String {
 
 impl Zone {
     /// A zone without objects.
-    pub fn new(options: Options, upstream: Upstream) -> Zone {
-        Zone { options, upstream, ..Zone::default() }
+    pub fn new(options: Options) -> Zone {
+        Zone { options, ..Zone::default() }
+    }
+
+    /// Forgets all objects; settings and names outside stay.
+    pub fn clear(&mut self) {
+        let (options, upstream) = (self.options.clone(), self.upstream.clone());
+        *self = Zone { options, upstream, ..Zone::default() };
     }
 
     /// Adds a namespace.
@@ -215,11 +235,11 @@ impl Zone {
         }
     }
 
-    /// Adds a pod or changes its addresses; needed for [`PodMode::Verified`] alone.
+    /// Adds a pod or changes its addresses; needed for [`PodMode::Verified`] and `autopath` alone.
     pub fn put_pod(&mut self, namespace: &str, name: &str, ips: &[IpAddr]) {
         self.remove_pod(namespace, name);
         for ip in ips {
-            *self.pod_addresses.entry((namespace.to_owned(), *ip)).or_default() += 1;
+            *self.pod_addresses.entry((*ip, namespace.to_owned())).or_default() += 1;
         }
         self.pods.insert(key(namespace, name), ips.to_vec());
     }
@@ -227,7 +247,7 @@ impl Zone {
     /// Removes a pod.
     pub fn remove_pod(&mut self, namespace: &str, name: &str) {
         for ip in self.pods.remove(&key(namespace, name)).unwrap_or_default() {
-            let address = (namespace.to_owned(), ip);
+            let address = (ip, namespace.to_owned());
             match self.pod_addresses.get_mut(&address) {
                 Some(count) if *count > 1 => *count -= 1,
                 _ => drop(self.pod_addresses.remove(&address)),
@@ -247,7 +267,17 @@ impl Zone {
     }
 
     pub(super) fn has_pod(&self, namespace: &str, ip: IpAddr) -> bool {
-        self.pod_addresses.contains_key(&(namespace.to_owned(), ip))
+        self.pod_addresses.contains_key(&(ip, namespace.to_owned()))
+    }
+
+    /// The namespace of the pod that has this address.
+    pub(super) fn namespace_of_pod(&self, ip: IpAddr) -> Option<&str> {
+        let mut at = self.pod_addresses.range((ip, String::new())..);
+        at.next().filter(|((address, _), _)| *address == ip).map(|((_, namespace), _)| namespace.as_str())
+    }
+
+    pub(super) fn has_namespace(&self, namespace: &str) -> bool {
+        self.namespaces.contains(namespace)
     }
 
     pub(super) fn services_at(&self, ip: IpAddr) -> impl Iterator<Item = &Service> {

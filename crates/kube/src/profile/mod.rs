@@ -10,13 +10,18 @@ mod balancer;
 mod overrides;
 mod price;
 mod sourced;
+mod storage;
 
 use serde::{Deserialize, Serialize};
 
-pub use balancer::{Delivery, HealthCheck, HealthPort, Ingress, IpMode, LoadBalancer, LoadBalancerKind};
+pub use balancer::{
+    Delivery, HealthCheck, HealthPort, Ingress, IpMode, LoadBalancer, LoadBalancerKind, LocalCheck,
+    delivery_fault,
+};
 pub use overrides::OverrideError;
 pub use price::{CapacityUnit, HOURS_PER_MONTH, LoadBalancerPrices, Prices, RulePrices};
 pub use sourced::{Delay, Distribution, Sourced, Unit};
+pub use storage::Storage;
 
 /// The names that [`Profile::named`] knows, in the order they are shown.
 pub const NAMES: [&str; 4] = ["bare-metal", "aws", "gcp", "azure"];
@@ -33,6 +38,8 @@ pub struct Profile {
     pub latency: Latency,
     /// How Services of type LoadBalancer are served.
     pub load_balancer: LoadBalancer,
+    /// What the disks are like.
+    pub storage: Storage,
     /// What things cost.
     pub prices: Prices,
 }
@@ -105,7 +112,11 @@ impl Profile {
         let profile: Profile = serde_saphyr::from_str(text)
             .map_err(|error| ProfileError::Syntax { message: error.to_string() })?;
         profile.validate()?;
-        Ok(profile)
+        let path = "loadBalancer.delivery".to_owned();
+        match profile.load_balancer.delivery_fault() {
+            Some(fault) => Err(ProfileError::Value { path, fault: fault.to_owned() }),
+            None => Ok(profile),
+        }
     }
 
     /// Checks ranges, and that every number has an origin.
@@ -117,6 +128,7 @@ impl Profile {
             }
         }
         self.load_balancer.fault().map_or(Ok(()), |fault| Err(value(fault)))?;
+        self.storage.fault().map_or(Ok(()), |fault| Err(value(fault)))?;
         self.prices.fault().map_or(Ok(()), |fault| Err(value(fault)))
     }
 }

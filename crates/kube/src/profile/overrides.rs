@@ -48,7 +48,15 @@ impl Profile {
         for (path, value) in overrides {
             profile = profile.with_override(path, value)?;
         }
-        Ok(profile)
+        // Kind and delivery may both be replaced, so that they are compared once all is said.
+        match profile.load_balancer.delivery_fault() {
+            Some(fault) => Err(OverrideError::Value {
+                path: "loadBalancer.delivery".to_owned(),
+                value: json!(profile.load_balancer.delivery.value),
+                fault: fault.to_owned(),
+            }),
+            None => Ok(profile),
+        }
     }
 
     fn with_override(&self, path: &str, value: &Value) -> Result<Profile, OverrideError> {

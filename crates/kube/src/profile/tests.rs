@@ -73,14 +73,14 @@ fn an_unknown_path_says_what_there_is() {
     let error = overridden("latencies", json!(1)).expect_err("no such path");
     insta::assert_snapshot!(
         error.to_string(),
-        @"the profile has no `latencies`; it has name, about, latency, loadBalancer, prices"
+        @"the profile has no `latencies`; it has name, about, latency, loadBalancer, storage, prices"
     );
 }
 
 #[test]
 fn a_value_of_the_wrong_type_or_range_is_refused() {
-    let error = overridden("loadBalancer.kind", json!("dsr")).expect_err("not a kind");
-    insta::assert_snapshot!(error.to_string(), @r#"`loadBalancer.kind` cannot be "dsr": unknown variant `dsr`, expected `nat` or `proxy`"#);
+    let error = overridden("loadBalancer.kind", json!("vip")).expect_err("not a kind");
+    insta::assert_snapshot!(error.to_string(), @r#"`loadBalancer.kind` cannot be "vip": unknown variant `vip`, expected one of `nat`, `proxy`, `dsr`"#);
     let error = overridden("latency.podToNode", json!(-1)).expect_err("negative");
     insta::assert_snapshot!(error.to_string(), @"`latency.podToNode` cannot be -1: a delay of zero or more is expected, found -1");
     let error = overridden("loadBalancer.healthCheck.intervalS", json!(0)).expect_err("zero");
@@ -105,6 +105,27 @@ fn an_unknown_field_is_refused_with_its_line() {
         panic!("an unknown field parsed")
     };
     assert!(message.contains("podToHost") && message.contains("line 7"), "{message}");
+}
+
+#[test]
+fn a_kind_that_cannot_deliver_as_asked_is_refused() {
+    let error = overridden("loadBalancer.delivery", json!("virtual-ip")).expect_err("kind nat");
+    insta::assert_snapshot!(error.to_string(), @r#"`loadBalancer.delivery` cannot be "virtual-ip": `node-port` or `pod` is expected: only kind dsr leaves the destination as it is"#);
+    let pods = overridden("loadBalancer.delivery", json!("pod")).expect("pods are targets");
+    assert_eq!(pods.load_balancer.delivery.value, Delivery::Pod);
+}
+
+#[test]
+fn figures_of_the_local_policy_may_be_left_out_or_given() {
+    let check = |name: &str| Profile::named(name).expect("embedded").load_balancer.health_check;
+    assert_eq!(check("aws").local.interval_s.map(|it| it.value), Some(10));
+    assert_eq!(check("azure").local, LocalCheck::default());
+    let azure = Profile::named("azure").expect("embedded");
+    let changed = BTreeMap::from([("loadBalancer.healthCheck.local.intervalS".to_owned(), json!(7))]);
+    let local = azure.with_overrides(&changed).expect("a number").load_balancer.health_check.local;
+    assert_eq!(local.interval_s.map(|it| it.value), Some(7));
+    let zero = BTreeMap::from([("loadBalancer.healthCheck.local.intervalS".to_owned(), json!(0))]);
+    assert!(azure.with_overrides(&zero).is_err());
 }
 
 proptest! {

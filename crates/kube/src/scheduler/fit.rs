@@ -3,54 +3,50 @@
 //! Requests alone count, limits do not (kubernetes.md 2). A resource that the node does not declare is
 //! unlimited, so that nodes without declared sizes take everything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Node, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{NodeState, Reason, parse_milli};
+use super::state::NodeState;
+use super::{Candidate, Reason, parse_milli};
 
 /// Amounts of resources in thousandths.
 pub(super) type Amounts = BTreeMap<String, i128>;
 
-pub(super) fn check_resources(pod: &Pod, node: &NodeState<'_>) -> Result<(), Vec<Reason>> {
-    let allocatable = allocatable(node);
+/// A port of the node that a pod takes: protocol, port and address (0.0.0.0 means all).
+pub(super) type HostPort = (String, i32, String);
+
+pub(super) fn check_resources(candidate: &Candidate<'_>, node: &NodeState) -> Result<(), Vec<Reason>> {
     let mut reasons = Vec::new();
-    if let Some(most) = allocatable.get("pods")
-        && (node.pods.len() as i128 + 1) * 1_000 > *most
+    if let Some(most) = node.allocatable.get("pods")
+        && (i128::from(node.pods) + 1) * 1_000 > *most
     {
         reasons.push(Reason::TooManyPods);
     }
-    let used = used(node);
-    for (resource, request) in requests(pod) {
-        let Some(all) = allocatable.get(&resource) else { continue };
-        let left = all - used.get(&resource).unwrap_or(&0);
-        if request > 0 && request > left {
-            reasons.push(Reason::Insufficient { resource });
+    for (resource, request) in &candidate.requests {
+        let Some(all) = node.allocatable.get(resource) else { continue };
+        let left = all - node.used.get(resource).unwrap_or(&0);
+        if *request > 0 && *request > left {
+            reasons.push(Reason::Insufficient { resource: resource.clone() });
         }
     }
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
-pub(super) fn check_host_ports(pod: &Pod, node: &NodeState<'_>) -> Result<(), Reason> {
-    let wanted = host_ports(pod);
-    let taken = |other: &&Pod| !host_ports(other).is_disjoint(&wanted);
-    if !wanted.is_empty() && node.pods.iter().any(taken) { Err(Reason::HostPort) } else { Ok(()) }
+pub(super) fn check_host_ports(candidate: &Candidate<'_>, node: &NodeState) -> Result<(), Reason> {
+    let any = |address: &str| matches!(address, "" | "0.0.0.0" | "::");
+    let clash = |(protocol, port, address): &HostPort, other: &HostPort| {
+        (protocol, port) == (&other.0, &other.1) && (any(address) || any(&other.2) || *address == other.2)
+    };
+    let taken = candidate.ports.iter().any(|port| node.ports.iter().any(|other| clash(port, other)));
+    if taken { Err(Reason::HostPort) } else { Ok(()) }
 }
 
 /// What the node has for pods.
-pub(super) fn allocatable(node: &NodeState<'_>) -> Amounts {
-    let status = node.node.status.as_ref();
+pub(super) fn allocatable(node: &Node) -> Amounts {
+    let status = node.status.as_ref();
     amounts(status.and_then(|status| status.allocatable.as_ref().or(status.capacity.as_ref())))
-}
-
-/// What the node's pods request.
-pub(super) fn used(node: &NodeState<'_>) -> Amounts {
-    let mut all = Amounts::new();
-    for pod in &node.pods {
-        add(&mut all, &requests(pod));
-    }
-    all
 }
 
 /// What a pod requests: its containers together with its sidecars, or its largest init container if that is
@@ -92,10 +88,17 @@ fn amounts(quantities: Option<&BTreeMap<String, Quantity>>) -> Amounts {
     quantities.into_iter().flatten().filter_map(read).collect()
 }
 
-fn add(to: &mut Amounts, more: &Amounts) {
+pub(super) fn add(to: &mut Amounts, more: &Amounts) {
     for (name, amount) in more {
         let sum = to.entry(name.clone()).or_default();
         *sum = sum.saturating_add(*amount);
+    }
+}
+
+pub(super) fn subtract(from: &mut Amounts, less: &Amounts) {
+    for (name, amount) in less {
+        let sum = from.entry(name.clone()).or_default();
+        *sum = sum.saturating_sub(*amount);
     }
 }
 
@@ -106,15 +109,20 @@ fn raise(to: &mut Amounts, least: &Amounts) {
     }
 }
 
-fn host_ports(pod: &Pod) -> BTreeSet<(String, i32)> {
-    let Some(spec) = pod.spec.as_ref() else { return BTreeSet::new() };
+/// The ports of the node that a pod takes.
+pub(super) fn host_ports(pod: &Pod) -> Vec<HostPort> {
+    let Some(spec) = pod.spec.as_ref() else { return Vec::new() };
     let on_host = spec.host_network == Some(true);
     let ports = spec.containers.iter().flat_map(|container| container.ports.iter().flatten());
-    ports
+    let mut taken: Vec<HostPort> = ports
         .filter_map(|port| {
             let number =
                 port.host_port.or(on_host.then_some(port.container_port)).filter(|port| *port != 0)?;
-            Some((port.protocol.clone().unwrap_or_else(|| "TCP".into()), number))
+            let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into());
+            Some((protocol, number, port.host_ip.clone().unwrap_or_default()))
         })
-        .collect()
+        .collect();
+    taken.sort_unstable();
+    taken.dedup();
+    taken
 }

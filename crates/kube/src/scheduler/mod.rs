@@ -7,28 +7,35 @@
 //! scheduler profiles.
 //! Source: kubernetes.md 2, the Kubernetes pages on scheduling, affinity, taints and topology spread.
 
+mod audience;
 mod fit;
 mod node_selector;
 mod pod_affinity;
 mod quantity;
+mod queue;
 mod reason;
 mod score;
 mod spread;
+mod state;
 mod taints;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod volume_fit;
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::Pod;
 
-use crate::store::pod_state::{is_finished, node_name};
-use crate::store::{Labels, Store};
+use crate::store::Store;
+use state::NodeState;
 
 pub use node_selector::{matches_node_selector, matches_node_selector_term};
 pub use quantity::{parse_milli, parse_whole};
+pub use queue::{BACK_OFF, BACK_OFF_MAX, FORCED_RETRY, Queue};
 pub use reason::Reason;
+pub use state::{Cause, ClusterState, News, needs_node};
+pub use taints::{UNSCHEDULABLE_TAINT, tolerates, tolerations_of};
 
 /// The label with a node's name.
 pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
@@ -47,73 +54,33 @@ pub enum Placement {
     },
 }
 
-/// What the scheduler knows of the cluster.
-#[derive(Clone, Debug)]
-pub struct ClusterState<'a> {
-    store: &'a Store,
-    /// The nodes in the order that breaks ties.
-    nodes: Vec<NodeState<'a>>,
-}
-
-/// A node with the pods that occupy it.
-#[derive(Clone, Debug)]
-struct NodeState<'a> {
-    node: &'a Node,
-    /// Pods bound to it that have not ended, terminating ones included (kubernetes.md 2).
-    pods: Vec<&'a Pod>,
-}
-
-impl NodeState<'_> {
-    fn name(&self) -> &str {
-        self.node.metadata.name.as_deref().unwrap_or("")
-    }
-
-    /// The value of a label; every node has its name as hostname even if nobody has labelled it.
-    fn label(&self, key: &str) -> Option<&str> {
-        let labelled =
-            self.node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-        labelled.or_else(|| (key == HOSTNAME_LABEL).then(|| self.name()))
-    }
-}
-
-impl<'a> ClusterState<'a> {
-    /// The state that the store holds.
-    pub fn of(store: &'a Store) -> Self {
-        let mut nodes: Vec<NodeState<'a>> = store
-            .list::<Node>()
-            .map(|node| NodeState { node: Arc::as_ref(node), pods: Vec::new() })
-            .collect();
-        nodes.sort_by_key(|node| natural_key(node.name()));
-        let by_name: std::collections::BTreeMap<String, usize> =
-            nodes.iter().enumerate().map(|(index, node)| (node.name().to_owned(), index)).collect();
-        for pod in store.list::<Pod>().filter(|pod| !is_finished(pod)) {
-            if let Some(index) = node_name(pod).and_then(|name| by_name.get(name)) {
-                nodes[*index].pods.push(Arc::as_ref(pod));
+impl Placement {
+    /// What may help a pod that fits nowhere.
+    pub fn helped_by(&self) -> BTreeSet<Cause> {
+        match self {
+            Placement::Bound(_) => BTreeSet::new(),
+            // Without any node, a node.
+            Placement::Unschedulable { reasons, .. } if reasons.is_empty() => [Cause::NodeChanged].into(),
+            Placement::Unschedulable { reasons, .. } => {
+                reasons.iter().flat_map(|(reason, _)| reason.helped_by()).copied().collect()
             }
         }
-        ClusterState { store, nodes }
-    }
-
-    fn namespace_labels(&self, name: &str) -> Option<&Labels> {
-        self.store.get::<Namespace>("", name).and_then(|namespace| namespace.metadata.labels.as_ref())
     }
 }
 
-/// Decides where `pod` goes. Nothing is changed: the caller binds the pod (and its claims).
-pub fn schedule(pod: &Pod, state: &ClusterState<'_>) -> Placement {
-    let filters = Filters::of(pod, state);
+/// Decides where `pod` goes. Nothing is changed but what `state` remembers for the next pod: the caller binds the pod
+/// (and its claims). `store` is the one that `state` is about.
+pub fn schedule(pod: &Pod, state: &mut ClusterState, store: &Store) -> Placement {
+    let filters = Filters::of(pod, state, store);
     let mut feasible = Vec::new();
-    let mut reasons: std::collections::BTreeMap<Reason, usize> = std::collections::BTreeMap::new();
-    for node in &state.nodes {
-        match filters.check(node) {
-            Ok(()) => feasible.push(node),
+    let mut reasons: BTreeMap<Reason, usize> = BTreeMap::new();
+    for (index, node) in state.nodes.iter().enumerate() {
+        match filters.check(index, node) {
+            Ok(()) => feasible.push(index),
             Err(found) => found.into_iter().for_each(|reason| *reasons.entry(reason).or_default() += 1),
         }
     }
-    if feasible.is_empty() {
-        return unschedulable(state.nodes.len(), reasons.into_iter().collect());
-    }
-    let scores = score::of(pod, state, &feasible);
+    let scores = score::of(&filters.pod, state, store, &feasible);
     // The first of the best.
     let best = feasible
         .iter()
@@ -121,39 +88,46 @@ pub fn schedule(pod: &Pod, state: &ClusterState<'_>) -> Placement {
         .enumerate()
         .max_by_key(|(index, (_, score))| (*score, std::cmp::Reverse(*index)));
     match best {
-        Some((_, (node, _))) => Placement::Bound(node.name().to_owned()),
-        None => unschedulable(state.nodes.len(), Vec::new()),
+        Some((_, (node, _))) => Placement::Bound(state.nodes[*node].name().to_owned()),
+        None => unschedulable(state.nodes.len(), reasons.into_iter().collect()),
     }
+}
+
+/// A pod with what is worked out once for all nodes.
+struct Candidate<'a> {
+    pod: &'a Pod,
+    requests: fit::Amounts,
+    ports: Vec<fit::HostPort>,
 }
 
 /// The filters of one pod, with what they need worked out once for all nodes.
 struct Filters<'a> {
-    pod: &'a Pod,
-    state: &'a ClusterState<'a>,
-    affinity: pod_affinity::Required<'a>,
-    spread: spread::Required<'a>,
+    pod: Candidate<'a>,
+    volumes: volume_fit::Required<'a>,
+    affinity: pod_affinity::Required,
+    spread: spread::Required,
 }
 
 impl<'a> Filters<'a> {
-    fn of(pod: &'a Pod, state: &'a ClusterState<'a>) -> Self {
+    fn of(pod: &'a Pod, state: &mut ClusterState, store: &'a Store) -> Self {
         Filters {
-            pod,
-            state,
-            affinity: pod_affinity::Required::of(pod, state),
-            spread: spread::Required::of(pod, state),
+            pod: Candidate { pod, requests: fit::requests(pod), ports: fit::host_ports(pod) },
+            volumes: volume_fit::Required::of(pod, state, store),
+            affinity: pod_affinity::Required::of(pod, state, store),
+            spread: spread::Required::of(pod, state, store),
         }
     }
 
     /// The first filter that refuses says why, in the order of the real scheduler.
-    fn check(&self, node: &NodeState<'_>) -> Result<(), Vec<Reason>> {
+    fn check(&self, index: usize, node: &NodeState) -> Result<(), Vec<Reason>> {
         let one = |reason: Reason| vec![reason];
-        taints::check(self.pod, node.node).map_err(one)?;
-        node_selector::check(self.pod, node).map_err(one)?;
-        fit::check_host_ports(self.pod, node).map_err(one)?;
-        fit::check_resources(self.pod, node)?;
-        volume_fit::check(self.pod, self.state.store, node.node).map_err(one)?;
-        self.spread.check(node).map_err(one)?;
-        self.affinity.check(node).map_err(one)
+        taints::check(self.pod.pod, &node.node).map_err(one)?;
+        node_selector::check(self.pod.pod, node).map_err(one)?;
+        fit::check_host_ports(&self.pod, node).map_err(one)?;
+        fit::check_resources(&self.pod, node)?;
+        self.volumes.check(node).map_err(one)?;
+        self.spread.check(index).map_err(one)?;
+        self.affinity.check(index).map_err(one)
     }
 }
 

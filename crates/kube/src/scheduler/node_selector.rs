@@ -4,9 +4,8 @@ use k8s_openapi::api::core::v1::{
     Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod,
 };
 
-use super::{NodeState, Reason};
-use crate::store::matches_labels;
-
+use super::Reason;
+use super::state::NodeState;
 /// Whether a node matches a selector: one of its terms is enough; no term matches nothing.
 pub fn matches_node_selector(selector: &NodeSelector, node: &Node) -> bool {
     selector.node_selector_terms.iter().any(|term| matches_node_selector_term(term, node))
@@ -28,31 +27,29 @@ pub fn matches_node_selector_term(term: &NodeSelectorTerm, node: &Node) -> bool 
 }
 
 /// Whether the node is one the pod asks for.
-pub(super) fn check(pod: &Pod, node: &NodeState<'_>) -> Result<(), Reason> {
+pub(super) fn check(pod: &Pod, node: &NodeState) -> Result<(), Reason> {
     if is_eligible(pod, node) { Ok(()) } else { Err(Reason::NodeAffinity) }
 }
 
 /// Whether nodeSelector and required node affinity match.
-pub(super) fn is_eligible(pod: &Pod, node: &NodeState<'_>) -> bool {
+pub(super) fn is_eligible(pod: &Pod, node: &NodeState) -> bool {
     let Some(spec) = pod.spec.as_ref() else { return true };
-    let selected = spec.node_selector.as_ref().is_none_or(|wanted| {
-        let (hostname, others): (Vec<_>, Vec<_>) =
-            wanted.clone().into_iter().partition(|(key, _)| key == super::HOSTNAME_LABEL);
-        hostname.iter().all(|(key, value)| node.label(key) == Some(value))
-            && matches_labels(&others.into_iter().collect(), node.node.metadata.labels.as_ref())
-    });
+    let selected = spec
+        .node_selector
+        .as_ref()
+        .is_none_or(|wanted| wanted.iter().all(|(key, value)| node.label(key) == Some(value)));
     let required = node_affinity(pod)
         .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    selected && required.is_none_or(|selector| matches_node_selector(selector, node.node))
+    selected && required.is_none_or(|selector| matches_node_selector(selector, &node.node))
 }
 
 /// The sum of the weights of the preferred node affinities that match.
-pub(super) fn preference(pod: &Pod, node: &NodeState<'_>) -> i64 {
+pub(super) fn preference(pod: &Pod, node: &NodeState) -> i64 {
     let preferred = node_affinity(pod)
         .and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
     let matching = preferred.into_iter().flatten().filter(|term| {
         let empty = term.preference.match_expressions.is_none() && term.preference.match_fields.is_none();
-        empty || matches_node_selector_term(&term.preference, node.node)
+        empty || matches_node_selector_term(&term.preference, &node.node)
     });
     matching.map(|term| i64::from(term.weight)).sum()
 }

@@ -3,76 +3,92 @@
 //! Source: kubernetes.md 2 (anti-affinity is symmetric; terminating pods count), the Kubernetes page
 //! "Assigning Pods to Nodes".
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::{Affinity, Pod, PodAffinityTerm, WeightedPodAffinityTerm};
 
-use super::{ClusterState, NodeState, Reason};
-use crate::store::matches_selector;
+use super::Reason;
+use super::audience::Audience;
+use super::state::{ClusterState, Domains};
+use crate::store::Store;
 
-/// A topology domain: a label's key and value.
-type Domain<'a> = (&'a str, &'a str);
-
-/// The required terms of a pod, and of the pods that are there, worked out into domains.
-pub(super) struct Required<'a> {
-    affinity: &'a [PodAffinityTerm],
-    /// Per affinity term, where a matching pod is.
-    wanted: Vec<BTreeSet<Domain<'a>>>,
-    /// The first pods of a group that wants to be together may go anywhere.
-    starts_group: bool,
-    /// Where the pod's own anti-affinity forbids it to go.
-    avoided: BTreeSet<Domain<'a>>,
-    /// Where other pods' anti-affinity keeps it away.
-    repelled: BTreeSet<Domain<'a>>,
+/// Some domains of one division of the nodes.
+struct Chosen {
+    domains: Domains,
+    /// Whether each domain is one of them, by its number.
+    chosen: Vec<bool>,
 }
 
-impl<'a> Required<'a> {
-    pub(super) fn of(pod: &'a Pod, state: &'a ClusterState<'a>) -> Self {
-        let (affinity, anti) = (required_affinity(pod), required_anti_affinity(pod));
-        let mut required = Required {
-            affinity,
-            wanted: affinity.iter().map(|_| BTreeSet::new()).collect(),
-            starts_group: affinity.iter().all(|term| matches(term, pod, pod, state)),
-            avoided: BTreeSet::new(),
-            repelled: BTreeSet::new(),
-        };
-        for node in &state.nodes {
-            for other in &node.pods {
-                for (term, domains) in affinity.iter().zip(&mut required.wanted) {
-                    if matches(term, pod, other, state) {
-                        domains.extend(domain(node, &term.topology_key));
-                    }
-                }
-                for term in anti.iter().filter(|term| matches(term, pod, other, state)) {
-                    required.avoided.extend(domain(node, &term.topology_key));
-                }
-                for term in required_anti_affinity(other) {
-                    if matches(term, other, pod, state) {
-                        required.repelled.extend(domain(node, &term.topology_key));
-                    }
-                }
+impl Chosen {
+    /// The domains of the nodes that have any.
+    fn with(domains: Domains, counts: &[u32]) -> Chosen {
+        let size = domains.iter().flatten().max().map_or(0, |most| most + 1);
+        let mut chosen = vec![false; size];
+        for (domain, count) in domains.iter().zip(counts) {
+            if let Some(domain) = domain.filter(|_| *count > 0) {
+                chosen[domain] = true;
             }
         }
-        required
+        Chosen { domains, chosen }
     }
 
-    pub(super) fn check(&self, node: &NodeState<'_>) -> Result<(), Reason> {
-        let none_yet = self.wanted.iter().all(BTreeSet::is_empty);
-        for (term, domains) in self.affinity.iter().zip(&self.wanted) {
-            let Some(value) = node.label(&term.topology_key) else { return Err(Reason::PodAffinity) };
-            let together = domains.contains(&(term.topology_key.as_str(), value));
-            let may_start = none_yet && self.starts_group;
-            if !together && !may_start {
+    fn contains(&self, node: usize) -> bool {
+        self.domains[node].is_some_and(|domain| self.chosen[domain])
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.chosen.contains(&true)
+    }
+}
+
+/// The required terms of a pod, and of the pods that are there, worked out into domains.
+pub(super) struct Required {
+    /// Per affinity term, where the pods are that all the terms are about.
+    wanted: Vec<Chosen>,
+    /// The first pods of a group that wants to be together may go anywhere.
+    may_start: bool,
+    /// Where the pod's own anti-affinity forbids it to go.
+    avoided: Vec<Chosen>,
+    /// Where other pods' anti-affinity keeps it away.
+    repelled: Vec<Chosen>,
+}
+
+impl Required {
+    pub(super) fn of(pod: &Pod, state: &mut ClusterState, store: &Store) -> Self {
+        let affinity = required_affinity(pod);
+        let mut wanted = Vec::new();
+        let mut starts_group = true;
+        if !affinity.is_empty() {
+            let audiences: Vec<Audience> = affinity.iter().map(|term| Audience::of_term(term, pod)).collect();
+            starts_group = audiences.iter().all(|audience| audience.contains(pod, store));
+            let counts = state.tally(audiences, store).all.clone();
+            let chosen = |term: &PodAffinityTerm| Chosen::with(state.domains(&term.topology_key), &counts);
+            wanted = affinity.iter().map(chosen).collect();
+        }
+        let mut avoided = Vec::new();
+        for term in required_anti_affinity(pod) {
+            let counts = state.tally(vec![Audience::of_term(term, pod)], store).all.clone();
+            avoided.push(Chosen::with(state.domains(&term.topology_key), &counts));
+        }
+        let held: Vec<(String, Vec<u32>)> = state
+            .wishes
+            .about(pod, store)
+            .filter(|wish| wish.weight.is_none())
+            .map(|wish| (wish.topology_key.clone(), wish.holders.clone()))
+            .collect();
+        let repelled = held.iter().map(|(key, holders)| Chosen::with(state.domains(key), holders)).collect();
+        let may_start = starts_group && wanted.iter().all(Chosen::is_empty);
+        Required { wanted, may_start, avoided, repelled }
+    }
+
+    pub(super) fn check(&self, node: usize) -> Result<(), Reason> {
+        for wanted in &self.wanted {
+            if wanted.domains[node].is_none() || !(wanted.contains(node) || self.may_start) {
                 return Err(Reason::PodAffinity);
             }
         }
-        let is_in = |domains: &BTreeSet<Domain<'_>>| {
-            domains.iter().any(|(key, value)| node.label(key) == Some(value))
-        };
-        if is_in(&self.avoided) {
+        if self.avoided.iter().any(|domains| domains.contains(node)) {
             return Err(Reason::PodAntiAffinity);
         }
-        if is_in(&self.repelled) {
+        if self.repelled.iter().any(|domains| domains.contains(node)) {
             return Err(Reason::ExistingPodsAntiAffinity);
         }
         Ok(())
@@ -80,60 +96,51 @@ impl<'a> Required<'a> {
 }
 
 /// How much the preferred terms, of this pod and of the pods that are there, speak for each node.
-pub(super) fn preferences(pod: &Pod, state: &ClusterState<'_>, nodes: &[&NodeState<'_>]) -> Vec<i64> {
-    let mut weighted: std::collections::BTreeMap<Domain<'_>, i64> = std::collections::BTreeMap::new();
-    for node in &state.nodes {
-        for other in &node.pods {
-            for (owner, target) in [(pod, *other), (*other, pod)] {
-                for (sign, terms) in [(1, preferred_affinity(owner)), (-1, preferred_anti_affinity(owner))] {
-                    for weighted_term in terms {
-                        let term = &weighted_term.pod_affinity_term;
-                        if matches(term, owner, target, state)
-                            && let Some(domain) = domain(node, &term.topology_key)
-                        {
-                            *weighted.entry(domain).or_default() += sign * i64::from(weighted_term.weight);
-                        }
-                    }
-                }
-            }
+pub(super) fn preferences(pod: &Pod, state: &mut ClusterState, store: &Store, nodes: &[usize]) -> Vec<i64> {
+    let mut weighted: Vec<(String, i64, Vec<u32>)> = Vec::new();
+    for (sign, terms) in [(1, preferred_affinity(pod)), (-1, preferred_anti_affinity(pod))] {
+        for WeightedPodAffinityTerm { pod_affinity_term: term, weight } in terms {
+            let counts = state.tally(vec![Audience::of_term(term, pod)], store).all.clone();
+            weighted.push((term.topology_key.clone(), sign * i64::from(*weight), counts));
         }
     }
-    let sum = |node: &&NodeState<'_>| {
-        let here = weighted.iter().filter(|((key, value), _)| node.label(key) == Some(value));
-        here.map(|(_, weight)| weight).sum()
-    };
-    nodes.iter().map(sum).collect()
+    let held = state
+        .wishes
+        .about(pod, store)
+        .filter_map(|wish| Some((wish.topology_key.clone(), wish.weight?, wish.holders.clone())));
+    weighted.extend(held);
+    let mut sums = vec![0; nodes.len()];
+    for (key, weight, counts) in weighted {
+        let domains = state.domains(&key);
+        let totals = totals(&domains, &counts);
+        for (sum, node) in sums.iter_mut().zip(nodes) {
+            *sum += weight * domains[*node].map_or(0, |domain| totals[domain]);
+        }
+    }
+    sums
 }
 
-/// Whether `target` is a pod that a term of `owner` is about.
-fn matches(term: &PodAffinityTerm, owner: &Pod, target: &Pod, state: &ClusterState<'_>) -> bool {
-    let namespace = target.metadata.namespace.as_deref().unwrap_or("default");
-    let own = owner.metadata.namespace.as_deref().unwrap_or("default");
-    let listed = term.namespaces.as_deref().unwrap_or(&[]);
-    let selected = term
-        .namespace_selector
-        .as_ref()
-        .is_some_and(|selector| matches_selector(selector, state.namespace_labels(namespace)));
-    let in_namespace = if listed.is_empty() && term.namespace_selector.is_none() {
-        namespace == own
-    } else {
-        selected || listed.iter().any(|listed| listed == namespace)
-    };
-    let label =
-        |pod: &Pod, key: &String| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
-    let agree = |key: &String| label(owner, key).is_none() || label(owner, key) == label(target, key);
-    let differ = |key: &String| label(owner, key).is_none() || label(owner, key) != label(target, key);
-    in_namespace
-        && term
-            .label_selector
-            .as_ref()
-            .is_some_and(|selector| matches_selector(selector, target.metadata.labels.as_ref()))
-        && term.match_label_keys.iter().flatten().all(agree)
-        && term.mismatch_label_keys.iter().flatten().all(differ)
+/// The sum of the counts in each domain, by its number.
+pub(super) fn totals(domains: &Domains, counts: &[u32]) -> Vec<i64> {
+    let size = domains.iter().flatten().max().map_or(0, |most| most + 1);
+    let mut totals = vec![0; size];
+    for (domain, count) in domains.iter().zip(counts) {
+        if let Some(domain) = domain {
+            totals[*domain] += i64::from(*count);
+        }
+    }
+    totals
 }
 
-fn domain<'a>(node: &'a NodeState<'_>, key: &'a str) -> Option<Domain<'a>> {
-    Some((key, node.label(key)?))
+/// The terms by which a pod speaks about pods that come later: required anti-affinity (no weight), and preferences with
+/// their weights, negative for anti-affinity.
+pub(super) fn wishes_of(pod: &Pod) -> Vec<(&PodAffinityTerm, Option<i64>)> {
+    let never = required_anti_affinity(pod).iter().map(|term| (term, None));
+    let weighted = |sign: i64| move |it: &'_ WeightedPodAffinityTerm| sign * i64::from(it.weight);
+    let (near, far) = (weighted(1), weighted(-1));
+    let near = preferred_affinity(pod).iter().map(|it| (&it.pod_affinity_term, Some(near(it))));
+    let far = preferred_anti_affinity(pod).iter().map(|it| (&it.pod_affinity_term, Some(far(it))));
+    never.chain(near).chain(far).collect()
 }
 
 fn affinity_of(pod: &Pod) -> Option<&Affinity> {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Cause;
+
 /// Why a pod cannot run on a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
@@ -41,6 +43,8 @@ pub enum Reason {
         /// The claim's name.
         name: String,
     },
+    /// Another pod uses a claim that only one pod at a time may use (ReadWriteOncePod).
+    ClaimInUse,
     /// The spread over topology domains would become too uneven.
     TopologySpread,
     /// The node lacks the label of a topology spread constraint.
@@ -63,6 +67,31 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// What may do away with the reason (kubernetes.md 2: relevant events).
+    pub fn helped_by(&self) -> &'static [Cause] {
+        match self {
+            Reason::NodeUnschedulable
+            | Reason::UntoleratedTaint { .. }
+            | Reason::NodeAffinity
+            | Reason::TopologySpreadLabelMissing => &[Cause::NodeChanged],
+            Reason::HostPort
+            | Reason::Insufficient { .. }
+            | Reason::TooManyPods
+            | Reason::PodAntiAffinity
+            | Reason::ExistingPodsAntiAffinity => &[Cause::NodeChanged, Cause::PodGone],
+            Reason::VolumeNodeAffinity
+            | Reason::NoVolumeToBind
+            | Reason::UnboundImmediateClaim
+            | Reason::ClaimMissing { .. }
+            | Reason::ClaimTerminating { .. } => &[Cause::NodeChanged, Cause::VolumeChanged],
+            Reason::ClaimInUse => &[Cause::PodGone],
+            Reason::TopologySpread => &[Cause::NodeChanged, Cause::PodGone, Cause::PodPlaced],
+            Reason::PodAffinity => &[Cause::NodeChanged, Cause::PodGone, Cause::PodPlaced],
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -80,6 +109,9 @@ impl fmt::Display for Reason {
             Reason::ClaimMissing { name } => return write!(f, "persistentvolumeclaim \"{name}\" not found"),
             Reason::ClaimTerminating { name } => {
                 return write!(f, "persistentvolumeclaim \"{name}\" is being deleted");
+            }
+            Reason::ClaimInUse => {
+                "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
             }
             Reason::TopologySpread => "node(s) didn't match pod topology spread constraints",
             Reason::TopologySpreadLabelMissing => {

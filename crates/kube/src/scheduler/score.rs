@@ -3,22 +3,30 @@
 //! Each score is brought to 0..=100 over the feasible nodes and weighted as in the real scheduler (taints 3,
 //! affinities and spread 2, free resources 1).
 
-use super::{ClusterState, NodeState, fit, node_selector, pod_affinity, spread, taints};
-use k8s_openapi::api::core::v1::Pod;
+use super::state::{ClusterState, NodeState};
+use super::{Candidate, node_selector, pod_affinity, spread, taints};
+use crate::store::Store;
 
 /// The scores of the feasible nodes, in their order.
-pub(super) fn of(pod: &Pod, state: &ClusterState<'_>, nodes: &[&NodeState<'_>]) -> Vec<i64> {
-    let unwelcome = nodes
-        .iter()
-        .map(|node| -i64::try_from(taints::unwelcome(pod, node.node)).unwrap_or(i64::MAX))
-        .collect();
-    let crowding = spread::crowding(pod, state, nodes).into_iter().map(|pods| -pods).collect();
+pub(super) fn of(
+    candidate: &Candidate<'_>,
+    state: &mut ClusterState,
+    store: &Store,
+    nodes: &[usize],
+) -> Vec<i64> {
+    let pod = candidate.pod;
+    let crowding = spread::crowding(pod, state, store, nodes).into_iter().map(|pods| -pods).collect();
+    let preferences = pod_affinity::preferences(pod, state, store, nodes);
+    let each = |score: &dyn Fn(&NodeState) -> i64| -> Vec<i64> {
+        nodes.iter().map(|node| score(&state.nodes[*node])).collect()
+    };
+    let unwelcome = each(&|node| -i64::try_from(taints::unwelcome(pod, &node.node)).unwrap_or(i64::MAX));
     let weighted = [
         (3, scaled(unwelcome)),
-        (2, scaled(nodes.iter().map(|node| node_selector::preference(pod, node)).collect())),
-        (2, scaled(pod_affinity::preferences(pod, state, nodes))),
+        (2, scaled(each(&|node| node_selector::preference(pod, node)))),
+        (2, scaled(preferences)),
         (2, scaled(crowding)),
-        (1, nodes.iter().map(|node| free(pod, node)).collect()),
+        (1, each(&|node| free(candidate, node))),
     ];
     (0..nodes.len())
         .map(|index| weighted.iter().map(|(weight, scores)| weight * scores[index]).sum())
@@ -37,11 +45,11 @@ fn scaled(scores: Vec<i64>) -> Vec<i64> {
 
 /// The share of CPU and memory that would be left, in percent (LeastAllocated); 0 where the node does not say
 /// what it has.
-fn free(pod: &Pod, node: &NodeState<'_>) -> i64 {
-    let (allocatable, used, own) = (fit::allocatable(node), fit::used(node), fit::requests(pod));
+fn free(candidate: &Candidate<'_>, node: &NodeState) -> i64 {
     let share = |resource: &str| {
-        let all = allocatable.get(resource).copied().filter(|all| *all > 0)?;
-        let taken = used.get(resource).unwrap_or(&0).saturating_add(*own.get(resource).unwrap_or(&0));
+        let all = node.allocatable.get(resource).copied().filter(|all| *all > 0)?;
+        let own = *candidate.requests.get(resource).unwrap_or(&0);
+        let taken = node.used.get(resource).unwrap_or(&0).saturating_add(own);
         i64::try_from((all - taken).max(0) * 100 / all).ok()
     };
     let shares: Vec<i64> = ["cpu", "memory"].into_iter().filter_map(share).collect();

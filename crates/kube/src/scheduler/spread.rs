@@ -5,58 +5,69 @@
 //! zones among the pods of its controller as a matter of preference, which stands for the cluster's default
 //! constraints.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{Pod, TopologySpreadConstraint};
 
-use super::{ClusterState, HOSTNAME_LABEL, NodeState, Reason, node_selector, taints};
+use super::audience::Audience;
+use super::pod_affinity::totals;
+use super::state::{ClusterState, Domains, NodeState, controller_uid};
+use super::{HOSTNAME_LABEL, Reason, node_selector, taints};
 use crate::controllers::endpoint_slices::ZONE_LABEL;
-use crate::store::matches_selector;
-use crate::store::pod_state::is_terminating;
+use crate::store::Store;
 
 /// The constraints that must hold, with the pods counted.
-pub(super) struct Required<'a> {
-    constraints: Vec<Counted<'a>>,
+pub(super) struct Required {
+    constraints: Vec<Counted>,
 }
 
 /// One constraint with the number of matching pods per domain.
-struct Counted<'a> {
-    constraint: &'a TopologySpreadConstraint,
-    domains: BTreeMap<&'a str, i64>,
+struct Counted {
+    domains: Domains,
+    /// Per domain; none if no node of it is eligible.
+    pods: Vec<Option<i64>>,
+    /// The least number in any domain.
+    least: i64,
     /// 1 if the pod itself counts.
     own: i64,
+    max_skew: i64,
 }
 
-impl<'a> Required<'a> {
-    pub(super) fn of(pod: &'a Pod, state: &'a ClusterState<'a>) -> Self {
+impl Required {
+    pub(super) fn of(pod: &Pod, state: &mut ClusterState, store: &Store) -> Self {
         let hard: Vec<_> =
             constraints(pod).filter(|constraint| constraint.when_unsatisfiable != "ScheduleAnyway").collect();
-        let keys: Vec<&str> = hard.iter().map(|constraint| constraint.topology_key.as_str()).collect();
-        let count = |constraint: &&'a TopologySpreadConstraint| {
-            let mut domains = BTreeMap::new();
-            // Nodes without all the keys are not eligible.
-            for node in state.nodes.iter().filter(|node| keys.iter().all(|key| node.label(key).is_some())) {
-                if is_eligible(constraint, pod, node)
-                    && let Some(value) = node.label(&constraint.topology_key)
+        let divisions: Vec<Domains> =
+            hard.iter().map(|constraint| state.domains(&constraint.topology_key)).collect();
+        let count = |constraint: &&TopologySpreadConstraint| {
+            let audience = Audience::of_constraint(constraint, pod);
+            let own = i64::from(audience.contains(pod, store));
+            let domains = state.domains(&constraint.topology_key);
+            let counts = state.tally(vec![audience], store).staying.clone();
+            let size = domains.iter().flatten().max().map_or(0, |most| most + 1);
+            let mut pods = vec![None; size];
+            for (index, node) in state.nodes.iter().enumerate() {
+                // Nodes without all the keys are not eligible.
+                let Some(domain) = domains[index] else { continue };
+                if divisions.iter().all(|division| division[index].is_some())
+                    && is_eligible(constraint, pod, node)
                 {
-                    *domains.entry(value).or_default() += matching(constraint, pod, node);
+                    *pods[domain].get_or_insert(0) += i64::from(counts[index]);
                 }
             }
-            Counted { constraint, domains, own: i64::from(counts(constraint, pod, pod)) }
+            let least_domains = usize::try_from(constraint.min_domains.unwrap_or(1)).unwrap_or(1);
+            let too_few = pods.iter().flatten().count() < least_domains;
+            let least = if too_few { 0 } else { pods.iter().flatten().copied().min().unwrap_or(0) };
+            Counted { domains, pods, least, own, max_skew: i64::from(constraint.max_skew) }
         };
         Required { constraints: hard.iter().map(count).collect() }
     }
 
-    pub(super) fn check(&self, node: &NodeState<'_>) -> Result<(), Reason> {
+    pub(super) fn check(&self, node: usize) -> Result<(), Reason> {
         for counted in &self.constraints {
-            let Some(value) = node.label(&counted.constraint.topology_key) else {
+            let Some(domain) = counted.domains[node] else {
                 return Err(Reason::TopologySpreadLabelMissing);
             };
-            let least_domains = usize::try_from(counted.constraint.min_domains.unwrap_or(1)).unwrap_or(1);
-            let too_few = counted.domains.len() < least_domains;
-            let least = if too_few { 0 } else { counted.domains.values().copied().min().unwrap_or(0) };
-            let here = counted.domains.get(value).copied().unwrap_or(0);
-            if here + counted.own - least > i64::from(counted.constraint.max_skew) {
+            let here = counted.pods[domain].unwrap_or(0);
+            if here + counted.own - counted.least > counted.max_skew {
                 return Err(Reason::TopologySpread);
             }
         }
@@ -65,56 +76,28 @@ impl<'a> Required<'a> {
 }
 
 /// How many pods each node would have to share its domains with: fewer is better.
-pub(super) fn crowding(pod: &Pod, state: &ClusterState<'_>, nodes: &[&NodeState<'_>]) -> Vec<i64> {
+pub(super) fn crowding(pod: &Pod, state: &mut ClusterState, store: &Store, nodes: &[usize]) -> Vec<i64> {
+    let mut divisions: Vec<(Domains, Vec<u32>)> = Vec::new();
     if constraints(pod).next().is_none() {
-        return crowding_by_controller(pod, state, nodes);
-    }
-    let soft: Vec<_> =
-        constraints(pod).filter(|constraint| constraint.when_unsatisfiable == "ScheduleAnyway").collect();
-    crowding_by(
-        state,
-        nodes,
-        soft.iter().map(|c| c.topology_key.as_str()).zip(soft.iter()),
-        |constraint, node| matching(constraint, pod, node),
-    )
-}
-
-/// Without constraints: the pods of the same controller, per zone and per host.
-fn crowding_by_controller(pod: &Pod, state: &ClusterState<'_>, nodes: &[&NodeState<'_>]) -> Vec<i64> {
-    let controller = |pod: &Pod| {
-        let mut owners = pod.metadata.owner_references.iter().flatten();
-        owners.find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone())
-    };
-    let Some(own) = controller(pod) else { return vec![0; nodes.len()] };
-    let keys = [HOSTNAME_LABEL, ZONE_LABEL].map(|key| (key, ()));
-    crowding_by(state, nodes, keys, |(), node| {
-        let siblings = node
-            .pods
-            .iter()
-            .filter(|other| !is_terminating(other) && controller(other).as_ref() == Some(&own));
-        i64::try_from(siblings.count()).unwrap_or(i64::MAX)
-    })
-}
-
-/// Sums, over several ways to divide the nodes into domains, what `count` finds in each node's domain. A node
-/// without the label counts as crowded as the fullest.
-fn crowding_by<'a, C>(
-    state: &ClusterState<'_>,
-    nodes: &[&NodeState<'_>],
-    divisions: impl IntoIterator<Item = (&'a str, C)>,
-    count: impl Fn(&C, &NodeState<'_>) -> i64,
-) -> Vec<i64> {
-    let mut sums = vec![0; nodes.len()];
-    for (key, division) in divisions {
-        let mut domains: BTreeMap<&str, i64> = BTreeMap::new();
-        for node in &state.nodes {
-            if let Some(value) = node.label(key) {
-                *domains.entry(value).or_default() += count(&division, node);
-            }
+        // The pods of the same controller, per host and per zone.
+        let siblings = controller_uid(pod).and_then(|uid| state.siblings.get(uid)).cloned();
+        if let Some(siblings) = siblings {
+            divisions.push((state.domains(HOSTNAME_LABEL), siblings.clone()));
+            divisions.push((state.domains(ZONE_LABEL), siblings));
         }
-        let fullest = domains.values().copied().max().unwrap_or(0);
+    }
+    for constraint in constraints(pod).filter(|it| it.when_unsatisfiable == "ScheduleAnyway") {
+        let audience = Audience::of_constraint(constraint, pod);
+        let counts = state.tally(vec![audience], store).staying.clone();
+        divisions.push((state.domains(&constraint.topology_key), counts));
+    }
+    let mut sums = vec![0; nodes.len()];
+    for (domains, counts) in divisions {
+        let totals = totals(&domains, &counts);
+        // A node without the label counts as crowded as the fullest.
+        let fullest = totals.iter().copied().max().unwrap_or(0);
         for (sum, node) in sums.iter_mut().zip(nodes) {
-            *sum += node.label(key).and_then(|value| domains.get(value).copied()).unwrap_or(fullest);
+            *sum += domains[*node].map_or(fullest, |domain| totals[domain]);
         }
     }
     sums
@@ -124,26 +107,10 @@ fn constraints(pod: &Pod) -> impl Iterator<Item = &TopologySpreadConstraint> {
     pod.spec.iter().flat_map(|spec| spec.topology_spread_constraints.iter().flatten())
 }
 
-fn is_eligible(constraint: &TopologySpreadConstraint, pod: &Pod, node: &NodeState<'_>) -> bool {
+fn is_eligible(constraint: &TopologySpreadConstraint, pod: &Pod, node: &NodeState) -> bool {
     let by_affinity = constraint.node_affinity_policy.as_deref().unwrap_or("Honor") == "Ignore"
         || node_selector::is_eligible(pod, node);
     let by_taints = constraint.node_taints_policy.as_deref().unwrap_or("Ignore") == "Ignore"
-        || taints::untolerated(pod, node.node).is_none();
+        || taints::untolerated(pod, &node.node).is_none();
     by_affinity && by_taints
-}
-
-/// How many pods of the node count for the constraint; terminating ones do not.
-fn matching(constraint: &TopologySpreadConstraint, pod: &Pod, node: &NodeState<'_>) -> i64 {
-    let counted = node.pods.iter().filter(|other| !is_terminating(other) && counts(constraint, pod, other));
-    i64::try_from(counted.count()).unwrap_or(i64::MAX)
-}
-
-fn counts(constraint: &TopologySpreadConstraint, pod: &Pod, other: &Pod) -> bool {
-    let label =
-        |pod: &Pod, key: &String| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
-    let agree = |key: &String| label(pod, key).is_none() || label(pod, key) == label(other, key);
-    let selector = constraint.label_selector.as_ref();
-    pod.metadata.namespace == other.metadata.namespace
-        && selector.is_some_and(|selector| matches_selector(selector, other.metadata.labels.as_ref()))
-        && constraint.match_label_keys.iter().flatten().all(agree)
 }

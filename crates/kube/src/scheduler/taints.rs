@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use super::Reason;
 
 /// The taint that a cordoned node has; a pod may tolerate it.
-const UNSCHEDULABLE_TAINT: &str = "node.kubernetes.io/unschedulable";
+pub const UNSCHEDULABLE_TAINT: &str = "node.kubernetes.io/unschedulable";
 
 pub(super) fn check(pod: &Pod, node: &Node) -> Result<(), Reason> {
     let spec = node.spec.as_ref();
@@ -28,7 +28,10 @@ pub(super) fn check(pod: &Pod, node: &Node) -> Result<(), Reason> {
 /// The first taint that keeps the pod away.
 pub(super) fn untolerated<'a>(pod: &Pod, node: &'a Node) -> Option<&'a Taint> {
     let taints = node.spec.as_ref()?.taints.iter().flatten();
-    let mut hard = taints.filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
+    // The cordon's own taint follows the field, which tells it better.
+    let mut hard = taints.filter(|taint| {
+        matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute") && taint.key != UNSCHEDULABLE_TAINT
+    });
     hard.find(|taint| !tolerates(pod, taint))
 }
 
@@ -38,8 +41,14 @@ pub(super) fn unwelcome(pod: &Pod, node: &Node) -> usize {
     taints.filter(|taint| taint.effect == "PreferNoSchedule" && !tolerates(pod, taint)).count()
 }
 
-fn tolerates(pod: &Pod, taint: &Taint) -> bool {
-    let covers = |toleration: &Toleration| {
+/// Whether the pod tolerates the taint, for however long.
+pub fn tolerates(pod: &Pod, taint: &Taint) -> bool {
+    tolerations_of(pod, taint).next().is_some()
+}
+
+/// The pod's tolerations that cover the taint.
+pub fn tolerations_of<'a>(pod: &'a Pod, taint: &'a Taint) -> impl Iterator<Item = &'a Toleration> {
+    let covers = move |toleration: &&Toleration| {
         let key = toleration.key.as_deref().unwrap_or("");
         let effect = toleration.effect.as_deref().unwrap_or("");
         let same_value = || toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("");
@@ -50,5 +59,5 @@ fn tolerates(pod: &Pod, taint: &Taint) -> bool {
                 _ => key == taint.key && same_value(),
             }
     };
-    pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten()).any(covers)
+    pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten()).filter(covers)
 }

@@ -3,6 +3,8 @@
 use hopwise_engine::Time;
 use serde_json::{Value, json};
 
+use k8s_openapi::api::core::v1::Node;
+
 use super::*;
 use crate::store::Resource;
 
@@ -37,7 +39,7 @@ impl Cluster {
     /// Schedules a pod and binds it.
     fn place(&mut self, name: &str, spec: Value) -> Placement {
         let mut pod = pod(name, spec);
-        let placement = schedule(&pod, &ClusterState::of(&self.0));
+        let placement = schedule(&pod, &mut ClusterState::of(&self.0), &self.0);
         if let Placement::Bound(node) = &placement {
             pod.spec.as_mut().unwrap().node_name = Some(node.clone());
             self.0.create(pod, NOW).unwrap();
@@ -231,7 +233,7 @@ fn pods_of_one_controller_spread_by_themselves() {
         let mut web = pod(name, json!({}));
         let owner = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "u", "controller": true });
         web.metadata.owner_references = Some(vec![serde_json::from_value(owner).unwrap()]);
-        let Placement::Bound(node) = schedule(&web, &ClusterState::of(&cluster.0)) else {
+        let Placement::Bound(node) = schedule(&web, &mut ClusterState::of(&cluster.0), &cluster.0) else {
             panic!("it does not fit")
         };
         web.spec.as_mut().unwrap().node_name = Some(node.clone());
@@ -268,4 +270,140 @@ fn a_bound_volume_pins_its_pod() {
 #[test]
 fn a_cluster_without_nodes_takes_nothing() {
     assert_eq!(Cluster::new(&[]).outcome("p", json!({})), "0/0 nodes are available");
+}
+
+#[test]
+fn a_kept_state_is_the_state_of_the_store() {
+    let mut cluster = Cluster::new(&["a", "b", "c"]);
+    cluster.change("node-0", json!({ "status": { "allocatable": { "cpu": "8" } } }));
+    let mut kept = ClusterState::of(&cluster.0);
+    let mut both = |cluster: &mut Cluster, name: &str, spec: Value| {
+        let mut pod = pod(name, spec);
+        kept.sync(&cluster.0);
+        let placement = schedule(&pod, &mut kept, &cluster.0);
+        assert_eq!(placement, schedule(&pod, &mut ClusterState::of(&cluster.0), &cluster.0));
+        if let Placement::Bound(node) = &placement {
+            pod.spec.as_mut().unwrap().node_name = Some(node.clone());
+            cluster.0.create(pod, NOW).unwrap();
+        }
+        placement
+    };
+    let soft = json!({ "affinity": { "podAntiAffinity": {
+        "preferredDuringSchedulingIgnoredDuringExecution": [{ "weight": 100, "podAffinityTerm": term(HOSTNAME_LABEL) }]
+    } } });
+    let specs = [anti_affinity(HOSTNAME_LABEL), spread("DoNotSchedule"), soft, requests("3")];
+    for round in 0..6 {
+        for (index, spec) in specs.iter().enumerate() {
+            both(&mut cluster, &format!("db-{round}-{index}"), spec.clone());
+        }
+        let marked = format!("db-{round}-1");
+        if cluster.0.get::<Pod>("ns", &marked).is_some() {
+            cluster.0.delete::<Pod>("ns", &marked, None, crate::store::Grace::AsDeclared, NOW).unwrap();
+        }
+        let _ = cluster.0.remove::<Pod>("ns", &format!("db-{}-0", round / 2), None, NOW);
+        match round {
+            1 => cluster.put::<Node>(json!({ "metadata": { "name": "node-10" } })),
+            2 => cluster.change("node-10", json!({ "metadata": { "name": "node-10", "labels": { "topology.kubernetes.io/zone": "d" } } })),
+            4 => drop(cluster.0.remove::<Node>("", "node-1", None, NOW).unwrap()),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn many_pods_cost_by_what_changes() {
+    let mut cluster = Cluster::new(&["a"; 100]);
+    for index in 0..100 {
+        cluster.change(
+            &format!("node-{index}"),
+            json!({ "status": { "allocatable": { "cpu": "64", "memory": "256Gi", "pods": "110" } } }),
+        );
+    }
+    let mut state = ClusterState::of(&cluster.0);
+    for set in 0..20 {
+        for index in 0..50 {
+            let mut spec = anti_affinity(HOSTNAME_LABEL);
+            spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0]["labelSelector"]
+                ["matchLabels"]["app"] = json!(format!("set-{set}"));
+            spec["containers"] = requests("500m")["containers"].clone();
+            let mut pod = pod(&format!("set-{set}-{index}"), spec);
+            pod.metadata.labels.as_mut().unwrap().insert("app".into(), format!("set-{set}"));
+            let Placement::Bound(node) = schedule(&pod, &mut state, &cluster.0) else { panic!("it fits") };
+            pod.spec.as_mut().unwrap().node_name = Some(node);
+            cluster.0.create(pod, NOW).unwrap();
+            state.sync(&cluster.0);
+        }
+    }
+    let per_node: Vec<usize> = (0..100)
+        .map(|index| {
+            let name = format!("node-{index}");
+            cluster
+                .0
+                .list::<Pod>()
+                .filter(|pod| crate::store::pod_state::node_name(pod) == Some(&name))
+                .count()
+        })
+        .collect();
+    assert_eq!(per_node, vec![10; 100], "the emptier nodes are taken first");
+}
+
+#[test]
+fn a_claim_for_one_pod_is_for_one_pod() {
+    let mut cluster = Cluster::new(&["a", "a"]);
+    cluster.put::<k8s_openapi::api::core::v1::PersistentVolume>(
+        json!({ "metadata": { "name": "pv" }, "spec": {} }),
+    );
+    let spec = json!({ "volumeName": "pv", "accessModes": ["ReadWriteOncePod"] });
+    cluster.put::<k8s_openapi::api::core::v1::PersistentVolumeClaim>(
+        json!({ "metadata": { "name": "data", "namespace": "ns" }, "spec": spec }),
+    );
+    let volumes = json!({ "volumes": [{ "name": "d", "persistentVolumeClaim": { "claimName": "data" } }] });
+    assert_eq!(cluster.outcome("a", volumes.clone()), "node-0");
+    assert_eq!(
+        cluster.outcome("b", volumes.clone()),
+        "0/2 nodes are available: 2 node has pod using PersistentVolumeClaim with the same name and \
+         ReadWriteOncePod access mode"
+    );
+    cluster.0.remove::<Pod>("ns", "a", None, NOW).unwrap();
+    assert_eq!(cluster.outcome("b", volumes), "node-0");
+}
+
+#[test]
+fn spread_honours_its_policies() {
+    let policy = |field: &str, value: Value| {
+        let mut spec = spread("DoNotSchedule");
+        spec["topologySpreadConstraints"][0][field] = value;
+        spec
+    };
+    // A tainted zone without pods holds the minimum at 0, unless taints are honoured.
+    let mut cluster = Cluster::new(&["a", "b"]);
+    cluster.change("node-1", json!({ "spec": { "taints": [{ "key": "dead", "effect": "NoSchedule" }] } }));
+    assert_eq!(cluster.outcome("db-0", spread("DoNotSchedule")), "node-0");
+    assert!(cluster.outcome("db-1", spread("DoNotSchedule")).starts_with("0/2 nodes"));
+    assert_eq!(cluster.outcome("db-1", policy("nodeTaintsPolicy", json!("Honor"))), "node-0");
+    // One zone of two that are asked for: the missing one counts as empty.
+    let mut cluster = Cluster::new(&["a", "a"]);
+    assert_eq!(cluster.outcome("db-0", policy("minDomains", json!(2))), "node-0");
+    assert!(cluster.outcome("db-1", policy("minDomains", json!(2))).starts_with("0/2 nodes"));
+    assert_eq!(cluster.outcome("db-1", spread("DoNotSchedule")), "node-0");
+    // A zone that the pod's selector rules out counts only if affinity is ignored.
+    let mut cluster = Cluster::new(&["a", "b"]);
+    let pinned = |mut spec: Value| {
+        spec["nodeSelector"] = json!({ HOSTNAME_LABEL: "node-0" });
+        spec
+    };
+    assert_eq!(cluster.outcome("db-0", pinned(spread("DoNotSchedule"))), "node-0");
+    assert_eq!(cluster.outcome("db-1", pinned(spread("DoNotSchedule"))), "node-0");
+    let ignoring = pinned(policy("nodeAffinityPolicy", json!("Ignore")));
+    assert!(cluster.outcome("db-2", ignoring).starts_with("0/2 nodes"));
+}
+
+#[test]
+fn a_pod_prefers_nodes_without_soft_taints() {
+    let mut cluster = Cluster::new(&["a", "a"]);
+    cluster
+        .change("node-0", json!({ "spec": { "taints": [{ "key": "slow", "effect": "PreferNoSchedule" }] } }));
+    assert_eq!(cluster.outcome("db-0", json!({})), "node-1");
+    cluster.change("node-1", json!({ "spec": { "unschedulable": true } }));
+    assert_eq!(cluster.outcome("db-1", json!({})), "node-0");
 }

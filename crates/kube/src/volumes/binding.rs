@@ -7,16 +7,18 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 
 use super::provision::{can_provision, new_volume, reference};
 use super::{
-    BindError, VolumeId, can_reach, class_name, class_of, namespace_of, volume_name, waits_for_consumer,
+    Available, BindError, VolumeId, can_reach, class_name, class_of, namespace_of, volume_name,
+    waits_for_consumer,
 };
 use crate::scheduler::parse_milli;
-use crate::store::{Store, matches_selector};
+use crate::store::{Action, Store, matches_selector};
 
 /// Binds a claim: to the volume it names, to the smallest available volume that fits, or to a new one of its
 /// class. `node` is where the pod that uses it is going to run; without a node, classes that wait for their
-/// first consumer do not bind. Binding a bound claim changes nothing.
+/// first consumer do not bind. Binding a bound claim changes nothing. `available` is what `store` holds, and is kept so.
 pub fn bind(
     store: &mut Store,
+    available: &mut Available,
     namespace: &str,
     name: &str,
     node: Option<&Node>,
@@ -33,15 +35,21 @@ pub fn bind(
             return Ok(VolumeId(volume.to_owned()));
         }
         let volume = requested_volume(store, &claim, &full_name, volume)?;
-        return tie(store, &claim, volume, now);
+        return tie(store, available, &claim, volume, now);
     }
     let class = class_of(store, &claim);
-    if class.is_some_and(waits_for_consumer) && node.is_none() && reserved_for(store, &claim).is_none() {
+    if class.is_some_and(waits_for_consumer) && node.is_none() && available.reserved_for(&claim).is_none() {
         return Err(BindError::WaitsForConsumer(full_name));
     }
-    if let Some(volume) = find_available(store, &claim, node) {
+    while let Some(volume) = find_available(available, &claim, node) {
         let volume = volume.metadata.name.clone().unwrap_or_default();
-        return tie(store, &claim, volume, now);
+        let stored = store.get::<PersistentVolume>("", &volume);
+        if !stored.is_some_and(|it| is_free(it) || (is_owner(it, &claim) && !is_released(it))) {
+            // Somebody else has taken it since.
+            *available = Available::of(store);
+            continue;
+        }
+        return tie(store, available, &claim, volume, now);
     }
     let Some(class) = class else {
         return Err(match class_name(&claim) {
@@ -55,7 +63,7 @@ pub fn bind(
     // Where a local disk lies is only known with the node.
     let volume = new_volume(store, class, &claim, node).ok_or(BindError::WaitsForConsumer(full_name))?;
     let volume = store.create(volume, now)?.metadata.name.clone().unwrap_or_default();
-    tie(store, &claim, volume, now)
+    tie(store, available, &claim, volume, now)
 }
 
 /// Whether the claim's phase is Bound.
@@ -65,22 +73,22 @@ pub(super) fn is_bound(claim: &PersistentVolumeClaim) -> bool {
 
 /// The volume for a claim among those that are there: one that was reserved for it, else the smallest that
 /// fits, by name.
-pub(super) fn find_available<'a>(
-    store: &'a Store,
+fn find_available(
+    available: &Available,
     claim: &PersistentVolumeClaim,
     node: Option<&Node>,
-) -> Option<&'a Arc<PersistentVolume>> {
-    let in_reach = |volume: &&Arc<PersistentVolume>| node.is_none_or(|node| can_reach(volume, node));
-    if let Some(reserved) = reserved_for(store, claim) {
-        return Some(reserved).filter(in_reach);
-    }
-    let free = store.list::<PersistentVolume>().filter(|volume| is_free(volume) && fits(volume, claim));
-    free.filter(in_reach).min_by_key(|volume| (capacity(volume), volume.metadata.name.clone()))
+) -> Option<Arc<PersistentVolume>> {
+    let in_reach = |volume: &Arc<PersistentVolume>| node.is_none_or(|node| can_reach(volume, node));
+    let found = candidates(available, claim).into_iter().filter(in_reach);
+    found.min_by_key(|volume| (capacity(volume), volume.metadata.name.clone()))
 }
 
-/// The volume whose claim reference names this claim.
-fn reserved_for<'a>(store: &'a Store, claim: &PersistentVolumeClaim) -> Option<&'a Arc<PersistentVolume>> {
-    store.list::<PersistentVolume>().find(|volume| !is_released(volume) && is_owner(volume, claim))
+/// The volumes that a claim could be bound to: the one that was reserved for it, else all that fit.
+pub(super) fn candidates(available: &Available, claim: &PersistentVolumeClaim) -> Vec<Arc<PersistentVolume>> {
+    match available.reserved_for(claim) {
+        Some(reserved) => vec![reserved.clone()],
+        None => available.free().filter(|volume| fits(volume, claim)).cloned().collect(),
+    }
 }
 
 fn requested_volume(
@@ -100,18 +108,20 @@ fn requested_volume(
 /// Writes both ends of the binding.
 fn tie(
     store: &mut Store,
+    available: &mut Available,
     claim: &PersistentVolumeClaim,
     volume: String,
     now: Time,
 ) -> Result<VolumeId, BindError> {
     let mut capacity = None;
     let mut access_modes = None;
-    store.patch::<PersistentVolume>("", &volume, now, |bound| {
+    let tied = store.patch::<PersistentVolume>("", &volume, now, |bound| {
         let spec = bound.spec.get_or_insert_default();
         spec.claim_ref = Some(reference(claim));
         (capacity, access_modes) = (spec.capacity.clone(), spec.access_modes.clone());
         bound.status.get_or_insert_default().phase = Some("Bound".into());
     })?;
+    available.apply(&tied, Action::Modified);
     let name = claim.metadata.name.as_deref().unwrap_or("");
     store.patch::<PersistentVolumeClaim>(namespace_of(claim), name, now, |bound| {
         bound.spec.get_or_insert_default().volume_name = Some(volume.clone());
@@ -128,12 +138,12 @@ fn is_free(volume: &PersistentVolume) -> bool {
 }
 
 /// A released volume is not bound again (kubernetes.md 1.5).
-fn is_released(volume: &PersistentVolume) -> bool {
+pub(super) fn is_released(volume: &PersistentVolume) -> bool {
     let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Released" | "Failed"))
 }
 
-fn is_owner(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+pub(super) fn is_owner(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     let owner = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
     owner.is_some_and(|owner| {
         owner.name == claim.metadata.name

@@ -2,11 +2,14 @@
 
 use hopwise_engine::Time;
 use k8s_openapi::api::core::v1::{
-    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectReference, PersistentVolume,
-    PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
+    CSIPersistentVolumeSource, LocalVolumeSource, Node, NodeSelector, NodeSelectorRequirement,
+    NodeSelectorTerm, ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec,
+    VolumeNodeAffinity,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use serde::{Deserialize, Serialize};
 
 use crate::controllers::endpoint_slices::ZONE_LABEL;
 use crate::scheduler::HOSTNAME_LABEL;
@@ -16,12 +19,15 @@ use crate::store::{Store, StoreError};
 pub const DEFAULT_CLASS_ANNOTATION: &str = "storageclass.kubernetes.io/is-default-class";
 /// The finalizer that keeps a deleted claim while a pod uses it.
 pub const PROTECTION_FINALIZER: &str = "kubernetes.io/pvc-protection";
+/// The finalizer that keeps a deleted volume while a claim has it.
+pub const VOLUME_PROTECTION_FINALIZER: &str = "kubernetes.io/pv-protection";
 
 /// The provisioner that makes nothing: volumes are created by hand.
 const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 /// From where the volumes of a class can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Disk {
     /// From every node.
     Network,
@@ -109,6 +115,14 @@ pub fn admit_claim(store: &Store, claim: &mut PersistentVolumeClaim) {
     }
 }
 
+/// What the API server adds to a volume: the protection finalizer.
+pub fn admit_volume(volume: &mut PersistentVolume) {
+    let finalizers = volume.metadata.finalizers.get_or_insert_default();
+    if !finalizers.iter().any(|finalizer| finalizer == VOLUME_PROTECTION_FINALIZER) {
+        finalizers.push(VOLUME_PROTECTION_FINALIZER.into());
+    }
+}
+
 fn is_default(class: &StorageClass) -> bool {
     class
         .metadata
@@ -152,11 +166,19 @@ pub(super) fn new_volume(
         },
     };
     let spec = claim.spec.as_ref();
-    Some(PersistentVolume {
-        metadata: ObjectMeta {
-            name: Some(format!("pvc-{}", claim.metadata.uid.as_deref().unwrap_or(""))),
-            ..Default::default()
-        },
+    let name = format!("pvc-{}", claim.metadata.uid.as_deref().unwrap_or(""));
+    let (local, csi) = match disk_of(class) {
+        Disk::Local => {
+            let path = format!("/var/lib/volumes/{name}");
+            (Some(LocalVolumeSource { path, fs_type: None }), None)
+        }
+        Disk::Network | Disk::Zonal => {
+            let (driver, volume_handle) = (class.provisioner.clone(), name.clone());
+            (None, Some(CSIPersistentVolumeSource { driver, volume_handle, ..Default::default() }))
+        }
+    };
+    let mut volume = PersistentVolume {
+        metadata: ObjectMeta { name: Some(name), ..Default::default() },
         spec: Some(PersistentVolumeSpec {
             access_modes: spec.and_then(|spec| spec.access_modes.clone()),
             capacity: spec
@@ -169,10 +191,14 @@ pub(super) fn new_volume(
             ),
             volume_mode: spec.and_then(|spec| spec.volume_mode.clone()),
             node_affinity: (!key.is_empty()).then(|| node_affinity(key, value)),
+            local,
+            csi,
             ..Default::default()
         }),
         status: None,
-    })
+    };
+    admit_volume(&mut volume);
+    Some(volume)
 }
 
 /// The reference from a volume to its claim.

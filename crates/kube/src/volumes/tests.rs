@@ -8,6 +8,21 @@ use crate::store::Resource;
 
 const NOW: Time = Time::ZERO;
 
+fn bind(
+    store: &mut Store,
+    namespace: &str,
+    name: &str,
+    node: Option<&Node>,
+    now: Time,
+) -> Result<VolumeId, BindError> {
+    let mut available = Available::of(store);
+    super::bind(store, &mut available, namespace, name, node, now)
+}
+
+fn reach(store: &Store, namespace: &str, claim: &str, node: &Node) -> Reach {
+    ClaimReach::of(store, &Available::of(store), namespace, claim).on(node)
+}
+
 fn put<T: Resource + serde::de::DeserializeOwned>(store: &mut Store, object: Value) -> std::sync::Arc<T> {
     store.create(serde_json::from_value::<T>(object).unwrap(), NOW).unwrap()
 }
@@ -159,7 +174,7 @@ fn a_deleted_claim_lives_as_long_as_its_pod_and_takes_its_data_along() {
     claim(&mut store, "data-0", size("1Gi"));
     let volume = bind(&mut store, "ns", "data-0", Some(&here), NOW).unwrap();
     let volumes = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data-0" } }]);
-    let pod = json!({ "metadata": { "name": "p", "namespace": "ns" }, "spec": { "containers": [], "volumes": volumes } });
+    let pod = json!({ "metadata": { "name": "p", "namespace": "ns" }, "spec": { "containers": [], "nodeName": "node-0", "volumes": volumes } });
     put::<Pod>(&mut store, pod);
     store.delete::<PersistentVolumeClaim>("ns", "data-0", None, Grace::AsDeclared, NOW).unwrap();
     assert_eq!(reclaim(&mut store, NOW), Ok(vec![]));
@@ -181,4 +196,76 @@ fn a_retained_volume_is_released_and_not_bound_again() {
     assert!(store.get::<PersistentVolume>("", "disk").is_some());
     claim(&mut store, "a", json!({ "storageClassName": "disks" }));
     assert!(bind(&mut store, "ns", "a", None, NOW).is_err());
+}
+
+#[test]
+fn a_pod_that_is_not_bound_does_not_keep_a_deleted_claim() {
+    let mut store = Store::default();
+    install_default_class(&mut store, Disk::Network, NOW).unwrap();
+    claim(&mut store, "data-0", size("1Gi"));
+    let volumes = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data-0" } }]);
+    let pod = json!({ "metadata": { "name": "p", "namespace": "ns" }, "spec": { "containers": [], "volumes": volumes } });
+    put::<Pod>(&mut store, pod);
+    store.delete::<PersistentVolumeClaim>("ns", "data-0", None, Grace::AsDeclared, NOW).unwrap();
+    reclaim(&mut store, NOW).unwrap();
+    assert!(store.get::<PersistentVolumeClaim>("ns", "data-0").is_none());
+}
+
+#[test]
+fn a_volume_outlives_its_deletion_while_a_claim_has_it() {
+    let mut store = Store::default();
+    install_default_class(&mut store, Disk::Network, NOW).unwrap();
+    let here = node(&mut store, "node-0", "a");
+    claim(&mut store, "data-0", size("1Gi"));
+    let volume = bind(&mut store, "ns", "data-0", Some(&here), NOW).unwrap();
+    store.delete::<PersistentVolume>("", &volume.0, None, Grace::AsDeclared, NOW).unwrap();
+    assert_eq!(reclaim(&mut store, NOW), Ok(vec![]));
+    store.delete::<PersistentVolumeClaim>("ns", "data-0", None, Grace::AsDeclared, NOW).unwrap();
+    assert_eq!(reclaim(&mut store, NOW), Ok(vec![volume]));
+}
+
+#[test]
+fn a_pod_waits_until_its_disk_is_attached_to_its_node_alone() {
+    use attach_detach::Request;
+    let mut store = Store::default();
+    install_default_class(&mut store, Disk::Zonal, NOW).unwrap();
+    let here = node(&mut store, "node-0", "a");
+    node(&mut store, "node-1", "a");
+    claim(&mut store, "data-0", size("1Gi"));
+    let volumes = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data-0" } }]);
+    let pod = |name: &str, node: &str| -> Pod {
+        let spec = json!({ "containers": [], "nodeName": node, "volumes": volumes });
+        serde_json::from_value(json!({ "metadata": { "name": name, "namespace": "ns" }, "spec": spec }))
+            .unwrap()
+    };
+    let (first, second) = (pod("p", "node-0"), pod("q", "node-1"));
+    let waits = |store: &Store, pod: &Pod| attachment::waits_for(store, pod);
+    assert_eq!(waits(&store, &first).as_deref(), Some("persistentvolumeclaim \"data-0\" is not bound"));
+    let VolumeId(disk) = bind(&mut store, "ns", "data-0", Some(&here), NOW).unwrap();
+    let used = attachment::use_of(&store, &first).unwrap();
+    assert_eq!((used.node.as_str(), used.volumes), ("node-0", [(disk.clone(), false)].into()));
+    assert_eq!(waits(&store, &first), Some(format!("volume \"{disk}\" is not attached to node node-0 yet")));
+    let there = ("node-0".to_owned(), disk.clone());
+    attachment::record(&mut store, &Request::Attach(there.1.clone(), there.0.clone()), NOW).unwrap();
+    assert_eq!(waits(&store, &first), Some(format!("volume \"{disk}\" is being attached to node node-0")));
+    attachment::record(&mut store, &Request::Attached(there.1.clone(), there.0.clone()), NOW).unwrap();
+    assert_eq!(waits(&store, &first), None);
+    assert!(waits(&store, &second).unwrap().starts_with("Multi-Attach error for volume"));
+    // A disk is not deleted while a machine has it.
+    store.delete::<PersistentVolumeClaim>("ns", "data-0", None, Grace::AsDeclared, NOW).unwrap();
+    assert_eq!(reclaim(&mut store, NOW), Ok(vec![]));
+    attachment::record(&mut store, &Request::Detach(there.1.clone(), there.0.clone()), NOW).unwrap();
+    assert_eq!(reclaim(&mut store, NOW), Ok(vec![]));
+    attachment::record(&mut store, &Request::Detached(there.1, there.0), NOW).unwrap();
+    assert_eq!(reclaim(&mut store, NOW), Ok(vec![VolumeId(disk)]));
+}
+
+#[test]
+fn a_local_disk_is_never_attached() {
+    let mut store = Store::default();
+    install_default_class(&mut store, Disk::Local, NOW).unwrap();
+    let here = node(&mut store, "node-0", "a");
+    claim(&mut store, "data-0", size("1Gi"));
+    let VolumeId(disk) = bind(&mut store, "ns", "data-0", Some(&here), NOW).unwrap();
+    assert!(!attachment::needs_attachment(store.get::<PersistentVolume>("", &disk).unwrap()));
 }

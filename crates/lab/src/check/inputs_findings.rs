@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hopwise_kube::admission::{Refused, Rejection};
 use hopwise_kube::cluster::{Assumption, Cluster};
-use hopwise_kube::manifest::Manifests;
-use k8s_openapi::api::core::v1::PodSpec;
+use hopwise_kube::manifest::{Manifests, Object};
+use k8s_openapi::api::core::v1::{PodSpec, Service};
 
 use super::brokers::KnownBroker;
 use super::facts::position;
@@ -20,6 +20,7 @@ pub fn of(inputs: &Inputs, cluster: &Cluster, brokers: &[KnownBroker]) -> Vec<Fi
     findings.extend(unknown_fields(&inputs.manifests));
     findings.extend(ignored_kinds(&inputs.manifests));
     findings.extend(assumptions(cluster));
+    findings.extend(balancers(inputs, cluster));
     findings.extend(secrets(&inputs.manifests));
     findings
 }
@@ -110,31 +111,73 @@ fn ignored_kinds(manifests: &Manifests) -> Vec<Finding> {
     findings.collect()
 }
 
-/// One note per image, not per pod.
+/// One note per image, not per pod; probes and hooks of images that are known have notes of their own.
 fn assumptions(cluster: &Cluster) -> Vec<Finding> {
-    let mut images: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut corefile = Vec::new();
+    let mut images: BTreeMap<(Code, String), BTreeSet<String>> = BTreeMap::new();
     for assumption in cluster.assumptions() {
-        let (pod, image, what) = match assumption {
+        let (code, pod, image, what) = match assumption {
             Assumption::InitContainerSucceeds { pod, container, image } => {
-                (pod, image, format!("init container {container} is taken to succeed"))
-            }
-            Assumption::Probe { pod, container, image, probe, taken } => {
-                (pod, image, format!("{probe} probe of container {container}: {taken}"))
-            }
-            Assumption::Hook { pod, container, image, hook, why } => {
-                (pod, image, format!("{hook} hook of container {container} is taken to end at once: {why}"))
+                (Code::ImageNotKnown, pod, image, format!("init container {container} is taken to succeed"))
             }
             Assumption::EchoesOnItsPorts { pod, container, image } => {
-                (pod, image, format!("container {container} is taken to answer on its ports with an echo"))
+                let what = format!("container {container} is taken to answer on its ports with an echo");
+                (Code::ImageNotKnown, pod, image, what)
             }
+            Assumption::Probe { pod, container, image, probe, taken } => {
+                let what = format!("{probe} probe of container {container}: {taken}");
+                (Code::ProbeAssumed, pod, image, what)
+            }
+            Assumption::Hook { pod, container, image, hook, why } => {
+                let what = format!("{hook} hook of container {container} is taken to end at once: {why}");
+                (Code::ProbeAssumed, pod, image, what)
+            }
+            Assumption::CorefileIgnored { line, what } => {
+                let explanation = format!("Line {line} of the Corefile: {what}.");
+                let object = "ConfigMap kube-system/coredns".to_owned();
+                corefile.push(
+                    Finding::new(Code::CorefileIgnored, object, explanation)
+                        .field("data.Corefile".to_owned()),
+                );
+                continue;
+            }
+            Assumption::BalancerIgnores { .. } => continue,
         };
-        images.entry(image).or_default().insert(format!("{}/{}: {what}", pod.0, pod.1));
+        images.entry((code, image)).or_default().insert(format!("{}/{}: {what}", pod.0, pod.1));
     }
-    let findings = images.into_iter().map(|(image, uses)| {
+    let findings = images.into_iter().map(|((code, image), uses)| {
         let uses: Vec<String> = uses.into_iter().collect();
-        Finding::new(Code::ImageNotKnown, format!("Image {image}"), format!("{}.", uses.join("; ")))
+        Finding::new(code, format!("Image {image}"), format!("{}.", uses.join("; ")))
     });
-    findings.collect()
+    corefile.extend(findings);
+    corefile
+}
+
+/// Services that were refused a load balancer, and annotations that load balancers do not follow.
+fn balancers(inputs: &Inputs, cluster: &Cluster) -> Vec<Finding> {
+    let found = |code, service: &str, field: &str, explanation: String| {
+        let is_it = |it: &&Object<Service>| {
+            format!("{}/{}", it.namespace.as_deref().unwrap_or(""), it.name) == service
+        };
+        let object = inputs.manifests.services.iter().find(is_it);
+        let at = object.map(|object| position(&object.origin.start()));
+        Finding::new(code, format!("Service {service}"), explanation).field(field).at(at.as_ref())
+    };
+    let refused = cluster.load_balancer_problems().into_iter().map(|(service, why)| {
+        let explanation = format!("Service {service} gets no load balancer: {why}.");
+        found(Code::LoadBalancerPending, &service, "spec.allocateLoadBalancerNodePorts", explanation)
+    });
+    let ignored = cluster.assumptions().into_iter().filter_map(|assumption| {
+        let Assumption::BalancerIgnores { service, annotation, assumed } = assumption else { return None };
+        let explanation = format!("The annotation {annotation} is not followed; it is taken that {assumed}.");
+        Some(found(
+            Code::BalancerAnnotationNotFollowed,
+            &service.to_string(),
+            "metadata.annotations",
+            explanation,
+        ))
+    });
+    refused.chain(ignored).collect()
 }
 
 /// Secrets that pods mount and neither a manifest nor a Certificate makes: one note per Secret.

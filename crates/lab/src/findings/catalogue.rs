@@ -222,6 +222,15 @@ catalogue! {
     PolicyDenies 57 Error "A filter on the node denies the connection"
         "A network policy or another packet filter of the node drops the packets. No answer is sent, so the client waits until its own time is over."
         "Allow the client's pods and namespace, or its network, in a policy that selects the server's pods; mind the egress policies of the client's own namespace."
+    BalancerAnnotationNotFollowed 58 Note "A load balancer's annotation is not followed"
+        "The Service asks its cloud's load balancer for something by an annotation that is not known here, or that changes nothing of what is simulated. It may change where packets go."
+        "Nothing, unless the annotation matters to your clients; the cluster file can declare the load balancer as it is."
+    ProbeAssumed 59 Note "A probe or hook is not performed as declared"
+        "What the probe or hook does is not modelled, in part or at all: a probe is taken to succeed while the program serves, https is asked in plain text, a hook is taken to end at once."
+        "Nothing, unless the probe fails in your cluster: readiness and restarts follow it there."
+    CorefileIgnored 61 Note "A part of the Corefile is not simulated"
+        "CoreDNS's ConfigMap holds a plugin or an option that is not simulated: names are answered as if it were not there."
+        "Nothing, unless the part changes what the names of this check resolve to."
 }
 
 impl Code {
@@ -305,6 +314,6 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(code.to_string().parse(), Ok(*code));
         }
-        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0057");
+        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0059");
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod check;
 mod check_text;
+pub mod dns;
+mod dns_text;
 mod paper;
 pub mod probe;
 mod probe_text;
@@ -10,6 +12,7 @@ mod run_text;
 mod units;
 
 pub use check_text::check_text;
+pub use dns_text::dns_text;
 pub use paper::Paper;
 pub use probe_text::probe_text;
 pub use run_text::{Comparison, compare, run_text};

@@ -73,15 +73,15 @@ async fn observe(
         Window::Within(_) => start,
         _ => from,
     };
-    let mut due = instant_of(first_look);
+    let mut due = first_look;
     loop {
-        sleep_until(due).await;
+        sleep_until(instant_of(due)).await;
         let at = hopwise_engine::now();
         // A place is looked for anew each time: its pod may be another one by now.
         let seen = match cluster.place(&observation.from, &name).await {
-            Ok(site) => timeout(LONGEST_LOOK, look(cluster, site, observation))
-                .await
-                .unwrap_or_else(|_| Err("the client heard nothing at all: its pod or node is gone".to_owned())),
+            Ok(site) => timeout(LONGEST_LOOK, look(cluster, site, observation)).await.unwrap_or_else(|_| {
+                Err("the client heard nothing at all: its pod or node is gone".to_owned())
+            }),
             Err(error) => Err(error.to_string()),
         };
         let tell = observation.when.tell(at, start);
@@ -93,8 +93,9 @@ async fn observe(
             (_, Err(seen)) => return failed(&title, &format!("{tell}: {seen}")),
             (_, Ok(seen)) => seen,
         };
-        due = (due + Duration::from(observation.every.span())).max(Instant::now());
-        if due > instant_of(to) {
+        // A look that takes longer delays the next one.
+        due = (due + observation.every.span()).max(hopwise_engine::now());
+        if due > to {
             let ok = !matches!(observation.when.window, Window::Within(_));
             let detail = if ok { last } else { format!("it did not come; the last look was {last}") };
             return Check { name: title, ok, detail };

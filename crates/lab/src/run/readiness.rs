@@ -77,7 +77,9 @@ fn balancers_missing(cluster: &Cluster) -> Vec<String> {
         let nodes = healthy.entry(service.to_owned()).or_default();
         match event.kind {
             "load_balancer.target_healthy" => nodes.insert(event.detail),
-            "load_balancer.target_unhealthy" => nodes.remove(&event.detail),
+            "load_balancer.target_unhealthy" | "load_balancer.target_deregistered" => {
+                nodes.remove(&event.detail)
+            }
             _ => false,
         };
     }

@@ -46,9 +46,9 @@ pub enum Wanted {
     One(String),
     /// These, in any order.
     Many(Vec<String>),
-    /// What it was at the time that the times count from.
+    /// What it was just before the time that the times count from.
     Same,
-    /// Something else than it was at that time.
+    /// Something else than it was then.
     Changed,
 }
 
@@ -200,6 +200,11 @@ impl History {
         self.0.iter().rev().find(|(since, _)| *since <= time).map(|(_, facts)| facts)
     }
 
+    /// What was true just before a time.
+    fn before(&self, time: Time) -> Option<&Facts> {
+        self.0.iter().rev().find(|(since, _)| *since < time).map(|(_, facts)| facts)
+    }
+
     /// What was true at `from`, and each change up to `to`.
     fn between(&self, from: Time, to: Time) -> impl Iterator<Item = (Time, &Facts)> {
         let first = self.at(from).map(|facts| (from, facts));
@@ -218,7 +223,7 @@ impl StateExpectation {
     /// Compares with the object's history. `start` is what the times count from, `end` the end of the run.
     pub fn check(&self, history: &History, start: Time, end: Time) -> Check {
         let (from, to) = self.when.window.bounds(start, end);
-        let before = history.at(start).cloned().unwrap_or_default();
+        let before = history.before(start).cloned().unwrap_or_default();
         let holds = |facts: &Facts| self.differences(facts, &before).is_empty();
         let (ok, detail) = match self.when.window {
             Window::Within(_) => {

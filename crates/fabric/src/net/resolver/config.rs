@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hopwise_engine::Span;
 
+use super::ResolverKind;
+
 /// Servers asked; further ones are ignored (glibc's MAXNS).
 const SERVERS_MAX: usize = 3;
 
@@ -21,6 +23,12 @@ pub struct ResolverConfig {
     pub timeout: Span,
     /// How often each server is asked.
     pub attempts: u32,
+    /// Whose resolver it is.
+    pub kind: ResolverKind,
+    /// Queries go over TCP from the start (`use-vc`).
+    pub use_tcp: bool,
+    /// A query of one type waits for the reply to the one before (`single-request`); glibc and Go.
+    pub one_by_one: bool,
     /// The host file: names in lower case without a final dot.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
 }
@@ -34,6 +42,9 @@ impl Default for ResolverConfig {
             ndots: 1,
             timeout: Span::from_secs(5),
             attempts: 2,
+            kind: ResolverKind::default(),
+            use_tcp: false,
+            one_by_one: false,
             hosts: BTreeMap::new(),
         }
     }
@@ -103,28 +114,38 @@ impl ResolverConfig {
 
     /// The bounds are glibc's: ndots 15, timeout 30 s, attempts 5.
     fn option(&mut self, option: &str) -> Result<(), ()> {
-        let Some((name, value)) = option.split_once(':') else { return Ok(()) };
+        let Some((name, value)) = option.split_once(':') else {
+            match option {
+                "use-vc" => self.use_tcp = true,
+                "single-request" | "single-request-reopen" => self.one_by_one = true,
+                _ => {}
+            }
+            return Ok(());
+        };
         let number = || value.parse::<u32>().map_err(|_| ());
         match name {
             "ndots" => self.ndots = number()?.min(15) as usize,
-            "timeout" => self.timeout = Span::from_secs(u64::from(number()?.min(30))),
-            "attempts" => self.attempts = number()?.min(5),
+            "timeout" => self.timeout = Span::from_secs(u64::from(number()?.clamp(1, 30))),
+            "attempts" => self.attempts = number()?.clamp(1, 5),
             _ => {}
         }
         Ok(())
     }
 
-    /// The names to ask for `host`, in order, each with its final dot (glibc's res_search).
+    /// The names to ask for `host`, in order, each with its final dot (glibc's res_search; the others agree but for
+    /// musl, which asks a name with enough dots as it is alone).
     pub fn candidates(&self, host: &str) -> Vec<String> {
         if let Some(absolute) = host.strip_suffix('.') {
             return vec![format!("{absolute}.")];
         }
         let as_is = format!("{host}.");
         let searched = self.search.iter().map(|domain| format!("{host}.{domain}."));
-        if host.matches('.').count() >= self.ndots {
+        if host.matches('.').count() < self.ndots {
+            searched.chain([as_is]).collect()
+        } else if self.kind.searches_names_with_dots() {
             std::iter::once(as_is).chain(searched).collect()
         } else {
-            searched.chain([as_is]).collect()
+            vec![as_is]
         }
     }
 }

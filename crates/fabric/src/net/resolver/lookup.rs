@@ -1,14 +1,16 @@
 //! One look-up.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use hopwise_engine::{Span, Time};
 
-use super::{QueryOutcome, QueryTrace, ResolverConfig};
+use super::behaviour::After;
+use super::{QueryOutcome, QueryTrace, ResolverConfig, ResolverKind};
 
 /// Aliases followed within one reply.
 const ALIASES_MAX: usize = 16;
@@ -70,7 +72,7 @@ impl From<LookupError> for io::Error {
 
 /// What came of one name, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Verdict {
+pub(super) enum Verdict {
     NoSuchName,
     NoData,
     ServerFailure,
@@ -82,11 +84,13 @@ struct Pending {
     kind: RecordType,
     id: u16,
     transport: Transport,
-    sent: bool,
-    /// Its place in the trace, once sent.
-    traced: usize,
-    /// The last server's failure, if it was not silence.
-    failed: bool,
+    /// The servers asked in this round, with the query's place in the trace.
+    asked: Vec<(IpAddr, usize)>,
+    /// Servers of this round that failed, if not by silence.
+    failed: usize,
+    refused: bool,
+    /// How often it is still sent again at once to a server that failed.
+    retries_left: u32,
     /// The final word: addresses, or why there are none.
     result: Option<Result<Vec<IpAddr>, Verdict>>,
 }
@@ -100,6 +104,8 @@ pub struct Lookup {
     candidates: Vec<String>,
     candidate: usize,
     pending: Vec<Pending>,
+    /// Queries to send: which, and to which server.
+    outbox: VecDeque<(usize, usize)>,
     server: usize,
     attempt: u32,
     deadline: Option<Time>,
@@ -135,6 +141,7 @@ impl Lookup {
             candidates,
             candidate: 0,
             pending: Vec::new(),
+            outbox: VecDeque::new(),
             server: 0,
             attempt: 0,
             deadline: None,
@@ -165,57 +172,78 @@ impl Lookup {
                 return step;
             }
             match self.deadline {
-                Some(until) if now < until && self.pending.iter().any(Pending::waits) => {
-                    return Step::Wait { until };
-                }
+                Some(until) if now < until => return Step::Wait { until },
                 _ => self.give_up_server(),
             }
         }
     }
 
-    /// Takes a message that arrived. One that answers no query under way is ignored, as glibc does.
-    pub fn reply(&mut self, transport: Transport, bytes: &[u8]) {
+    /// Takes a message that arrived from a server. One that answers no query under way is ignored, as all do.
+    pub fn reply(&mut self, server: IpAddr, transport: Transport, bytes: &[u8]) {
         let Ok(message) = Message::from_vec(bytes) else { return };
         let Some(name) = self.candidate_name() else { return };
         let matching = |pending: &Pending| {
-            pending.sent
-                && pending.result.is_none()
+            pending.result.is_none()
                 && pending.transport == transport
                 && pending.id == message.metadata.id
                 && message.metadata.message_type == MessageType::Response
+                && pending.asked.iter().any(|(asked, _)| *asked == server)
                 && matches!(message.queries.as_slice(),
                     [query] if *query.name() == name && query.query_type() == pending.kind)
         };
         let Some(index) = self.pending.iter().position(matching) else { return };
+        self.note(index, server, QueryOutcome::of(&message));
         let pending = &mut self.pending[index];
-        if let Some(traced) = self.trace.get_mut(pending.traced) {
-            traced.outcome = Some(QueryOutcome::of(&message));
-        }
         if message.metadata.truncation && transport == Transport::Udp {
             pending.transport = Transport::Tcp;
-            pending.sent = false;
+            self.ask_again(index, server);
             self.deadline = None;
             return;
         }
         match message.metadata.response_code {
             ResponseCode::NoError => pending.result = Some(found(&message, &name, pending.kind)),
             ResponseCode::NXDomain => pending.result = Some(Err(Verdict::NoSuchName)),
-            _ => pending.failed = true,
+            ResponseCode::ServFail if pending.retries_left > 0 => {
+                pending.retries_left -= 1;
+                self.ask_again(index, server);
+                return;
+            }
+            _ => pending.failed += 1,
         }
         self.settle();
     }
 
-    /// The queries under way over this transport cannot be answered: the port is closed, or there is no route.
-    pub fn unreachable(&mut self, transport: Transport) {
-        for pending in
-            self.pending.iter_mut().filter(|pending| pending.waits() && pending.transport == transport)
-        {
-            pending.failed = true;
-            if let Some(traced) = self.trace.get_mut(pending.traced) {
-                traced.outcome = Some(QueryOutcome::Unreachable);
+    /// The queries under way to this server over this transport cannot be answered: the port is closed, or there is no
+    /// route. Resolvers whose sockets do not hear of that go on waiting.
+    pub fn unreachable(&mut self, server: IpAddr, transport: Transport) {
+        if transport == Transport::Udp && !self.config.kind.hears_refusals() {
+            return;
+        }
+        for index in 0..self.pending.len() {
+            let pending = &mut self.pending[index];
+            let waits = pending.result.is_none() && pending.transport == transport;
+            if waits && pending.asked.iter().any(|(asked, _)| *asked == server) {
+                (pending.failed, pending.refused) = (pending.failed + 1, true);
+                self.note(index, server, QueryOutcome::Unreachable);
             }
         }
         self.settle();
+    }
+
+    /// Writes what came of the last query of `pending` to this server.
+    fn note(&mut self, index: usize, server: IpAddr, outcome: QueryOutcome) {
+        let asked = self.pending[index].asked.iter().rev().find(|(asked, _)| *asked == server);
+        if let Some(traced) = asked.and_then(|(_, traced)| self.trace.get_mut(*traced)) {
+            traced.outcome = Some(outcome);
+        }
+    }
+
+    /// Sends the query to the same server once more.
+    fn ask_again(&mut self, index: usize, server: IpAddr) {
+        self.pending[index].asked.retain(|(asked, _)| *asked != server);
+        if let Some(server) = self.config.nameservers.iter().position(|known| *known == server) {
+            self.outbox.push_back((index, server));
+        }
     }
 
     fn begin(&mut self, host: &str) {
@@ -242,35 +270,67 @@ impl Lookup {
             self.finished = Some(Err(self.failure()));
             return;
         }
-        (self.server, self.attempt, self.deadline) = (0, 0, None);
+        (self.server, self.attempt) = (0, 0);
         self.pending.clear();
         for kind in &self.kinds {
             let id = self.next_id;
             self.next_id = self.next_id.wrapping_add(1);
-            let (transport, result) = (Transport::Udp, None);
+            let retries_left = self.config.kind.failure_retries();
             self.pending.push(Pending {
                 kind: *kind,
                 id,
-                transport,
-                sent: false,
-                traced: 0,
-                failed: false,
-                result,
+                transport: self.first_transport(),
+                asked: Vec::new(),
+                failed: 0,
+                refused: false,
+                retries_left,
+                result: None,
             });
         }
+        self.start_round();
+    }
+
+    fn first_transport(&self) -> Transport {
+        // musl knows no `use-vc`.
+        let tcp = self.config.use_tcp && !self.config.kind.asks_all_servers();
+        if tcp { Transport::Tcp } else { Transport::Udp }
+    }
+
+    /// The servers of a round: the one whose turn it is, or all.
+    fn round_servers(&self) -> std::ops::Range<usize> {
+        let all = self.config.kind.asks_all_servers();
+        if all { 0..self.config.nameservers.len() } else { self.server..self.server + 1 }
+    }
+
+    /// Asks what is not answered yet: all of it, or with `single-request` the first.
+    fn start_round(&mut self) {
+        self.deadline = None;
+        self.outbox.clear();
+        let transport = self.first_transport();
+        let at_once = if self.one_by_one() { 1 } else { self.pending.len() };
+        let servers = self.round_servers();
+        let open = self.pending.iter_mut().enumerate().filter(|(_, pending)| pending.result.is_none());
+        for (index, pending) in open.take(at_once) {
+            (pending.failed, pending.transport) = (0, transport);
+            pending.asked.clear();
+            self.outbox.extend(servers.clone().map(|server| (index, server)));
+        }
+    }
+
+    fn one_by_one(&self) -> bool {
+        self.config.one_by_one && !self.config.kind.asks_all_servers()
     }
 
     /// The next message to send; the wait starts with the first.
     fn send(&mut self, now: Time) -> Option<Step> {
         let name = self.candidate_name()?;
-        let server = *self.config.nameservers.get(self.server)?;
-        let index = self.pending.iter().position(|pending| !pending.sent && pending.result.is_none())?;
+        let (index, server) = self.outbox.pop_front()?;
+        let server = *self.config.nameservers.get(server)?;
         if self.deadline.is_none() {
             self.deadline = Some(now + self.patience());
         }
         let pending = &mut self.pending[index];
-        pending.sent = true;
-        pending.traced = self.trace.len();
+        pending.asked.push((server, self.trace.len()));
         self.trace.push(QueryTrace {
             name: name.to_ascii(),
             record_type: pending.kind,
@@ -281,56 +341,100 @@ impl Lookup {
         let mut message = Message::new(pending.id, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = true;
         message.add_query(Query::query(name, pending.kind));
+        if let Some(bytes) = self.config.kind.payload_max() {
+            let mut edns = Edns::new();
+            edns.set_max_payload(bytes);
+            message.set_edns(edns);
+        }
         let message = message.to_vec().ok()?;
         Some(Step::Send { server, transport: pending.transport, message })
     }
 
-    /// The wait for the n-th server is timeout * 2^n, shared among the servers for all but the first, at least 1 s.
+    /// How long a round waits. glibc: timeout * 2^n for the n-th server, shared among the servers for all but the first,
+    /// at least 1 s. musl: the timeout is for all attempts together. Go: the timeout.
     fn patience(&self) -> Span {
-        let doubled = self.config.timeout.as_nanos().saturating_mul(1 << self.server.min(16));
-        let share = if self.server == 0 { 1 } else { self.config.nameservers.len() as u64 };
-        Span::from_nanos((doubled / share).max(Span::from_secs(1).as_nanos()))
+        match self.config.kind {
+            ResolverKind::Musl => {
+                Span::from_nanos(self.config.timeout.as_nanos() / u64::from(self.config.attempts.max(1)))
+            }
+            ResolverKind::Go => self.config.timeout,
+            ResolverKind::Glibc | ResolverKind::Jvm => {
+                let doubled = self.config.timeout.as_nanos().saturating_mul(1 << self.server.min(16));
+                let share = if self.server == 0 { 1 } else { self.config.nameservers.len() as u64 };
+                Span::from_nanos((doubled / share).max(Span::from_secs(1).as_nanos()))
+            }
+        }
     }
 
-    /// Goes on once no query waits for this server.
+    /// Goes on once no query waits for a server of this round.
     fn settle(&mut self) {
+        let servers = self.round_servers().len();
+        // A server that failed is passed over at once; musl waits on, another may still reply.
+        let passes_over = !self.config.kind.asks_all_servers();
+        let open = |pending: &&Pending| pending.result.is_none();
         if self.pending.iter().all(|pending| pending.result.is_some()) {
             self.conclude();
-        } else if !self.pending.iter().any(|pending| pending.result.is_none() && !pending.failed) {
+        } else if self.pending.iter().filter(open).all(|pending| pending.asked.is_empty())
+            && self.one_by_one()
+        {
+            // The reply to the query before is there.
+            (self.server, self.attempt) = (0, 0);
+            self.start_round();
+        } else if passes_over
+            && self
+                .pending
+                .iter()
+                .filter(open)
+                .all(|pending| pending.asked.is_empty() || pending.failed >= servers)
+            && self.outbox.is_empty()
+        {
             self.give_up_server();
         }
     }
 
     /// Asks the next server, or the first again, or ends the name.
     fn give_up_server(&mut self) {
-        for pending in self.pending.iter().filter(|pending| pending.waits()) {
-            if let Some(traced) = self.trace.get_mut(pending.traced) {
-                traced.outcome = Some(QueryOutcome::TimedOut);
+        let silent = |(_, traced): &(IpAddr, usize)| *traced;
+        let open = self.pending.iter().filter(|pending| pending.result.is_none());
+        for traced in open.flat_map(|pending| pending.asked.iter().map(silent)).collect::<Vec<_>>() {
+            if let Some(query) = self.trace.get_mut(traced) {
+                query.outcome.get_or_insert(QueryOutcome::TimedOut);
             }
         }
-        self.deadline = None;
-        self.server += 1;
+        self.server += self.round_servers().len();
         if self.server >= self.config.nameservers.len() {
             self.server = 0;
             self.attempt += 1;
         }
-        let last = self.attempt >= self.config.attempts;
+        if self.attempt < self.config.attempts {
+            return self.start_round();
+        }
         for pending in self.pending.iter_mut().filter(|pending| pending.result.is_none()) {
-            if last {
-                let verdict = if pending.failed { Verdict::ServerFailure } else { Verdict::TimedOut };
-                pending.result = Some(Err(verdict));
-            } else {
-                (pending.sent, pending.failed, pending.transport) = (false, false, Transport::Udp);
+            if pending.asked.is_empty() {
+                continue;
             }
+            let verdict = if pending.failed > 0 { Verdict::ServerFailure } else { Verdict::TimedOut };
+            pending.result = Some(Err(verdict));
         }
-        if last {
-            self.conclude();
+        if self.pending.iter().any(|pending| pending.result.is_none()) {
+            (self.server, self.attempt) = (0, 0);
+            return self.start_round();
         }
+        self.conclude();
     }
 
     /// All queries for a name are settled: addresses end the look-up, anything else leads to the next name.
     fn conclude(&mut self) {
-        let found = self.pending.iter().any(|pending| matches!(pending.result, Some(Ok(_))));
+        let is_error = |pending: &Pending| {
+            matches!(
+                pending.result,
+                Some(Err(Verdict::TimedOut | Verdict::ServerFailure | Verdict::NoSuchName))
+            )
+        };
+        // musl takes addresses of one family only if the other's query did not fail (lookup_name.c).
+        let all_needed = self.config.kind == ResolverKind::Musl;
+        let found = self.pending.iter().any(|pending| matches!(pending.result, Some(Ok(_))))
+            && !(all_needed && self.pending.iter().any(is_error));
         if found {
             let results = self.pending.iter().filter_map(|pending| pending.result.as_ref()?.as_ref().ok());
             self.finished = Some(Ok(results.flatten().copied().collect()));
@@ -339,20 +443,27 @@ impl Lookup {
         let verdicts = self.pending.iter().filter_map(|pending| pending.result.as_ref()?.as_ref().err());
         let verdict = verdicts.max().copied().unwrap_or(Verdict::NoSuchName);
         let absolute = format!("{}.", self.host.trim_end_matches('.'));
-        let last = self.candidates.len();
-        if self.candidates.get(self.candidate) == Some(&absolute) {
+        let is_absolute = self.candidates.get(self.candidate) == Some(&absolute);
+        if is_absolute {
             self.as_is = Some(verdict);
-        } else if verdict == Verdict::TimedOut {
-            // Silence ends the search list, but the name is still asked as it is (res_search's `done`).
-            let as_is = self.candidates.iter().rposition(|name| *name == absolute);
-            self.candidate = as_is.filter(|&at| at > self.candidate).map_or(last, |at| at.saturating_sub(1));
-            if self.as_is.is_none() && as_is.is_none() {
-                self.as_is = Some(verdict);
-            }
         }
         self.nodata |= verdict == Verdict::NoData;
         self.server_failure |= verdict == Verdict::ServerFailure;
-        self.candidate = (self.candidate + 1).min(last);
+        let refused = self.pending.iter().any(|pending| pending.refused);
+        let last = self.candidates.len();
+        let next = (self.candidate + 1).min(last);
+        self.candidate = match self.config.kind.after(verdict, refused) {
+            After::NextName => next,
+            After::NameAsItIs if is_absolute => next,
+            After::NameAsItIs => {
+                let as_is = self.candidates.iter().rposition(|name| *name == absolute);
+                as_is.filter(|&at| at > self.candidate).unwrap_or(last)
+            }
+            After::End => last,
+        };
+        if self.candidate == last && matches!(verdict, Verdict::TimedOut | Verdict::ServerFailure) {
+            self.as_is = self.as_is.or(Some(verdict));
+        }
         self.start_candidate();
     }
 
@@ -365,13 +476,6 @@ impl Lookup {
             None if self.server_failure && !self.nodata => LookupError::ServerFailure(host),
             None => LookupError::NotFound(host),
         }
-    }
-}
-
-impl Pending {
-    /// Sent, and neither answered nor refused.
-    fn waits(&self) -> bool {
-        self.sent && self.result.is_none() && !self.failed
     }
 }
 

@@ -51,7 +51,7 @@ fn run(
                 match serve(&name.to_ascii(), kind, server) {
                     Script::Silence => continue,
                     Script::Refused => {
-                        lookup.unreachable(transport);
+                        lookup.unreachable(server, transport);
                         continue;
                     }
                     Script::Code(code) => reply.metadata.response_code = code,
@@ -63,7 +63,7 @@ fn run(
                         }
                     }
                 }
-                lookup.reply(transport, &reply.to_vec().unwrap());
+                lookup.reply(server, transport, &reply.to_vec().unwrap());
             }
         }
     }
@@ -146,14 +146,14 @@ fn numbers_and_the_host_file_need_no_server() {
 #[test]
 fn a_cut_reply_is_asked_again_over_tcp_and_aliases_are_followed() {
     let mut lookup = Lookup::with_types(config(POD), "a.b.c.d.e.f", &[RecordType::A], 1);
-    let Step::Send { transport: Transport::Udp, message, .. } = lookup.next(Time::ZERO) else {
+    let Step::Send { transport: Transport::Udp, message, server } = lookup.next(Time::ZERO) else {
         panic!("no query")
     };
     let query = Message::from_vec(&message).unwrap();
     let mut cut = Message::response(query.metadata.id, OpCode::Query);
     cut.add_queries(query.queries.iter().cloned());
     cut.metadata.truncation = true;
-    lookup.reply(Transport::Udp, &cut.to_vec().unwrap());
+    lookup.reply(server, Transport::Udp, &cut.to_vec().unwrap());
     let Step::Send { transport, .. } = lookup.next(Time::ZERO) else { panic!("no second query") };
     assert_eq!(transport, Transport::Tcp);
     cut.metadata.truncation = false;
@@ -164,8 +164,8 @@ fn a_cut_reply_is_asked_again_over_tcp_and_aliases_are_followed() {
         RData::CNAME(CNAME(target.clone())),
     ));
     cut.add_answer(Record::from_rdata(target, 5, RData::A(Ipv4Addr::new(10, 0, 0, 8).into())));
-    lookup.reply(Transport::Udp, b"noise");
-    lookup.reply(Transport::Tcp, &cut.to_vec().unwrap());
+    lookup.reply(server, Transport::Udp, b"noise");
+    lookup.reply(server, Transport::Tcp, &cut.to_vec().unwrap());
     assert_eq!(lookup.next(Time::ZERO), Step::Finished(Ok(vec![v4(8)])));
 }
 
@@ -177,4 +177,91 @@ fn lines_that_cannot_be_right_are_named() {
     }
     assert_eq!(parse_hosts("\nlocalhost 127.0.0.1").map_err(|error| error.line), Err(2));
     assert_eq!(config("options ndots:99 attempts:9 timeout:99 rotate").ndots, 15);
+}
+
+fn of_kind(text: &str, kind: ResolverKind) -> Arc<ResolverConfig> {
+    Arc::new(ResolverConfig { kind, ..ResolverConfig::parse(text).unwrap() })
+}
+
+#[test]
+fn after_nodata_glibc_and_go_search_on_and_musl_stops() {
+    for (kind, asked) in [(ResolverKind::Glibc, 4), (ResolverKind::Go, 4), (ResolverKind::Musl, 1)] {
+        let (result, _, lookup) =
+            run(Lookup::new(of_kind(POD, kind), "x", 1), |_, _, _| Script::Addresses(Vec::new()));
+        assert_eq!(result, Err(LookupError::NotFound("x".to_owned())), "{kind}");
+        assert_eq!(names(&lookup).len(), asked, "{kind}");
+    }
+}
+
+#[test]
+fn a_name_with_enough_dots_has_no_search_list_for_musl() {
+    for (kind, asked) in [(ResolverKind::Glibc, 4), (ResolverKind::Musl, 1)] {
+        let (_, _, lookup) = run(Lookup::new(of_kind(POD, kind), "a.b.c.d.e.f", 1), |_, _, _| {
+            Script::Code(ResponseCode::NXDomain)
+        });
+        assert_eq!(names(&lookup).len(), asked, "{kind}");
+    }
+}
+
+#[test]
+fn musl_asks_all_servers_at_once_and_is_deaf_to_refusals() {
+    let text = "nameserver 10.0.0.1\nnameserver 10.0.0.2\n";
+    let one_silent = |_: &str, kind, server| match (server == v4(1), kind) {
+        (true, _) => Script::Silence,
+        (false, RecordType::A) => Script::Addresses(vec![v4(9)]),
+        (false, _) => Script::Addresses(Vec::new()),
+    };
+    let lookup = Lookup::new(of_kind(text, ResolverKind::Musl), "a.b", 1);
+    let (result, elapsed, lookup) = run(lookup, one_silent);
+    assert_eq!((result, elapsed, lookup.trace().len()), (Ok(vec![v4(9)]), Span::ZERO, 4));
+    let lookup = Lookup::new(of_kind(text, ResolverKind::Musl), "a.b", 1);
+    let (result, elapsed, lookup) = run(lookup, |_, _, _| Script::Refused);
+    assert_eq!(result, Err(LookupError::TimedOut("a.b".to_owned())));
+    // Two attempts within 5 s, each to both servers for both types.
+    assert_eq!((elapsed, lookup.trace().len()), (Span::from_secs(5), 8));
+}
+
+#[test]
+fn a_failure_of_one_family_fails_musls_look_up_but_not_glibcs() {
+    let serve = |_: &str, kind, _| match kind {
+        RecordType::A => Script::Addresses(vec![v4(9)]),
+        _ => Script::Code(ResponseCode::ServFail),
+    };
+    let text = "nameserver 10.0.0.1\n";
+    let (found, elapsed, _) = run(Lookup::new(of_kind(text, ResolverKind::Glibc), "a.b", 1), serve);
+    assert_eq!((found, elapsed), (Ok(vec![v4(9)]), Span::ZERO));
+    let (failed, elapsed, lookup) = run(Lookup::new(of_kind(text, ResolverKind::Musl), "a.b", 1), serve);
+    assert_eq!((failed, elapsed), (Err(LookupError::ServerFailure("a.b".to_owned())), Span::from_secs(5)));
+    // One query for A; for AAAA the first, two at once after it, and one at half time.
+    assert_eq!(lookup.trace().len(), 5);
+}
+
+#[test]
+fn refusals_end_glibcs_search_and_not_gos() {
+    for (kind, asked) in [(ResolverKind::Glibc, 1), (ResolverKind::Go, 4)] {
+        let (result, elapsed, lookup) =
+            run(Lookup::new(of_kind(POD, kind), "x", 1), |_, _, _| Script::Refused);
+        assert_eq!(result, Err(LookupError::ServerFailure("x".to_owned())), "{kind}");
+        assert_eq!((names(&lookup).len(), elapsed), (asked, Span::ZERO), "{kind}");
+    }
+}
+
+#[test]
+fn options_choose_tcp_and_one_query_at_a_time() {
+    let tcp = Lookup::new(config("nameserver 10.0.0.1\noptions use-vc\n"), "a.b", 1).next(Time::ZERO);
+    assert!(matches!(tcp, Step::Send { transport: Transport::Tcp, .. }));
+    let mut lookup = Lookup::new(config("nameserver 10.0.0.1\noptions single-request\n"), "a.b", 1);
+    assert!(matches!(lookup.next(Time::ZERO), Step::Send { .. }));
+    assert!(matches!(lookup.next(Time::ZERO), Step::Wait { .. }));
+    let (result, elapsed, lookup) = run(lookup, |_, _, _| Script::Addresses(vec![v4(9)]));
+    // The first query of this look-up was never answered: it is sent again after 5 s, then the second goes.
+    assert_eq!((result, elapsed, lookup.trace().len()), (Ok(vec![v4(9)]), Span::from_secs(5), 3));
+}
+
+#[test]
+fn gos_queries_say_how_much_they_take() {
+    let lookup = Lookup::new(of_kind("nameserver 10.0.0.1\n", ResolverKind::Go), "a.b", 1).next(Time::ZERO);
+    let Step::Send { message, .. } = lookup else { panic!("no query") };
+    let query = Message::from_vec(&message).unwrap();
+    assert_eq!(query.edns.map(|edns| edns.max_payload()), Some(1232));
 }

@@ -56,6 +56,11 @@ impl Place {
     }
 
     /// The device whose sockets these are.
+    /// The host whose sockets it is about.
+    pub(super) fn host(self) -> HostId {
+        self.host
+    }
+
     pub(super) fn device(self) -> DeviceId {
         self.device
     }

@@ -210,6 +210,16 @@ impl Cluster {
         Err(OperationError::NoContainer { namespace, pod, container })
     }
 
+    /// What runs on the machines, whatever the API server knows of it: `namespace/name` of each pod and its node, in
+    /// order. A node that was cut off may run a pod whose name another node has by now.
+    pub fn running_pods(&self) -> Vec<(String, String)> {
+        let running = self.shared.running.borrow();
+        let named = running.values().map(|pod| (format!("{}/{}", pod.name.0, pod.name.1), pod.node.clone()));
+        let mut pods: Vec<_> = named.collect();
+        pods.sort();
+        pods
+    }
+
     /// Whether people can ask the API server for something.
     pub(in crate::cluster) fn needs_api_server(&self) -> Result<(), OperationError> {
         if self.shared.api.is_reachable() {

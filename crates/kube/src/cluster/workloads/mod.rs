@@ -69,6 +69,8 @@ async fn run<C: Controller>(api: Api, lag: Duration, mut controller: C) {
             changes = watch.next(lag) => Some(changes),
             () = sleep_until(due) => None,
         };
+        // What is due while the API server is out of reach is done when it is back.
+        api.reachable().await;
         let now = hopwise_engine::now();
         let names = changes.map(|changes| {
             api.read(|store| match changes {

@@ -8,6 +8,8 @@
 
 mod claims;
 mod identity;
+#[cfg(test)]
+mod invariants;
 mod pass;
 mod revision;
 mod status;

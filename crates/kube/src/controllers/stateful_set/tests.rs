@@ -7,17 +7,17 @@ use crate::store::timestamp;
 use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
 
 /// A set with its objects, as the API would hold them.
-struct World {
-    set: StatefulSet,
-    pods: Vec<Arc<Pod>>,
-    claims: Vec<Arc<PersistentVolumeClaim>>,
+pub(super) struct World {
+    pub(super) set: StatefulSet,
+    pub(super) pods: Vec<Arc<Pod>>,
+    pub(super) claims: Vec<Arc<PersistentVolumeClaim>>,
     revisions: Vec<Arc<ControllerRevision>>,
     gates: Gates,
     now: Time,
 }
 
 impl World {
-    fn new(replicas: i32, policy: &str) -> World {
+    pub(super) fn new(replicas: i32, policy: &str) -> World {
         let set = serde_json::from_value(json!({
             "metadata": { "name": "db", "namespace": "ns", "uid": "set-1" },
             "spec": {
@@ -41,7 +41,7 @@ impl World {
     }
 
     /// One pass whose requests are carried out; the requests that are about pods and claims, as words.
-    fn pass(&mut self) -> Vec<String> {
+    pub(super) fn pass(&mut self) -> Vec<String> {
         let view = View {
             set: &self.set,
             pods: &self.pods,
@@ -100,12 +100,12 @@ impl World {
         None
     }
 
-    fn pod(&mut self, name: &str) -> &mut Pod {
+    pub(super) fn pod(&mut self, name: &str) -> &mut Pod {
         let pod = self.pods.iter_mut().find(|pod| pod.metadata.name.as_deref() == Some(name));
         Arc::make_mut(pod.unwrap_or_else(|| panic!("no pod {name}")))
     }
 
-    fn set_ready(&mut self, name: &str) {
+    pub(super) fn set_ready(&mut self, name: &str) {
         let since = timestamp(self.now);
         self.pod(name).status = Some(PodStatus {
             phase: Some("Running".into()),
@@ -117,6 +117,12 @@ impl World {
             }]),
             ..Default::default()
         });
+    }
+
+    /// Asks for a pod to go, as somebody else does.
+    pub(super) fn mark(&mut self, name: &str) {
+        let now = timestamp(self.now);
+        self.pod(name).metadata.deletion_timestamp.get_or_insert(now);
     }
 
     fn remove(&mut self, name: &str) {
@@ -143,7 +149,7 @@ impl World {
         }
     }
 
-    fn set_image(&mut self, image: &str) {
+    pub(super) fn set_image(&mut self, image: &str) {
         let template = &mut self.set.spec.as_mut().unwrap().template;
         template.spec.as_mut().unwrap().containers[0].image = Some(image.into());
     }
