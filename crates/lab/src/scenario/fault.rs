@@ -296,17 +296,17 @@ impl<'de> Visitor<'de> for FaultVisitor {
                 "name" => name = Some(map.next_value()?),
                 "gracePeriod" => grace_period = Some(map.next_value()?),
                 "force" => force = map.next_value()?,
-                _ => match &kind {
-                    None => kind = Some(FaultKind::deserialize(Entry { key: &key, map: &mut map })?),
-                    Some(known) => {
-                        let known = known.field();
+                _ => {
+                    let read = FaultKind::deserialize(Entry { key: &key, map: &mut map })?;
+                    if let Some(known) = kind.replace(read) {
                         let why = format!(
-                            "a fault is one thing that happens, and this one is `{known}` already; \
-                             make another fault of `{key}`"
+                            "a fault is one thing that happens, and this one is `{}` already; make another fault of \
+                             `{key}`",
+                            known.field()
                         );
                         return Err(A::Error::custom(why));
                     }
-                },
+                }
             }
         }
         let at = at.ok_or_else(|| A::Error::missing_field("at"))?;

@@ -152,7 +152,7 @@ mod tests {
     fn what_names_no_object_says_what_is_expected() {
         for (text, words) in [
             ("echo-0", "expected KIND NAMESPACE/NAME"),
-            ("pot demo/echo-0", "`pot` is no kind; expected one of pod, node"),
+            ("pot demo/echo-0", "`pot` is no kind; expected one of pod, container"),
             ("pod echo-0", "expected `pod NAMESPACE/NAME`"),
             ("node demo/node-1", "expected `node NAME`"),
             ("container demo/echo-0", "expected `container NAMESPACE/POD/CONTAINER`"),

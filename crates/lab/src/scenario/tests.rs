@@ -244,7 +244,7 @@ fn a_scenario_needs_no_clients_and_survives_a_round_trip() {
 fn faults_observations_and_expectations_say_what_they_need() {
     for (from, to, words) in [
         ("powerOnNode: node-0", "powerOn: node-0", "unknown field `powerOn`, expected one of `at`, `name`"),
-        ("downFor: 30s", "for: 30s", "unknown field `for`, expected `node` or `downFor`"),
+        ("downFor: 30s", "for: 30s", "unknown field `for`"),
         ("stopApiServer: true", "stopApiServer: false", "leave the fault out"),
         (
             "within: [0s, 30s], every",
