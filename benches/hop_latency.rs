@@ -21,8 +21,9 @@ fn one_way(way: &str, requests: u32) -> RunReport {
     let mut loaded = scenario();
     loaded.scenario.clients.retain(|client| client.name == way);
     loaded.scenario.expect = hopwise_lab::scenario::Expect::default();
-    loaded.scenario.workload.consumers = None;
-    if let Some(producers) = &mut loaded.scenario.workload.producers {
+    let workload = loaded.scenario.workload.as_mut().expect("the scenario has a workload");
+    workload.consumers = None;
+    if let Some(producers) = &mut workload.producers {
         producers.requests = requests;
     }
     run_scenario(loaded, RunOptions::default()).expect("runs")

@@ -76,7 +76,9 @@ impl Node {
     fn sync(&mut self, inputs: Vec<ProxyInput>) -> usize {
         let change = self.proxy.apply(inputs);
         let changed = change.put.len() + change.removed.len();
-        change.removed.into_iter().for_each(|key| drop(self.rules.remove_rule(key)));
+        for key in change.removed {
+            assert!(self.rules.remove_rule(key), "kube-proxy removes rules that are there");
+        }
         change.put.into_iter().for_each(|rule| self.rules.set_rule(rule));
         changed
     }
