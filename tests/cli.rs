@@ -96,6 +96,83 @@ fn a_place_that_is_none_is_named() {
 }
 
 #[test]
+fn a_probe_s_place_and_address_are_checked() {
+    let probe = ["probe", "-f", "brokers.yaml", "--from", "in-cluster", "--to"];
+    assert_input_error(&[&probe[..], &["rp-0.rp.kafka"]].concat(), &["rp-0.rp.kafka", "it has no port"]);
+    assert_input_error(&[&probe[..], &["rp-0:9092", "--proto", "sctp"]].concat(), &["sctp", "udp"]);
+    assert_input_error(&[&probe[..], &["rp-0:9092", "--count", "0"]].concat(), &["--count", "0"]);
+    let absent = ["probe", "-f", "brokers.yaml", "--from", "node/absent", "--to", "rp-0:9092"];
+    assert_input_error(&absent, &["absent", "node-0"]);
+}
+
+#[test]
+fn a_probe_reaches_what_is_no_echo() {
+    let to = ["--to", "rp-1.rp.kafka:9092", "--format", "json"];
+    let output = run(&[&["probe", "-f", "brokers.yaml", "--from", "in-cluster"][..], &to].concat());
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    let mut fields = keys(&report);
+    fields.sort_unstable();
+    let promised = [
+        "candidates",
+        "connect_ns",
+        "hops",
+        "masqueraded",
+        "outcome",
+        "served_by",
+        "source_seen",
+        "ttl_seen",
+    ];
+    assert_eq!(fields, promised);
+    assert_eq!(report["served_by"], serde_json::json!({"kafka/rp-1": 1}));
+    assert_eq!((&report["masqueraded"], &report["outcome"]), (&false.into(), &"ok".into()));
+    let missing = run(&[
+        "probe",
+        "-f",
+        "brokers.yaml",
+        "--from",
+        "in-cluster",
+        "--to",
+        "no.kafka:1",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(json(&missing)["outcome"], "name-not-found");
+}
+
+#[test]
+fn a_scenario_s_faults_are_checked_with_their_lines_and_the_nearest_words() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("scenario.yaml");
+    std::fs::write(directory.path().join("brokers.yaml"), fixture("brokers.yaml"))
+        .expect("it can be written");
+    let write = |fault: &str| {
+        let text = format!(
+            "name: x\ncluster: {{nodes: [{{name: node-0, address: 10.0.0.10}}]}}\nmanifests: [brokers.yaml]\n\
+             faults:\n  - {{at: 1s, {fault}}}\n\
+             observations:\n  - {{at: 1s, from: external, connect: \"10.0.0.10:1\", outcome: refused}}\n"
+        );
+        std::fs::write(&path, text).expect("the directory can be written");
+    };
+    for (fault, words) in [
+        ("powerOfNode: node-0", ["powerOfNode", "did you mean `powerOffNode`", ":5:"]),
+        ("powerOffNode: node-7", ["there is no node `node-7`", "`node-0` perhaps", ":5:"]),
+        (
+            "exitContainer: {pod: kafka/rp-0, container: redpand}",
+            ["no container `redpand`", "perhaps", ":5:"],
+        ),
+        (
+            "scale: {object: statefulSet kafka/pr, replicas: 1}",
+            ["there is no StatefulSet `kafka/pr`", "kafka/rp", ":5:"],
+        ),
+    ] {
+        write(fault);
+        assert_input_error(&["run", &path.to_string_lossy()], &words);
+    }
+}
+
+#[test]
 fn help_is_no_mistake() {
     let output = run(&["--help"]);
     assert_eq!(output.status.code(), Some(0));

@@ -34,17 +34,23 @@ pub fn fixture(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The example scenarios: the files of the directory that have a workload. The others are cluster files.
+/// The example scenarios: the files of the directory, and of those below it, that name manifests. The others are cluster
+/// files and the manifests themselves.
 pub fn scenario_files() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(scenarios()).expect("the repository has scenarios");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a directory entry").path()).collect();
+    let mut files = files_below(&scenarios());
     files.retain(|path| {
         let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        let has_workload = |text: String| text.lines().any(|line| line.starts_with("workload:"));
-        is_yaml && std::fs::read_to_string(path).is_ok_and(has_workload)
+        let has_manifests = |text: String| text.lines().any(|line| line.starts_with("manifests:"));
+        is_yaml && std::fs::read_to_string(path).is_ok_and(has_manifests)
     });
     files.sort();
     files
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("the repository has scenarios");
+    let paths = entries.map(|entry| entry.expect("a directory entry").path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 /// A cluster to examine: manifests, and what surrounds them.

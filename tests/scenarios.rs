@@ -1,4 +1,4 @@
-//! Every file under `scenarios/` is a test, named after the file: the scenario runs twice, the runs agree in all but
+//! Every scenario under `scenarios/` is a test, named after its file: the scenario runs twice, the runs agree in all but
 //! the wall time, and every check holds.
 //!
 //! Two tests are about runs in general: another seed gives another run, and another process gives the same one. For
@@ -128,7 +128,8 @@ fn without_wall_time(report: &RunReport) -> Result<String, Failed> {
 }
 
 fn replay(path: &Path, seed: u64) -> String {
-    let file = PathBuf::from("scenarios").join(path.file_name().unwrap_or_default());
+    let below = path.strip_prefix(scenarios()).unwrap_or(path);
+    let file = PathBuf::from("scenarios").join(below);
     format!("seed {seed}; replay with: cargo run --release -- run {} --seed {seed}", file.display())
 }
 

@@ -237,6 +237,7 @@ mod tests {
             at: Time::ZERO,
             time_to_live: 64,
             detail: None,
+            answer: None,
         };
         Route { forward: vec![hop], reply: Vec::new() }
     }

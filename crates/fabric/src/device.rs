@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hopwise_engine::Time;
 use hopwise_engine::log::{EventId, Kind};
 
+use crate::Answer;
 use crate::balancer::LoadBalancer;
 use crate::icmp;
 use crate::node::LinuxNode;
@@ -100,10 +101,10 @@ impl Context<'_> {
         packet.hop(self.name, crate::Action::Dropped, self.now, Some(reason.clone()));
     }
 
-    /// Ends the packet's path here: the device answers it with an error. Says why.
-    pub fn reject_packet(&self, mut packet: Packet, reason: &Arc<str>) {
+    /// Ends the packet's path here: the device has sent `answer` back. Says why.
+    pub fn reject_packet(&self, mut packet: Packet, reason: &Arc<str>, answer: Answer) {
         hopwise_engine::record(packet.cause, &DROPPED, packet.id, packet.bytes.len() as u64);
-        packet.hop(self.name, crate::Action::Rejected, self.now, Some(reason.clone()));
+        packet.rejected(self.name, self.now, reason.clone(), answer);
     }
 
     /// Records `kind` for the packet; what happens to it next is caused by this.

@@ -343,7 +343,8 @@ impl Fabric {
                 if let Some(again_at) = again_at {
                     self.last_packet_id += 1;
                     let mut copy = Packet::new(packet.bytes.clone(), self.last_packet_id);
-                    (copy.next_hop, copy.cause) = (packet.next_hop, packet.cause);
+                    (copy.next_hop, copy.previous_hop) = (packet.next_hop, packet.previous_hop);
+                    copy.cause = packet.cause;
                     self.queue.push(again_at, Event::Arrival { device, port: to, packet: copy });
                 }
                 self.queue.push(at, Event::Arrival { device, port: to, packet });
@@ -427,6 +428,7 @@ impl World for FabricWorld {
     fn settle(&mut self) {
         with(|fabric| {
             let now = hopwise_engine::now();
+            fabric.outputs.woke = false;
             while let Some(device) = fabric.dirty.pop() {
                 fabric.devices[device.0 as usize].dirty = false;
                 fabric.with_device(now, device, Device::settle);
@@ -440,7 +442,11 @@ impl World for FabricWorld {
 
     fn run_until(&mut self, limit: Time, clock: &Clock) -> bool {
         with(|fabric| {
-            fabric.outputs.woke = false;
+            // A node that rejects what its own process sends has woken that process while settling: it runs before any
+            // time passes.
+            if fabric.outputs.woke {
+                return true;
+            }
             let mut limit = limit;
             while let Some((at, event)) = fabric.queue.pop_before(limit) {
                 clock.set(at);

@@ -28,7 +28,8 @@ pub enum Unreachable {
 }
 
 impl Unreachable {
-    fn type_and_code(self, v6: bool) -> (u8, u8) {
+    /// Type and code of the ICMP message, in IPv6 or IPv4.
+    pub fn type_and_code(self, v6: bool) -> (u8, u8) {
         match (self, v6) {
             (Unreachable::Network, false) => (3, 0),
             (Unreachable::Host, false) => (3, 1),

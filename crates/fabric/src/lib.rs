@@ -35,7 +35,7 @@ pub use node::{
     PodLinks,
 };
 pub use packet::{Packet, protocol};
-pub use route::{Action, Hop, Route};
+pub use route::{Action, Answer, Hop, Route};
 pub use router::Router;
 pub use routing::{NextHop, RoutingTable};
 pub use stack::{KeepAlive, Stack};

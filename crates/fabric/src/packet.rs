@@ -9,7 +9,7 @@ use hopwise_engine::Time;
 use hopwise_engine::log::EventId;
 
 use crate::trace::Trace;
-use crate::{Action, Hop};
+use crate::{Action, Answer, Hop};
 
 /// IP protocol numbers (IANA, "Assigned Internet Protocol Numbers").
 pub mod protocol {
@@ -44,6 +44,11 @@ pub struct Packet {
     /// The address of the next device on a shared link (what a link-layer address is resolved from); `None`
     /// where the destination itself is next.
     pub next_hop: Option<IpAddr>,
+    /// The router that put it on the link it comes by (what its link-layer source address tells); `None` if that
+    /// was no router.
+    pub previous_hop: Option<IpAddr>,
+    /// For an error that a node sends: the router from which it got the packet that the error is about.
+    pub(crate) answers_to: Option<IpAddr>,
     /// The event that caused what happens to it next.
     pub cause: EventId,
     /// The path so far, if the packet's connection is traced.
@@ -54,7 +59,15 @@ impl Packet {
     /// A packet of these bytes, which must hold a whole IPv4 or IPv6 header.
     pub fn new(bytes: Vec<u8>, id: u64) -> Self {
         debug_assert!(is_ip(&bytes), "not an IP packet");
-        Packet { bytes, id, next_hop: None, cause: EventId::NONE, trace: None }
+        Packet {
+            bytes,
+            id,
+            next_hop: None,
+            previous_hop: None,
+            answers_to: None,
+            cause: EventId::NONE,
+            trace: None,
+        }
     }
 
     /// Whether it is IPv6.
@@ -129,18 +142,26 @@ impl Packet {
 
     /// Adds a hop to the path, if the packet is traced. An action that ends the path reports it.
     pub fn hop(&mut self, device: &Arc<str>, action: Action, at: Time, detail: Option<Arc<str>>) {
+        self.add_hop(device, action, at, detail, None);
+    }
+
+    /// Ends the path, if the packet is traced: the device does not pass it on and has sent `answer` back.
+    pub fn rejected(&mut self, device: &Arc<str>, at: Time, why: Arc<str>, answer: Answer) {
+        self.add_hop(device, Action::Rejected, at, Some(why), Some(answer));
+    }
+
+    fn add_hop(
+        &mut self,
+        device: &Arc<str>,
+        action: Action,
+        at: Time,
+        detail: Option<Arc<str>>,
+        answer: Option<Answer>,
+    ) {
         let Some(mut trace) = self.trace.take() else { return };
-        let (source, destination) = (self.source(), self.destination());
-        let time_to_live = self.time_to_live();
-        trace.hops.push(Hop {
-            device: device.clone(),
-            action,
-            source,
-            destination,
-            at,
-            time_to_live,
-            detail,
-        });
+        let (source, destination, time_to_live) = (self.source(), self.destination(), self.time_to_live());
+        let device = device.clone();
+        trace.hops.push(Hop { device, action, source, destination, at, detail, time_to_live, answer });
         if !action.ends_path() {
             self.trace = Some(trace);
             return;

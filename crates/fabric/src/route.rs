@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use hopwise_engine::{Span, Time};
 
+use crate::icmp::Unreachable;
+
 /// One device's part in a packet's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
@@ -22,6 +24,17 @@ pub struct Hop {
     pub time_to_live: u8,
     /// For an action that needs it, why: the rule, the missing route, the full queue.
     pub detail: Option<Arc<str>>,
+    /// What a device that rejected the packet sent back.
+    pub answer: Option<Answer>,
+}
+
+/// How a device says that it does not pass a packet on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// By an ICMP error.
+    Icmp(Unreachable),
+    /// By a TCP reset.
+    Reset,
 }
 
 /// What a device did with a packet.

@@ -5,17 +5,21 @@ use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 
-use crate::Action;
 use crate::device::{Context, PortIndex};
 use crate::icmp::{self, Unreachable};
+use crate::nat::Tuple;
 use crate::packet::Packet;
 use crate::return_path::ReturnPaths;
 use crate::routing::{NextHop, RoutingTable};
+use crate::{Action, Answer};
 
 static EXPIRED: LazyLock<Arc<str>> = LazyLock::new(|| "time to live exceeded".into());
 static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "no route to the destination".into());
 
 /// A router.
+///
+/// A route may have several next hops ([`RoutingTable::insert_multipath`]): each flow keeps to one of them, by a hash
+/// of its five-tuple (Linux sysctl `fib_multipath_hash_policy` 1 and 3; linux.md 7).
 ///
 /// A port can be *symmetric*: what enters by it is answered by it. The router remembers the flows that came
 /// in there and sends their replies back the same way, whatever the routing table says. That is how a cloud's
@@ -30,7 +34,8 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router whose ICMP errors come from the first of `addresses`.
+    /// A router whose ICMP errors come from the first of `addresses` of their family, which is also the address that its
+    /// neighbours know it by.
     pub fn new(addresses: Vec<IpAddr>) -> Self {
         Router { addresses, ..Self::default() }
     }
@@ -80,11 +85,13 @@ impl Router {
         packet.set_time_to_live(time_to_live - 1);
         cx.hop(&mut packet, Action::Forwarded);
         packet.next_hop = next.via;
+        packet.previous_hop = self.own_address(packet.is_ipv6());
         cx.outputs.packets.push((next.port, packet));
     }
 
     fn next_hop(&self, packet: &Packet) -> Option<NextHop> {
-        self.returns.find(packet).or_else(|| self.routes.find(packet.destination_ip()))
+        let hash = || Tuple::of(packet).hash_with(0);
+        self.returns.find(packet).or_else(|| self.routes.find_for(packet.destination_ip(), hash))
     }
 
     /// Tells the sender of `packet`, which the router has sent by `port`, what the link takes, in bytes.
@@ -101,7 +108,7 @@ impl Router {
         cx: &mut Context<'_>,
     ) {
         if self.answer(port, &packet, why, cx) {
-            cx.reject_packet(packet, reason);
+            cx.reject_packet(packet, reason, Answer::Icmp(why));
         } else {
             cx.drop_packet(packet, reason);
         }
@@ -109,19 +116,26 @@ impl Router {
 
     /// Answers `packet` with an error; `false` if there is no way to. Without a route it leaves by `port`.
     fn answer(&self, port: PortIndex, packet: &Packet, why: Unreachable, cx: &mut Context<'_>) -> bool {
-        let from = self.addresses.iter().find(|address| address.is_ipv6() == packet.is_ipv6());
-        let Some(mut answer) = from.and_then(|from| icmp::error(*from, packet, why, cx)) else {
+        let from = self.own_address(packet.is_ipv6());
+        let Some(mut answer) = from.and_then(|from| icmp::error(from, packet, why, cx)) else {
             return false;
         };
         let next = self.next_hop(&answer).unwrap_or(NextHop { port, via: None });
         answer.next_hop = next.via;
+        answer.previous_hop = from;
         cx.outputs.packets.push((next.port, answer));
         true
+    }
+
+    fn own_address(&self, v6: bool) -> Option<IpAddr> {
+        self.addresses.iter().find(|address| address.is_ipv6() == v6).copied()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use hopwise_engine::{Simulation, Time};
 
     use super::*;
@@ -162,6 +176,32 @@ mod tests {
             let why = icmp::parse(&answer).map(|error| error.why);
             assert_eq!((port, why), (0, Some(Unreachable::TimeExceeded)));
             assert_eq!(answer.destination_ip(), client.ip());
+        };
+        assert_eq!(Simulation::new(1).run((), move || async move { test() }), Ok(()));
+    }
+
+    #[test]
+    fn a_route_with_several_next_hops_spreads_flows_and_keeps_each_on_one() {
+        let test = || {
+            let mut router = router();
+            let hops = [11, 12, 13]
+                .map(|last| NextHop { port: PortIndex(1), via: Some(IpAddr::from([192, 168, 10, last])) });
+            router
+                .routes_mut()
+                .insert_multipath("198.51.100.1/32".parse().expect("a network"), hops.to_vec());
+            let mut counts = std::collections::BTreeMap::<IpAddr, u32>::new();
+            for port in 40_000..40_300 {
+                let client = SocketAddr::new(ip("203.0.113.10"), port);
+                let mut via = || {
+                    let (_, sent) =
+                        pass(&mut router, 0, tcp(client, at("198.51.100.1:80"), SYN)).expect("sent");
+                    sent.next_hop.expect("a next hop")
+                };
+                let first = via();
+                assert_eq!(via(), first);
+                *counts.entry(first).or_default() += 1;
+            }
+            assert!(counts.len() == 3 && counts.values().all(|count| *count > 70), "{counts:?}");
         };
         assert_eq!(Simulation::new(1).run((), move || async move { test() }), Ok(()));
     }

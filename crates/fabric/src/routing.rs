@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
+use smallvec::{SmallVec, smallvec};
 
 use crate::device::PortIndex;
 
@@ -31,12 +32,28 @@ type Family = Vec<Length>;
 struct Length {
     prefix: u8,
     mask: u128,
-    routes: FxHashMap<u128, NextHop>,
+    routes: FxHashMap<u128, NextHops>,
 }
+
+/// Most routes have one next hop.
+type NextHops = SmallVec<[NextHop; 1]>;
 
 impl RoutingTable {
     /// Adds or replaces the route to `network`.
     pub fn insert(&mut self, network: IpNet, next_hop: NextHop) {
+        self.put(network, smallvec![next_hop]);
+    }
+
+    /// Adds or replaces the route to `network` by one with several next hops of equal cost; without any it is removed.
+    pub fn insert_multipath(&mut self, network: IpNet, next_hops: Vec<NextHop>) {
+        if next_hops.is_empty() {
+            self.remove(network);
+        } else {
+            self.put(network, next_hops.into());
+        }
+    }
+
+    fn put(&mut self, network: IpNet, next_hops: NextHops) {
         let prefix = network.prefix_len();
         let family = self.family_mut(network.addr());
         let place = family.iter().position(|length| length.prefix <= prefix).unwrap_or(family.len());
@@ -44,7 +61,7 @@ impl RoutingTable {
             let mask = bits(network.netmask());
             family.insert(place, Length { prefix, mask, routes: FxHashMap::default() });
         }
-        family[place].routes.insert(bits(network.network()), next_hop);
+        family[place].routes.insert(bits(network.network()), next_hops);
     }
 
     /// Removes the route to `network`, if there is one.
@@ -56,11 +73,21 @@ impl RoutingTable {
         }
     }
 
-    /// The route to `destination` with the longest prefix.
+    /// The route to `destination` with the longest prefix; the first of its next hops, if there are several.
     pub fn find(&self, destination: IpAddr) -> Option<NextHop> {
+        self.find_for(destination, || 0)
+    }
+
+    /// The route to `destination` with the longest prefix, for the flow whose hash is `hash`: it is asked for only if there
+    /// are several next hops.
+    pub fn find_for(&self, destination: IpAddr, hash: impl FnOnce() -> u64) -> Option<NextHop> {
         let family = if destination.is_ipv4() { &self.v4 } else { &self.v6 };
         let address = bits(destination);
-        family.iter().find_map(|length| length.routes.get(&(address & length.mask)).copied())
+        let hops = family.iter().find_map(|length| length.routes.get(&(address & length.mask)))?;
+        match hops.as_slice() {
+            [only] => Some(*only),
+            several => several.get((hash() % several.len().max(1) as u64) as usize).copied(),
+        }
     }
 
     fn family_mut(&mut self, address: IpAddr) -> &mut Family {

@@ -53,10 +53,13 @@ impl LoadBalancer {
     pub fn new(config: BalancerConfig, random: Stream) -> Self {
         let mut stack = Stack::new(config.addresses.clone());
         stack.set_own_traffic_leaves(true);
+        let mut translator = Translator::new(config.conntrack(), random);
+        // A target that connects to itself gets a packet with its own address and drops it (linux.md 7).
+        translator.masquerades_hairpin = false;
         LoadBalancer {
             stack,
             routes: RoutingTable::default(),
-            translator: Translator::new(config.conntrack(), random),
+            translator,
             direct: direct::DirectFlows::default(),
             listeners: BTreeMap::new(),
             icmp_limit: RateLimit::default(),

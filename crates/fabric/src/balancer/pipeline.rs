@@ -3,15 +3,16 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use crate::Action;
 use crate::balancer::direct::Seen;
 use crate::balancer::{Forwarding, Idle, LoadBalancer, reset};
 use crate::device::{Context, PortIndex};
 use crate::icmp::{self, Unreachable};
+use crate::nat::rules::Protocol;
 use crate::nat::translator::{Decision, Masquerade, NewFlow, Tracked};
 use crate::nat::tuple::Tuple;
-use crate::packet::Packet;
+use crate::packet::{Packet, protocol};
 use crate::stack::Stack;
+use crate::{Action, Answer};
 
 static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "no route to the destination".into());
 static EXPIRED: LazyLock<Arc<str>> = LazyLock::new(|| "time to live exceeded".into());
@@ -41,7 +42,7 @@ impl LoadBalancer {
         let is_own_address = self.is_own(packet.destination_ip());
         match &mut tracked {
             Tracked::Flow(..) | Tracked::Related(..) => {}
-            Tracked::Invalid if port.is_none() || is_own_address => {}
+            Tracked::Invalid if port.is_none() || (is_own_address && !self.has_listener(&packet)) => {}
             Tracked::Invalid => return self.refuse_unknown(packet, cx),
             Tracked::New(_) if self.translator.conntrack.is_full() => {
                 return cx.drop_packet(packet, &FULL);
@@ -58,7 +59,7 @@ impl LoadBalancer {
             && !self.is_own(packet.destination_ip())
             && !self.count_down(arrived, &mut packet, cx)
         {
-            return cx.reject_packet(packet, &EXPIRED);
+            return cx.reject_packet(packet, &EXPIRED, Answer::Icmp(Unreachable::TimeExceeded));
         }
         if !self.translate_source(&tracked, &mut packet, cx) {
             return cx.drop_packet(packet, &NO_PORT);
@@ -75,6 +76,16 @@ impl LoadBalancer {
         self.send(packet, cx);
     }
 
+    /// Whether the packet is for one of the listeners.
+    fn has_listener(&self, packet: &Packet) -> bool {
+        let protocol = match packet.protocol() {
+            protocol::TCP => Protocol::Tcp,
+            protocol::UDP => Protocol::Udp,
+            _ => return false,
+        };
+        self.listeners.contains_key(&(packet.destination(), protocol))
+    }
+
     /// Whether the packet is for a listener whose packets are left alone, and not for the device's own sockets.
     fn is_direct(&self, packet: &Packet) -> bool {
         if self.config.forwarding != Forwarding::Direct {
@@ -87,7 +98,7 @@ impl LoadBalancer {
     /// Lets a packet of a client pass to the machine that its flow was placed on, as it is.
     fn pass_direct(&mut self, packet: Packet, cx: &mut Context<'_>) {
         let idle = match packet.protocol() {
-            crate::packet::protocol::TCP => self.config.tcp_idle_timeout,
+            protocol::TCP => self.config.tcp_idle_timeout,
             _ => self.config.udp_idle_timeout,
         };
         match self.direct.observe(&packet, idle, cx.now) {
@@ -189,7 +200,7 @@ impl LoadBalancer {
     fn reset(&mut self, packet: Packet, reason: &Arc<str>, cx: &mut Context<'_>) {
         match reset::answer(&packet, cx) {
             Some(answer) => {
-                cx.reject_packet(packet, reason);
+                cx.reject_packet(packet, reason, Answer::Reset);
                 self.send(answer, cx);
             }
             None => cx.drop_packet(packet, reason),

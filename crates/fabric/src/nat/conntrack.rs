@@ -212,7 +212,9 @@ impl Conntrack {
             protocol::TCP => Some(TcpState::first(Segment::of(packet), self.config.tcp_loose)?),
             _ => None,
         };
-        let mut flow = Flow { original, reply, tcp, replied: false, began: now, expires: now, label };
+        let came_from = packet.previous_hop;
+        let mut flow =
+            Flow { original, reply, tcp, replied: false, began: now, expires: now, label, came_from };
         flow.expires = now + flow.timeout(now, &self.config.timeouts);
         Some(self.add(flow))
     }

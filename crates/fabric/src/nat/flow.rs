@@ -1,5 +1,6 @@
 //! A tracked flow: both directions, its state, and how long it is remembered.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hopwise_engine::{Span, Time};
@@ -105,6 +106,8 @@ pub struct Flow {
     pub expires: Time,
     /// The rule that translated it, if one did.
     pub label: Option<Arc<str>>,
+    /// The router that the first packet came from; `None` if it did not come from one.
+    pub came_from: Option<IpAddr>,
 }
 
 impl Flow {

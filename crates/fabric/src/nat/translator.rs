@@ -27,6 +27,9 @@ pub(crate) struct Translator {
     /// Whether a TCP flow is translated only from its SYN on (IPVS without `sloppy_tcp`); if not, one that is picked
     /// up in the middle is translated anew.
     pub(crate) only_syn_opens: bool,
+    /// Whether a flow that is sent back to its own source is masqueraded, so that its answers come back through here
+    /// (kubernetes.md 6.2, rule 8). A balancer that keeps sources does not (NLB: no NAT loopback).
+    pub(crate) masquerades_hairpin: bool,
     choice: TargetChoice,
     stream: Stream,
 }
@@ -83,6 +86,7 @@ impl Translator {
             conntrack: Conntrack::new(conntrack),
             rules: RuleTable::default(),
             only_syn_opens: false,
+            masquerades_hairpin: true,
             choice: TargetChoice::new(&mut stream),
             stream,
         }
@@ -130,9 +134,8 @@ impl Translator {
                     return Decision::Drop("the rule has no target of the packet's address family".into());
                 };
                 new.destination = target;
-                // A flow that is sent back to its own source must come back through here (kubernetes.md 6.2,
-                // rule 8).
-                new.masquerade = translation.masquerade || target.ip() == original.source.ip();
+                let hairpin = self.masquerades_hairpin && target.ip() == original.source.ip();
+                new.masquerade = translation.masquerade || hairpin;
                 new.label = Some(rule.label.clone());
                 Decision::Pass
             }

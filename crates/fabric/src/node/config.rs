@@ -43,6 +43,9 @@ pub struct NodeConfig {
     pub drop_invalid: bool,
     /// Whether ICMP errors are limited to one per second and destination, after six.
     pub limit_icmp: bool,
+    /// Whether the answers of flows that came in through a router go back to that router, whatever the routing table
+    /// says. So a cloud's network treats its load balancers' flows (linux.md 7, environment `fabric`).
+    pub answers_return_to_router: bool,
     /// How long packets to a pod that was removed still vanish, because its entry in the neighbour table looks
     /// sound; after that its address is asked for in vain. linux.md 4 (2c) saw nothing for 56 s.
     pub removed_pod_silence: Span,
@@ -61,6 +64,7 @@ impl NodeConfig {
             masquerade_random_port: true,
             drop_invalid: true,
             limit_icmp: true,
+            answers_return_to_router: false,
             removed_pod_silence: Span::from_secs(60),
         }
     }

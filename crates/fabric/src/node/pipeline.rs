@@ -3,15 +3,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
-use crate::Action;
 use crate::device::{Context, PortIndex};
 use crate::icmp::{self, Unreachable};
+use crate::nat::Direction;
 use crate::nat::translator::{Decision, Masquerade, NewFlow, Tracked};
 use crate::node::filter::{Chain, Filtered};
 use crate::node::{LinuxNode, OWN_TIMERS, PodLinks};
 use crate::packet::Packet;
 use crate::routing::NextHop;
 use crate::stack::Stack;
+use crate::{Action, Answer};
 
 macro_rules! reasons {
     ($($name:ident = $text:literal;)*) => {
@@ -75,7 +76,8 @@ impl LinuxNode {
         let mut passage = Passage { port, from_pod, arrived, tracked };
         let Some(mut packet) = self.decide(&mut passage, packet, cx) else { return };
         self.translator.translate_destination(&passage.tracked, &mut packet);
-        let way = self.way(packet.destination_ip());
+        let way =
+            self.way_back(&passage.tracked, &packet).unwrap_or_else(|| self.way(packet.destination_ip()));
         let Some(mut packet) = self.filter(&passage, way, packet, cx) else { return };
         if !self.translate_source(&passage, way, &mut packet, cx) {
             cx.drop_packet(packet, &NO_SOURCE_PORT);
@@ -106,7 +108,8 @@ impl LinuxNode {
     pub(super) fn answer(&mut self, packet: &Packet, why: Unreachable, cx: &mut Context<'_>) -> bool {
         let to = packet.source_ip();
         let Some(from) = self.error_source(packet) else { return false };
-        let Some(answer) = icmp::error(from, packet, why, cx) else { return false };
+        let Some(mut answer) = icmp::error(from, packet, why, cx) else { return false };
+        answer.answers_to = packet.previous_hop;
         // "Fragmentation needed" and what stays on the machine is not limited (icmpv4_xrlim_allow).
         let is_limited =
             self.config.limit_icmp && !self.is_local(to) && !matches!(why, Unreachable::TooBig { .. });
@@ -157,6 +160,24 @@ impl LinuxNode {
             return Way::AbsentPod;
         }
         self.routes.find(destination).map_or(Way::NoRoute, Way::Out)
+    }
+
+    /// The way of an answer that goes back to the router which its flow came from; `None` where the routing table
+    /// decides.
+    fn way_back(&self, tracked: &Tracked, packet: &Packet) -> Option<Way> {
+        if !self.config.answers_return_to_router {
+            return None;
+        }
+        let router = match tracked {
+            Tracked::Flow(id, Direction::Reply) | Tracked::Related(id, Direction::Reply) => {
+                self.translator.conntrack.flow(*id)?.came_from?
+            }
+            // An error of the node's own, about a packet that came from the router.
+            Tracked::Invalid | Tracked::New(_) => packet.answers_to?,
+            Tracked::Flow(..) | Tracked::Related(..) => return None,
+        };
+        let Way::Out(next) = self.way(packet.destination_ip()) else { return None };
+        Some(Way::Out(NextHop { via: Some(router), ..next }))
     }
 
     /// Whether the bridge passes a packet from a pod on without netfilter.
@@ -354,7 +375,7 @@ impl LinuxNode {
 
     fn refuse(&mut self, packet: Packet, why: Unreachable, reason: &Arc<str>, cx: &mut Context<'_>) {
         if self.answer(&packet, why, cx) {
-            cx.reject_packet(packet, reason);
+            cx.reject_packet(packet, reason, Answer::Icmp(why));
         } else {
             cx.drop_packet(packet, reason);
         }
@@ -379,7 +400,7 @@ impl LinuxNode {
     }
 
     fn send(&mut self, way: Way, mut packet: Packet, cx: &mut Context<'_>) {
-        packet.next_hop = None;
+        (packet.next_hop, packet.previous_hop) = (None, None);
         match way {
             Way::Local => self.with_stack(cx, |stack, cx| stack.receive(packet, cx)),
             Way::Pod(port) => cx.outputs.packets.push((port, packet)),

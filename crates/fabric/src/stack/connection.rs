@@ -15,18 +15,11 @@ use super::waiters::Waiters;
 use crate::tcp::{Endpoints, Machine, Segment, Segments, TcpMachine, TcpState};
 use crate::trace::TraceReport;
 
-/// How long `connect` tries: SYN at 0, 1, 3, 7, 15, 31 and 63 s (`tcp_syn_retries` 6, `tcp_syn_linear_timeouts`
-/// 0, as kernels before 6.5 have it).
-const CONNECT_TIMEOUT: Span = Span::from_secs(127);
-/// After this long no SYN is repeated any more.
-const LAST_SYN_AFTER: Span = Span::from_secs(64);
-/// How long a half-open connection waits for the client (`tcp_synack_retries` 5).
-const ACCEPT_TIMEOUT: Span = Span::from_secs(63);
 /// How long unacknowledged bytes are repeated (`tcp_retries2` 15: "a hypothetical timeout of 924.6 seconds").
 const RETRANSMISSION_TIMEOUT: Span = Span::from_millis(924_600);
-/// The same for a connection that no process holds any more: `tcp_orphan_retries` is 8, and the machine repeats at
-/// least every 60 s.
-const ORPHAN_TIMEOUT: Span = Span::from_secs(8 * 60);
+/// The same for a connection that no process holds any more: `tcp_orphan_retries` is 8, the first of them after 200 ms,
+/// each of the others after twice the time.
+const ORPHAN_TIMEOUT: Span = Span::from_millis(102_200);
 /// How long a connection that no process holds waits for the peer's FIN (`tcp_fin_timeout`).
 const FIN_TIMEOUT: Span = Span::from_secs(60);
 
@@ -90,7 +83,6 @@ pub(crate) struct Connection {
     pub(crate) writers: Waiters,
     error: Option<Errno>,
     soft_error: Option<Errno>,
-    opened_at: Time,
     last_heard: Time,
     /// Since when bytes wait for an acknowledgment without progress.
     unanswered_since: Option<Time>,
@@ -140,7 +132,6 @@ impl Connection {
             writers: Waiters::default(),
             error: None,
             soft_error: None,
-            opened_at: now,
             last_heard: now,
             unanswered_since: None,
             acknowledged: 0,
@@ -191,9 +182,7 @@ impl Connection {
             self.probing = true;
             self.machine.probe(Some(keep_alive.interval));
         }
-        if !self.no_more_syn(now) {
-            self.machine.poll(now, out);
-        }
+        self.machine.poll(now, out);
         self.after(now);
     }
 
@@ -202,12 +191,7 @@ impl Connection {
         if !self.attached {
             return None;
         }
-        let machine = if self.no_more_syn(now) { None } else { self.machine.next_timer(now) };
-        let machine = match (self.machine.state(), machine) {
-            // smoltcp would repeat a seventh time at 123 s.
-            (TcpState::SynSent, Some(at)) if at > self.opened_at + LAST_SYN_AFTER => None,
-            (_, machine) => machine,
-        };
+        let machine = self.machine.next_timer(now);
         let probe = self.active_keep_alive().filter(|_| !self.probing);
         let probe = probe.map(|keep_alive| self.last_heard + keep_alive.idle);
         let deadline = self.deadline().map(|(at, _)| at);
@@ -216,10 +200,14 @@ impl Connection {
 
     /// An ICMP error about one of its packets. Only a connection that is not open yet fails of it (RFC 1122
     /// section 4.2.3.9; Linux `tcp_v4_err`).
-    pub(crate) fn icmp_error(&mut self, errno: Errno) {
-        match self.machine.state() {
-            TcpState::SynSent => self.fail(errno),
-            _ => self.soft_error = Some(errno),
+    pub(crate) fn icmp_error(&mut self, errno: Errno, now: Time) {
+        if self.machine.state() == TcpState::SynSent {
+            self.fail(errno);
+            return;
+        }
+        self.soft_error = Some(errno);
+        if matches!(errno, Errno::EHOSTUNREACH | Errno::ENETUNREACH) {
+            self.machine.unreachable(now);
         }
     }
 
@@ -303,10 +291,6 @@ impl Connection {
         self.writers.add(cx);
     }
 
-    fn no_more_syn(&self, now: Time) -> bool {
-        self.machine.state() == TcpState::SynSent && now >= self.opened_at + LAST_SYN_AFTER
-    }
-
     fn active_keep_alive(&self) -> Option<KeepAlive> {
         self.keep_alive.filter(|_| self.is_open() && self.unanswered_since.is_none())
     }
@@ -314,8 +298,9 @@ impl Connection {
     /// When the connection is given up if nothing is heard until then.
     fn deadline(&self) -> Option<(Time, Expiry)> {
         match self.machine.state() {
-            TcpState::SynSent => return Some((self.opened_at + CONNECT_TIMEOUT, Expiry::Silent)),
-            TcpState::SynReceived => return Some((self.opened_at + ACCEPT_TIMEOUT, Expiry::Silent)),
+            TcpState::SynSent | TcpState::SynReceived => {
+                return self.machine.gives_up_at().map(|at| (at, Expiry::Silent));
+            }
             TcpState::Closed | TcpState::TimeWait => return None,
             _ => {}
         }

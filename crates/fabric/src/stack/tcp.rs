@@ -15,12 +15,12 @@ use super::listener::{BACKLOG_MAX, Listener, Listeners};
 use super::slots::{Slots, SocketId};
 use super::time_wait::{Late, TimeWaits};
 use super::waiters::Waiters;
-use crate::Action;
 use crate::device::{Context, DELIVERED};
 use crate::icmp::{IcmpError, Unreachable};
 use crate::packet::Packet;
 use crate::tcp::{Endpoints, Machine, Segment, Segments, TcpConfig, TcpMachine, TcpState, answer_with_reset};
 use crate::trace::TraceReport;
+use crate::{Action, Answer};
 
 /// A stack refused a packet and said so.
 static REFUSED: Kind = Kind::new("packet.refused", ["packet", "length"]);
@@ -121,7 +121,7 @@ impl Tcp {
                     connection.machine.set_mtu(mtu.into(), cx.now);
                 }
             }
-            (_, Some(errno)) => connection.icmp_error(errno),
+            (_, Some(errno)) => connection.icmp_error(errno, cx.now),
             (_, None) => {}
         }
         self.finish(id, exit, cx);
@@ -414,7 +414,7 @@ fn refuse(mut packet: Packet, segment: &Segment, exit: &mut Exit, cx: &mut Conte
         } else {
             "no such connection".to_owned()
         };
-        packet.hop(cx.name, Action::Rejected, cx.now, Some(why.into()));
+        packet.rejected(cx.name, cx.now, why.into(), Answer::Reset);
     }
     if let Some(bytes) = answer {
         exit.send(bytes, cause, report.as_ref(), cx);

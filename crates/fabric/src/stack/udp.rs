@@ -228,7 +228,7 @@ impl Udp {
         match icmp::error(from, &packet, Unreachable::Port, cx) {
             Some(answer) => {
                 exit.send(answer.bytes, packet.cause, None, cx);
-                cx.reject_packet(packet, &why);
+                cx.reject_packet(packet, &why, crate::Answer::Icmp(Unreachable::Port));
             }
             None => cx.drop_packet(packet, &why),
         }

@@ -4,9 +4,11 @@
 //! place of the present one, which is smoltcp's. What the machine does not do, the stack does: telling
 //! connections apart, listening, giving up, resets to unknown segments, TIME-WAIT.
 
+mod retransmission;
 mod segment;
 mod smoltcp;
 mod sockets;
+mod timer_wheel;
 
 pub(crate) use segment::{Segment, answer_with_acknowledgment, answer_with_reset};
 pub(crate) use smoltcp::SmoltcpMachine as Machine;
@@ -24,11 +26,25 @@ pub struct TcpConfig {
     pub receive_buffer_bytes: usize,
     /// Largest packet that is sent, in bytes, IP header included.
     pub mtu: usize,
+    /// How often a SYN is repeated with growing distance (Linux sysctl `tcp_syn_retries`).
+    pub syn_retries: u32,
+    /// How often a SYN is repeated one second apart before that (sysctl `tcp_syn_linear_timeouts`; 0 before
+    /// kernel 6.5).
+    pub syn_linear_timeouts: u32,
+    /// How often a SYN-ACK is repeated (sysctl `tcp_synack_retries`).
+    pub syn_ack_retries: u32,
 }
 
 impl Default for TcpConfig {
     fn default() -> Self {
-        TcpConfig { send_buffer_bytes: 65_536, receive_buffer_bytes: 65_536, mtu: 1500 }
+        TcpConfig {
+            send_buffer_bytes: 65_536,
+            receive_buffer_bytes: 65_536,
+            mtu: 1500,
+            syn_retries: 6,
+            syn_linear_timeouts: 4,
+            syn_ack_retries: 5,
+        }
     }
 }
 
@@ -80,6 +96,16 @@ impl Segments {
         }
     }
 
+    /// How many packets there are.
+    fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// The packets from number `first` on.
+    fn since(&self, first: usize) -> &[Vec<u8>] {
+        &self.packets[first..]
+    }
+
     /// The packet that was added last.
     pub(crate) fn last(&self) -> Option<&[u8]> {
         self.packets.last().map(Vec::as_slice)
@@ -109,6 +135,12 @@ pub(crate) trait TcpMachine: Sized {
 
     /// When [`TcpMachine::poll`] is to be called next, if nothing happens before.
     fn next_timer(&mut self, now: Time) -> Option<Time>;
+
+    /// A router on the way says that it cannot reach the peer.
+    fn unreachable(&mut self, now: Time);
+
+    /// When a connection that does not open is given up; `None` while its first segment is still repeated.
+    fn gives_up_at(&self) -> Option<Time>;
 
     /// The state.
     fn state(&self) -> TcpState;

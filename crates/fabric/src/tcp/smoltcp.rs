@@ -4,10 +4,13 @@
 //! socket set of its own; the cost of a packet then does not depend on the number of connections. Checksums are
 //! neither computed nor checked.
 //!
-//! smoltcp's ways that differ from Linux's: the retransmission timeout is at least 1 s (Linux: 0.2 s) and at most
-//! 60 s (Linux: 120 s); acknowledgments are delayed by 10 ms, or until more than one full segment waits (Linux:
-//! 40 ms, and none at the start of a connection); there is no congestion window; timestamps are off. Its clock counts microseconds:
-//! time zero is when the connection was made, so that timers are exact relative to that.
+//! smoltcp's clock is this file's to set. It counts microseconds, beginning when the connection is made. smoltcp
+//! repeats segments after 1 s at least, Linux after 0.2 s: when Linux would repeat ([`Retransmission`]), the clock jumps to the
+//! moment at which smoltcp does. While the connection opens, smoltcp's own timer is not listened to.
+//!
+//! smoltcp's ways that still differ from Linux's: the time between repetitions is at most 60 s (Linux: 120 s);
+//! acknowledgments are delayed by 10 ms, or until more than one full segment waits (Linux: 40 ms, and none at the start of a
+//! connection); there is no congestion window; timestamps are off.
 
 use hopwise_engine::{Span, Time};
 use smoltcp::iface::{Config, Interface, PollResult, SocketHandle, SocketSet};
@@ -16,10 +19,18 @@ use smoltcp::socket::tcp::{Socket, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr};
 
+use super::retransmission::{Retransmission, Schedule};
 use super::{Endpoints, Segment, Segments, TcpConfig, TcpMachine, TcpState, sockets};
+use crate::packet::{IPV4_HEADER_LENGTH, IPV6_HEADER_LENGTH};
 
 /// smoltcp's time at the connection's start, in µs: it takes time 0 for "at once".
 const START_US: u64 = 1_000_000;
+
+/// What smoltcp has to do at once it says to be due at this time.
+const AT_ONCE: Instant = Instant::ZERO;
+
+/// The clock jumps no further: smoltcp's timer waits no longer (`RTTE_MAX_RTO`).
+const JUMP_MAX: Duration = Duration::from_secs(60);
 
 /// A connection of smoltcp.
 pub(crate) struct SmoltcpMachine {
@@ -33,6 +44,9 @@ pub(crate) struct SmoltcpMachine {
     opened: bool,
     /// The acknowledgment number heard last.
     acknowledged: u32,
+    retransmission: Retransmission,
+    /// How far the clock has jumped ahead, in µs.
+    ahead_us: u64,
     /// When something is due next; `None` if the socket was touched since that was asked.
     due: Option<Due>,
 }
@@ -41,7 +55,7 @@ pub(crate) struct SmoltcpMachine {
 type Due = Option<Instant>;
 
 impl SmoltcpMachine {
-    fn new(endpoints: Endpoints, config: &TcpConfig, seed: u64, now: Time) -> Self {
+    fn new(endpoints: Endpoints, config: &TcpConfig, schedule: Schedule, seed: u64, now: Time) -> Self {
         let mut set = SocketSet::new(Vec::with_capacity(1));
         let handle = set.add(sockets::take(config.receive_buffer_bytes, config.send_buffer_bytes));
         SmoltcpMachine {
@@ -53,6 +67,8 @@ impl SmoltcpMachine {
             start: now,
             opened: false,
             acknowledged: 0,
+            retransmission: Retransmission::new(schedule),
+            ahead_us: 0,
             due: None,
         }
     }
@@ -76,28 +92,72 @@ impl SmoltcpMachine {
     }
 
     /// Sends what is due. To ask whether something is due costs less than to try.
-    fn send_due(&mut self, instant: Instant, out: &mut Segments) {
-        let mut wire = Wire { incoming: None, out };
+    fn send_due(&mut self, now: Time, out: &mut Segments) {
+        let instant = self.instant(now);
         let mut sent = PollResult::SocketStateChanged;
         loop {
             let due = self.interface.poll_at(instant, &self.sockets);
             self.due = Some(due);
-            if sent == PollResult::None || due.is_none_or(|due| due > instant) {
+            if sent == PollResult::None || self.heeded(due).is_none_or(|due| due > instant) {
                 return;
             }
-            sent = self.interface.poll_egress(instant, &mut wire, &mut self.sockets);
+            (sent, _) = self.send(now, out);
+        }
+    }
+
+    /// What smoltcp says to be due, unless it is the timer of a connection that opens.
+    fn heeded(&self, due: Due) -> Due {
+        due.filter(|due| *due == AT_ONCE || !self.retransmission.opens())
+    }
+
+    /// Lets smoltcp send; says too whether something was repeated.
+    fn send(&mut self, now: Time, out: &mut Segments) -> (PollResult, bool) {
+        let (instant, before) = (self.instant(now), out.len());
+        let mut wire = Wire { incoming: None, out: &mut *out };
+        let result = self.interface.poll_egress(instant, &mut wire, &mut self.sockets);
+        let mut repeated = false;
+        for packet in out.since(before) {
+            let header_length = if packet[0] >> 4 == 6 { IPV6_HEADER_LENGTH } else { IPV4_HEADER_LENGTH };
+            let segment = packet.get(header_length..).and_then(Segment::parse);
+            if let Some(segment) = segment.filter(|segment| segment.length > 0 && !segment.flags.rst()) {
+                repeated |= self.retransmission.sent(segment.sequence, segment.length, now);
+            }
+        }
+        (result, repeated)
+    }
+
+    /// Repeats what is in flight: lets the clock jump to the moment at which smoltcp does. An acknowledgment may be due
+    /// before that.
+    fn repeat(&mut self, now: Time, out: &mut Segments) {
+        if !self.retransmission.expired(now) {
+            return;
+        }
+        for _ in 0..2 {
+            let instant = self.instant(now);
+            let Some(due) = self.interface.poll_at(instant, &self.sockets) else { return };
+            if due > instant + JUMP_MAX {
+                return;
+            }
+            if due > instant {
+                self.ahead_us += (due - instant).total_micros();
+            }
+            self.due = None;
+            if self.send(now, out).1 {
+                return;
+            }
         }
     }
 
     fn instant(&self, now: Time) -> Instant {
         let elapsed_us = (now - self.start).as_nanos() / 1_000;
-        Instant::from_micros(i64::try_from(elapsed_us + START_US).unwrap_or(i64::MAX))
+        Instant::from_micros(i64::try_from(elapsed_us + START_US + self.ahead_us).unwrap_or(i64::MAX))
     }
 }
 
 impl TcpMachine for SmoltcpMachine {
     fn connect(endpoints: Endpoints, config: &TcpConfig, seed: u64, now: Time) -> Self {
-        let mut machine = Self::new(endpoints, config, seed, now);
+        let schedule = Schedule { linear: config.syn_linear_timeouts, doubling: config.syn_retries };
+        let mut machine = Self::new(endpoints, config, schedule, seed, now);
         machine.opened = true;
         let socket = machine.sockets.get_mut::<Socket<'_>>(machine.handle);
         socket
@@ -107,7 +167,8 @@ impl TcpMachine for SmoltcpMachine {
     }
 
     fn expect(endpoints: Endpoints, config: &TcpConfig, seed: u64, now: Time) -> Self {
-        let mut machine = Self::new(endpoints, config, seed, now);
+        let schedule = Schedule { linear: 0, doubling: config.syn_ack_retries };
+        let mut machine = Self::new(endpoints, config, schedule, seed, now);
         machine.socket_mut().listen(endpoints.local).expect("the stack gives a port that is not zero");
         machine
     }
@@ -117,24 +178,41 @@ impl TcpMachine for SmoltcpMachine {
             return;
         }
         self.acknowledged = segment.acknowledgment;
+        if segment.flags.ack() && !segment.flags.rst() {
+            self.retransmission.acknowledged(segment.acknowledgment, now);
+        }
         let instant = self.instant(now);
         let mut wire = Wire { incoming: Some(&packet), out: &mut *out };
         self.interface.poll_ingress_single(instant, &mut wire, &mut self.sockets);
         self.opened = true;
         out.give_back(packet);
-        self.send_due(instant, out);
+        self.send_due(now, out);
     }
 
     fn poll(&mut self, now: Time, out: &mut Segments) {
-        self.send_due(self.instant(now), out);
+        if self.retransmission.due().is_some_and(|due| due <= now) {
+            self.repeat(now, out);
+        }
+        self.send_due(now, out);
     }
 
     fn next_timer(&mut self, now: Time) -> Option<Time> {
         let instant = self.instant(now);
         let due = *self.due.get_or_insert_with(|| self.interface.poll_at(instant, &self.sockets));
-        let at_us = u64::try_from(due?.total_micros()).ok()?;
-        let at = self.start + Span::from_nanos(at_us.saturating_sub(START_US).saturating_mul(1_000));
+        let of_machine = self.heeded(due).and_then(|due| {
+            let at_us = u64::try_from(due.total_micros()).ok()?.saturating_sub(START_US + self.ahead_us);
+            Some(self.start + Span::from_nanos(at_us.saturating_mul(1_000)))
+        });
+        let at = of_machine.into_iter().chain(self.retransmission.due()).min()?;
         Some(at.max(now + Span::from_micros(1)))
+    }
+
+    fn unreachable(&mut self, now: Time) {
+        self.retransmission.unreachable(now);
+    }
+
+    fn gives_up_at(&self) -> Option<Time> {
+        self.retransmission.gives_up_at()
     }
 
     fn state(&self) -> TcpState {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod cluster;
+
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 

@@ -14,7 +14,6 @@ use k8s_openapi::api::core::v1::Node;
 use rand::RngExt;
 
 use super::api::Api;
-pub use super::health_server::HEALTHZ_PORT;
 use super::health_server::HealthServers;
 use super::timing;
 use super::topology::linux_node;

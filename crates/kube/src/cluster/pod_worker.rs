@@ -322,7 +322,7 @@ fn prepare_now(pod: &PodContext) -> Result<Prepared, NotStarting> {
     let known = shared.running.borrow().get(&pod.uid).and_then(|entry| entry.site.clone());
     let site = match known {
         Some(site) => site,
-        None => network_of(shared, &pod.name, node)?,
+        None => network_of(shared, &pod.pod, &pod.name, node)?,
     };
     if let Some(entry) = shared.running.borrow_mut().get_mut(&pod.uid) {
         entry.site = Some(site.clone());
@@ -338,7 +338,13 @@ fn prepare_now(pod: &PodContext) -> Result<Prepared, NotStarting> {
     preparation::containers(shared, &facts, &disk_of)
 }
 
-fn network_of(shared: &Shared, name: &PodName, node: &str) -> Result<PodSite, NotStarting> {
+/// The pod's place on the network. One that shares its node's network looks names up as its node does (kubernetes.md 5;
+/// DNS policy ClusterFirstWithHostNet is left out).
+fn network_of(shared: &Shared, pod: &Pod, name: &PodName, node: &str) -> Result<PodSite, NotStarting> {
+    let on_host = pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
+    if let Some(site) = shared.topology.borrow().host_pod(node).filter(|_| on_host) {
+        return Ok(site);
+    }
     let device_name = format!("{}/{}", name.0, name.1);
     hopwise_fabric::with(|fabric| {
         let site = shared.topology.borrow_mut().add_pod(fabric, node, &device_name).map_err(|error| {

@@ -165,6 +165,7 @@ pub fn sites_of(cluster: &ClusterFile) -> Vec<NodeSite> {
         zone: zone(node),
         addresses: node.addresses.clone(),
         pod_networks,
+        pod_network: cluster.pod_network.clone(),
     });
     sites.collect()
 }
@@ -189,6 +190,8 @@ pub fn node_facts(cluster: &ClusterFile) -> Vec<NodeFacts> {
             | DetectLocalMode::InterfaceNamePrefix => LocalDetector::NodeNetworks,
         },
         masquerade_all: flags.masquerade_all,
+        masquerade_pods: cluster.pod_network.masquerades(),
+        unmasqueraded_networks: cluster.pod_network.unmasqueraded_networks(),
         node_port_addresses: match &flags.node_port_addresses {
             None => NodePortAddresses::ModeDefault,
             Some(cluster_file::NodePortAddresses::Primary) => NodePortAddresses::Primary,

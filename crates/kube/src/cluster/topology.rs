@@ -20,6 +20,7 @@ use hopwise_fabric::{
 };
 use ipnet::IpNet;
 
+use crate::cluster_file::PodNetwork;
 use crate::profile::{Delay, Distribution, Latency};
 
 /// Address of the edge router (shared address space, RFC 6598, so that it collides with no cluster).
@@ -39,6 +40,8 @@ pub struct NodeSite {
     pub addresses: Vec<IpAddr>,
     /// The networks of its pods.
     pub pod_networks: Vec<IpNet>,
+    /// How pods are attached to it.
+    pub pod_network: PodNetwork,
 }
 
 /// The devices of a cluster and how they are joined.
@@ -89,7 +92,8 @@ pub struct PodSite {
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     node: String,
-    port: PortIndex,
+    /// Its port on its node; `None` if it has the node's own network (`hostNetwork`).
+    port: Option<PortIndex>,
 }
 
 impl Topology {
@@ -163,14 +167,23 @@ impl Topology {
         let device = fabric.add(name, Device::Host(Stack::new(addresses.clone())));
         let Connection { second: port, .. } = fabric.connect(device, node_device.device, link);
         linux_node(fabric, node_device.device).add_pod(&addresses, port);
-        Ok(PodSite { device, addresses, node: node.into(), port })
+        Ok(PodSite { device, addresses, node: node.into(), port: Some(port) })
     }
 
-    /// Takes a pod off the network: its sockets vanish without a word.
+    /// The place of a pod that shares its node's network (`hostNetwork`): its processes are processes of the node;
+    /// `None` if there is no such node.
+    pub fn host_pod(&self, node: &str) -> Option<PodSite> {
+        let NodeDevice { device, site, .. } = self.nodes.get(node)?;
+        Some(PodSite { device: *device, addresses: site.addresses.clone(), node: node.into(), port: None })
+    }
+
+    /// Takes a pod off the network: its sockets vanish without a word. Of a pod with its node's network nothing is left
+    /// when its processes are gone.
     pub fn remove_pod(&mut self, fabric: &mut Fabric, pod: &PodSite) {
+        let Some(port) = pod.port else { return };
         fabric.remove(pod.device);
         if let Some(node) = self.nodes.get(&pod.node) {
-            linux_node(fabric, node.device).remove_pod(pod.port, hopwise_engine::now());
+            linux_node(fabric, node.device).remove_pod(port, hopwise_engine::now());
         }
     }
 
@@ -333,7 +346,8 @@ impl Topology {
 
     fn add_node(&mut self, fabric: &mut Fabric, site: NodeSite) {
         let zone = &self.zones[&site.zone];
-        let config = NodeConfig::new(site.addresses.clone(), site.pod_networks.clone());
+        let mut config = NodeConfig::new(site.addresses.clone(), site.pod_networks.clone());
+        config.pod_links = site.pod_network.pod_links(config.pod_links);
         let random = hopwise_engine::stream(&format!("node/{}", site.name));
         let device = fabric.add(site.name.as_str(), Device::Node(Box::new(LinuxNode::new(config, random))));
         let connection = fabric.connect(device, zone.switch, link(&self.latency.node_to_zone));

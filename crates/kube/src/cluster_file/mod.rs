@@ -11,6 +11,7 @@ mod kube_proxy;
 mod load_balancers;
 mod names;
 mod network;
+mod pod_network;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use crate::volumes::Disk;
 pub use kube_proxy::{DetectLocalMode, KubeProxy, NodePortAddresses};
 pub use load_balancers::{IdleEnd, LoadBalancer, LoadBalancerCheck, LoadBalancerKind, SourceAddress};
 pub use names::{NamePattern, OutsideTarget, ServiceRef, Targets};
+pub use pod_network::{PodLinks, PodMasquerade, PodNetwork};
 
 /// A description of the machines and networks around the manifests.
 #[derive(Debug, Clone, Deserialize)]
@@ -63,6 +65,9 @@ pub struct ClusterFile {
     /// families of the nodes.
     #[serde(rename = "podCIDR", default, deserialize_with = "network::list")]
     pub pod_cidr: Vec<IpNet>,
+    /// How pods are attached and what happens to their addresses. Default: a bridge, as flannel has it.
+    #[serde(default)]
+    pub pod_network: PodNetwork,
     /// The DNS domain of the cluster. Default: `cluster.local`.
     #[serde(default = "cluster_local")]
     pub cluster_domain: String,
@@ -262,6 +267,7 @@ impl Default for ClusterFile {
             kube_proxy: KubeProxy::default(),
             service_cidr: Vec::new(),
             pod_cidr: Vec::new(),
+            pod_network: PodNetwork::default(),
             cluster_domain: cluster_local(),
             node_local_dns: false,
             external_names: BTreeMap::new(),

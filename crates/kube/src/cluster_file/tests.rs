@@ -130,7 +130,7 @@ fn the_longest_wildcard_wins_over_shorter_ones() {
 
 #[test]
 fn fields_that_do_not_fit() {
-    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `defaultDisk`, `nodeMonitorGracePeriodS`, `kubeProxy`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
+    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `defaultDisk`, `nodeMonitorGracePeriodS`, `kubeProxy`, `serviceCIDR`, `podCIDR`, `podNetwork`, `clusterDomain`, `nodeLocalDNS`, `externalNames`, `loadBalancers`)");
     assert_snapshot!(errors("proxyMode: userspace\n"), @"cluster.yaml:1:12: proxyMode: unknown value `userspace` (known: `iptables`, `nftables`, `ipvs`)");
     assert_snapshot!(errors("nodes:\n  - name: a\n"), @"cluster.yaml:2:5: nodes[0].address: missing field `address` (add `address`; it has no default)");
     assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0}\n"), @r#"cluster.yaml:2:24: nodes[0].address: expected an IP address, got the text "10.0.0" (write an address such as 192.0.2.1)"#);
@@ -200,4 +200,26 @@ fn disks_and_the_grace_period_are_read_and_checked() {
     assert_eq!(load("{}").node_monitor_grace_period(), hopwise_engine::Span::from_secs(50));
     assert_snapshot!(errors("nodeMonitorGracePeriodS: 19\n"), @"cluster.yaml:1:26: nodeMonitorGracePeriodS: expected at least 20 s, got 19 (kubelets renew their leases every 10 s; leave room for two renewals)");
     assert!(errors("defaultDisk: cloud\n").contains("defaultDisk"));
+}
+
+#[test]
+fn the_pod_network_has_choices_and_a_point_to_point_link_has_no_bridge() {
+    use super::{PodLinks, PodMasquerade};
+    let cluster = load("podNetwork:\n  hairpin: false\n  masquerade: rfc1918\n");
+    let bridge =
+        |hairpin| hopwise_fabric::PodLinks::Bridge { addresses: Vec::new(), netfilter: true, hairpin };
+    assert_eq!(cluster.pod_network.pod_links(bridge(true)), bridge(false));
+    assert_eq!(cluster.pod_network.unmasqueraded_networks().len(), 3);
+    let cluster = load("podNetwork: { links: pointToPoint, masquerade: none }\n");
+    assert_eq!(cluster.pod_network.links, PodLinks::PointToPoint);
+    assert_eq!(cluster.pod_network.pod_links(bridge(true)), hopwise_fabric::PodLinks::PointToPoint);
+    assert_eq!(
+        (cluster.pod_network.masquerade, cluster.pod_network.masquerades()),
+        (PodMasquerade::None, false)
+    );
+    let told = errors("podNetwork:\n  links: pointToPoint\n  hairpin: true\n  bridgeNetfilter: false\n");
+    assert!(told.contains("hairpin is a setting of a bridge"), "{told}");
+    assert!(told.contains("bridgeNetfilter is a setting of a bridge"), "{told}");
+    let told = errors("podNetwork:\n  link: bridge\n");
+    assert!(told.contains("link"), "{told}");
 }

@@ -17,6 +17,7 @@ pub fn validate(cluster: &ClusterFile, document: &Document) -> Vec<SourceError> 
     let mut validator = Validator { cluster, document, errors: Vec::new() };
     validator.nodes();
     validator.networks();
+    cluster.pod_network.validate(&mut validator);
     validator.names();
     validator.load_balancers();
     validator.overrides();
@@ -28,14 +29,14 @@ fn families(addresses: &[IpAddr]) -> Vec<&'static str> {
     addresses.iter().map(family).collect()
 }
 
-struct Validator<'a> {
+pub(super) struct Validator<'a> {
     cluster: &'a ClusterFile,
     document: &'a Document,
     errors: Vec<SourceError>,
 }
 
 impl Validator<'_> {
-    fn error(&mut self, field: &FieldPath, what: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn error(&mut self, field: &FieldPath, what: impl Into<String>, help: impl Into<String>) {
         self.errors.push(self.document.error(field, what, help));
     }
 

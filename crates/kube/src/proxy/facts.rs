@@ -33,6 +33,9 @@ pub struct NodeFacts {
     pub tcp_be_liberal: bool,
     /// Whether the CNI masquerades what pods send out of the pod network.
     pub masquerade_pods: bool,
+    /// Networks outside of the pod network to which pods keep their addresses all the same (ip-masq-agent's
+    /// `nonMasqueradeCIDRs`; linux.md 7, `masq-rfc1918`).
+    pub unmasqueraded_networks: Vec<IpNet>,
     /// Whether endpoints hinted for this very node are preferred (feature PreferSameTrafficDistribution).
     pub prefer_same_node: bool,
 }
@@ -54,6 +57,7 @@ impl NodeFacts {
             localhost_node_ports: true,
             tcp_be_liberal: false,
             masquerade_pods: true,
+            unmasqueraded_networks: Vec::new(),
             prefer_same_node: true,
         }
     }

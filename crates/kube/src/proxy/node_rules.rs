@@ -107,6 +107,7 @@ pub fn source_rules(node: &NodeFacts) -> Vec<SourceRule> {
             except_destinations: node
                 .cluster_pod_networks
                 .iter()
+                .chain(&node.unmasqueraded_networks)
                 .filter(|other| same_family(network, other))
                 .copied()
                 .chain(std::iter::once(multicast_of(network.addr())))

@@ -23,11 +23,11 @@ mod typed;
 
 pub use document::Document;
 pub use error::{LoadErrors, Location, SourceError};
+pub use explain::nearest;
 pub use file::{FileError, Source, read_paths};
 pub use path::{FieldPath, Segment};
 pub use reader::{read, read_one};
 
 pub(crate) use document::field_path;
-pub use explain::nearest;
 pub(crate) use node::{Data, Node};
 pub(crate) use typed::{Rules, Trail, Typed, unexpected};

@@ -135,10 +135,8 @@ fn assumptions(cluster: &Cluster) -> Vec<Finding> {
             Assumption::CorefileIgnored { line, what } => {
                 let explanation = format!("Line {line} of the Corefile: {what}.");
                 let object = "ConfigMap kube-system/coredns".to_owned();
-                corefile.push(
-                    Finding::new(Code::CorefileIgnored, object, explanation)
-                        .field("data.Corefile".to_owned()),
-                );
+                let finding = Finding::new(Code::CorefileIgnored, object, explanation);
+                corefile.push(finding.field("data.Corefile".to_owned()));
                 continue;
             }
             Assumption::BalancerIgnores { .. } => continue,

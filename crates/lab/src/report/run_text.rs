@@ -63,19 +63,21 @@ fn verdict(out: &mut String, report: &RunReport, paper: Paper) {
         count(report.checks.len(), "check"),
     );
     let routing = &report.routing;
-    let text = format!(
-        "{}: {} to the leader, {} misrouted, {} retried, {} failed; metadata refreshed {} times. \
-         {} simulated in {}; trace {}.",
-        count(usize::try_from(routing.requests).unwrap_or(usize::MAX), "request"),
-        routing.to_leader,
-        routing.misrouted,
-        routing.retried,
-        routing.failed,
-        routing.metadata_refreshes,
-        time(report.simulated_ns),
-        time(report.wall_ns),
-        report.trace_hash,
-    );
+    // A scenario without clients has no requests to tell of.
+    let requests = match routing.requests {
+        0 if report.latency.is_empty() => String::new(),
+        requests => format!(
+            "{}: {} to the leader, {} misrouted, {} retried, {} failed; metadata refreshed {} times. ",
+            count(usize::try_from(requests).unwrap_or(usize::MAX), "request"),
+            routing.to_leader,
+            routing.misrouted,
+            routing.retried,
+            routing.failed,
+            routing.metadata_refreshes,
+        ),
+    };
+    let (simulated, wall) = (time(report.simulated_ns), time(report.wall_ns));
+    let text = format!("{requests}{simulated} simulated in {wall}; trace {}.", report.trace_hash);
     paper.paragraph(out, "      ", &text);
 }
 

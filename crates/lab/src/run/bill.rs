@@ -142,6 +142,7 @@ mod tests {
                 at: Time::ZERO,
                 time_to_live: 64,
                 detail: None,
+                answer: None,
             };
             names.iter().map(hop).collect()
         };

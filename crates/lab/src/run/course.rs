@@ -1,5 +1,6 @@
 //! The course of a run inside the simulation.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,12 +8,14 @@ use std::time::Duration;
 use hopwise_engine::{Span, Time, host};
 use hopwise_kube::admission::Rejection;
 use hopwise_kube::profile::Profile;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use tokio::time::{Instant, timeout};
 
 use super::clients::{self, RunningClient, failed};
-use super::faults::{self, LOOK_AHEAD, Played};
+use super::faults::{self, LOOK_AHEAD, Played, Stakes};
+use super::times::Times;
 use super::workload::Partition;
-use super::{bill, measure, readiness, verify, workload};
+use super::{bill, history, measure, observe, readiness, verify, workload};
 use crate::latency::Latencies;
 use crate::report::check::Verdict;
 use crate::report::run::{Check, Data, Event, Routing, RunReport};
@@ -33,6 +36,8 @@ const REPLICATION_POLL: Duration = Duration::from_millis(500);
 pub(super) struct Plan {
     /// The scenario.
     pub scenario: Scenario,
+    /// The StatefulSets that faults create, by their files.
+    pub stateful_sets: BTreeMap<String, StatefulSet>,
     /// Its surroundings, for prices.
     pub profile: Profile,
     /// Objects that the API server rejects.
@@ -67,7 +72,8 @@ struct Stage<'a> {
     started: &'a Started,
     plan: &'a Plan,
     clients: Vec<RunningClient>,
-    verifier: RunningClient,
+    /// Reads everything back; none without clients.
+    verifier: Option<RunningClient>,
     partitions: Rc<[Partition]>,
 }
 
@@ -83,10 +89,12 @@ impl<'a> Stage<'a> {
             Ok(verifier) => verifier,
             Err(check) => return Ok(Err(check)),
         };
+        observe::place_all(cluster, scenario).await;
         if let Some(directory) = &plan.captures {
             capture_all(directory)?;
         }
-        let topics = &scenario.workload.topics;
+        let topics = scenario.workload.iter().flat_map(|workload| &workload.topics).cloned();
+        let topics = &topics.collect::<Vec<_>>();
         if let Err(check) = clients::make_ready(&clients, topics).await {
             return Ok(Err(check));
         }
@@ -99,12 +107,33 @@ impl<'a> Stage<'a> {
         // Pods are looked at some time before their fault, which may come at the very beginning.
         let begin = Instant::now() + LOOK_AHEAD;
         let start = hopwise_engine::now() + Span::from(LOOK_AHEAD);
-        let (unfinished, played) = tokio::join!(self.work(begin), self.play(begin));
-        let lasted = hopwise_engine::now() - start;
+        let scenario = &self.plan.scenario;
+        let times = Times::new(scenario, start);
+        let end = begin + Duration::from(scenario.watched_for().span());
+        let cluster = &self.started.cluster;
+        let worked = async {
+            let unfinished = self.work(begin).await;
+            (unfinished, hopwise_engine::now() - start)
+        };
+        let ((unfinished, lasted), played, looks, histories) = tokio::join!(
+            worked,
+            self.play((begin, end), &times),
+            observe::all(cluster, scenario, &times, end),
+            history::record(cluster, scenario, end)
+        );
         report.checks.extend(unfinished);
         report.checks.extend(played.failures.iter().cloned());
+        report.checks.extend(looks);
+        report.checks.extend(times.check(&history::Histories(histories), hopwise_engine::now()));
+        if scenario.workload.is_some() {
+            self.look_back(report, &played, start, lasted).await;
+        }
+    }
+
+    /// What the workload did, what became of its records, and of the pods that were hit.
+    async fn look_back(&self, report: &mut RunReport, played: &Played, start: Time, lasted: Span) {
         self.measure(report, start, lasted);
-        let after = self.settle_and_look(&played).await;
+        let after = self.settle_and_look(played).await;
         match self.read_back().await {
             Ok(data) => report.data = data,
             Err(why) => report.checks.push(failed("every partition can be read back", &why)),
@@ -121,11 +150,12 @@ impl<'a> Stage<'a> {
     /// The workload of all clients; a failed check if it does not end in time, or if requests were given up.
     async fn work(&self, begin: Instant) -> Vec<Check> {
         let bound = self.plan.scenario.bounds.run;
+        let Some(wanted) = &self.plan.scenario.workload else { return Vec::new() };
         let tasks: Vec<_> = self
             .clients
             .iter()
             .map(|client| {
-                let work = workload::run(client.clone(), self.plan.scenario.workload.clone(), begin);
+                let work = workload::run(client.clone(), wanted.clone(), begin);
                 host::spawn_on(client.site.host, work)
             })
             .collect();
@@ -151,10 +181,12 @@ impl<'a> Stage<'a> {
         checks
     }
 
-    async fn play(&self, begin: Instant) -> Played {
+    async fn play(&self, span: (Instant, Instant), times: &Times<'_>) -> Played {
         let Started { cluster, brokers, .. } = self.started;
-        let partitions = self.partitions.clone();
-        faults::play(cluster, brokers, &self.verifier, partitions, &self.plan.scenario.faults, begin).await
+        let (partitions, verifier) = (self.partitions.clone(), self.verifier.as_ref());
+        let stakes =
+            Stakes { cluster, brokers, verifier, partitions, stateful_sets: &self.plan.stateful_sets };
+        faults::play(&stakes, &self.plan.scenario.faults, times, span).await
     }
 
     fn measure(&self, report: &mut RunReport, start: Time, lasted: Span) {
@@ -177,11 +209,15 @@ impl<'a> Stage<'a> {
         if !played.before.is_empty() {
             cluster.settle(QUIET, self.plan.scenario.bounds.start.span().into()).await;
         }
-        faults::look_again(cluster, brokers, &self.verifier, played).await
+        match &self.verifier {
+            Some(verifier) => faults::look_again(cluster, brokers, verifier, played).await,
+            None => Vec::new(),
+        }
     }
 
     /// Reads every partition, and again while something is missing that followers may still be copying.
     async fn read_back(&self) -> Result<Data, String> {
+        let Some(verifier) = &self.verifier else { return Ok(Data::default()) };
         let sent: Vec<_> = self
             .clients
             .iter()
@@ -189,9 +225,8 @@ impl<'a> Stage<'a> {
             .collect();
         let deadline = Instant::now() + REPLICATION_WAIT;
         loop {
-            let (client, partitions) = (self.verifier.client.clone(), self.partitions.clone());
-            let stored =
-                self.verifier.run(async move { verify::read_all(&client, &partitions).await }).await?;
+            let (client, partitions) = (verifier.client.clone(), self.partitions.clone());
+            let stored = verifier.run(async move { verify::read_all(&client, &partitions).await }).await?;
             let data = verify::judge(&sent, &stored);
             if data.lost == 0 || Instant::now() >= deadline {
                 return Ok(data);
@@ -233,15 +268,20 @@ fn empty_report(plan: &Plan) -> RunReport {
 
 /// The report with what only the end of the simulation tells.
 fn finished(mut report: RunReport) -> RunReport {
+    report.events = events_so_far();
+    report.verdict = RunReport::verdict_of(&report.checks);
+    report.simulated_ns = hopwise_engine::now().as_nanos();
+    report.trace_hash = hopwise_engine::trace_hash();
+    report
+}
+
+/// What has happened to the cluster so far.
+pub(super) fn events_so_far() -> Vec<Event> {
     let event = |event: hopwise_engine::log::Notable| Event {
         at_ns: event.at.as_nanos(),
         kind: event.kind.to_owned(),
         object: event.object,
         detail: event.detail,
     };
-    report.events = hopwise_engine::notable_events().into_iter().map(event).collect();
-    report.verdict = RunReport::verdict_of(&report.checks);
-    report.simulated_ns = hopwise_engine::now().as_nanos();
-    report.trace_hash = hopwise_engine::trace_hash();
-    report
+    hopwise_engine::notable_events().into_iter().map(event).collect()
 }

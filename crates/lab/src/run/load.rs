@@ -1,14 +1,16 @@
 //! Reading a scenario file and what it refers to.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use hopwise_kube::cluster_file::ClusterFile;
 use hopwise_kube::manifest::Manifests;
 use hopwise_kube::source::{self, Document, FileError, LoadErrors, Source, SourceError};
+use k8s_openapi::api::apps::v1::StatefulSet;
 
 use crate::inputs::{InputError, Inputs, Surroundings};
-use crate::scenario::{Problem, Scenario};
+use crate::scenario::{FaultKind, Problem, Scenario};
 
 /// A scenario with everything that it refers to.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct LoadedScenario {
     pub scenario: Scenario,
     /// Its manifests, cluster and profile.
     pub inputs: Inputs,
+    /// The StatefulSets that its faults create, by the files they are read from.
+    pub stateful_sets: BTreeMap<String, StatefulSet>,
 }
 
 /// Reads the scenario file at `path`. The paths in it are relative to its directory.
@@ -34,7 +38,34 @@ pub fn load_scenario(path: &Path) -> Result<LoadedScenario, InputError> {
         scenario.manifests.iter().map(|manifest| directory.join(manifest)).collect();
     let manifests = Manifests::load(&source::read_paths(&manifests, &mut io::empty())?)?;
     let inputs = Inputs::of(manifests, cluster, &Surroundings::default())?;
-    Ok(LoadedScenario { scenario, inputs })
+    let unknown = scenario.unknown_objects(&inputs);
+    LoadErrors::check(unknown.iter().map(|problem| point_at(&document, problem)).collect())?;
+    let stateful_sets = load_stateful_sets(&document, &scenario, directory)?;
+    Ok(LoadedScenario { scenario, inputs, stateful_sets })
+}
+
+/// The StatefulSets that faults create.
+fn load_stateful_sets(
+    document: &Document,
+    scenario: &Scenario,
+    directory: &Path,
+) -> Result<BTreeMap<String, StatefulSet>, InputError> {
+    let mut sets = BTreeMap::new();
+    for (index, fault) in scenario.faults.iter().enumerate() {
+        let FaultKind::CreateStatefulSet(file) = &fault.kind else { continue };
+        let manifests = Manifests::load(&[only_file(&directory.join(file))?])?;
+        let mut found = manifests.stateful_sets.into_iter().map(|object| object.value);
+        let (Some(set), None) = (found.next(), found.next()) else {
+            let problem = Problem {
+                field: format!("faults[{index}].createStatefulSet"),
+                what: format!("{file} does not hold exactly one"),
+                expected: "a file with one StatefulSet".to_owned(),
+            };
+            return Err(LoadErrors::from(point_at(document, &problem)).into());
+        };
+        sets.insert(file.clone(), set);
+    }
+    Ok(sets)
 }
 
 /// The text of one file, where a directory would be several.

@@ -1,20 +1,24 @@
 //! `hopwise run`: a scenario from its file to its report.
 //!
 //! The cluster starts and settles, the clients go to their places and learn the topics, then all of them produce and
-//! fetch at the same time while the faults are played. Afterwards a client of its own reads every partition back.
-//! What is reported follows from the clients' attempts, the records that were read back, and the hops that each
-//! request took; see `measure`, `verify` and `bill`.
+//! fetch at the same time while the faults are played, looks are taken, and the objects of the scenario are watched.
+//! Afterwards a client of its own reads every partition back. What is reported follows from the clients' attempts, the
+//! records that were read back, and the hops that each request took; see `measure`, `verify` and `bill`. Without Kafka
+//! clients there are only the faults, the looks, and what becomes of the cluster; see `observe` and `history`.
 
 mod bill;
 mod clients;
 mod course;
 mod faults;
+mod history;
 mod identity;
 mod journal;
 mod load;
 mod measure;
+mod observe;
 mod readiness;
 mod sizes;
+mod times;
 mod verify;
 mod workload;
 
@@ -45,7 +49,7 @@ pub struct RunOptions {
 /// If captures cannot be written, or the simulation cannot end.
 pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunReport, SimulationError> {
     let began = machine_time();
-    let LoadedScenario { scenario, inputs } = loaded;
+    let LoadedScenario { scenario, inputs, stateful_sets } = loaded;
     let seed = options.seed.unwrap_or(scenario.seed);
     let start =
         Start { seed, limit: scenario.bounds.start.span().into(), captures: options.captures.clone() };
@@ -55,6 +59,7 @@ pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunRe
         profile: inputs.profile.clone(),
         rejections: inputs.rejections.clone(),
         scenario,
+        stateful_sets,
     };
     let mut report = simulate(inputs, start, |started| course::run(started, plan))??;
     report.wall_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -94,7 +99,8 @@ mod tests {
         assert_eq!(first.verdict, Verdict::Pass, "{:?}", first.checks);
         assert_eq!(first, again);
         assert_ne!(first.trace_hash, other.trace_hash);
-        let producers = loaded.scenario.workload.producers.as_ref().expect("it produces");
+        let workload = loaded.scenario.workload.as_ref().expect("it has a workload");
+        let producers = workload.producers.as_ref().expect("it produces");
         assert_eq!(first.data.acknowledged, u64::from(producers.requests * producers.records));
         assert_eq!(first.routing.to_leader, first.routing.requests);
     }

@@ -5,7 +5,7 @@
 use hopwise_engine::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, PodName};
+use super::{Duration, EventExpectation, PodName, StateExpectation};
 use crate::cost;
 use crate::report::run::{Check, Data, RunReport};
 
@@ -23,6 +23,10 @@ pub struct Expect {
     pub less: Vec<Comparison>,
     /// Pods that have to come back after a fault, and what they keep.
     pub pods_return: Vec<PodReturn>,
+    /// Events that have to come, or must not.
+    pub events: Vec<EventExpectation>,
+    /// States that objects have to be in.
+    pub states: Vec<StateExpectation>,
 }
 
 /// Two routes of which the first has to have less of something.
@@ -136,6 +140,8 @@ impl Default for Expect {
             no_failures_after: None,
             less: Vec::new(),
             pods_return: Vec::new(),
+            events: Vec::new(),
+            states: Vec::new(),
         }
     }
 }

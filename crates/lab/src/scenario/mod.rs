@@ -1,22 +1,38 @@
-//! Scenario files: a cluster, clients, a workload, faults and expectations.
+//! Scenario files: a cluster, clients, a workload, faults, observations and expectations.
 //!
 //! The format is described in `docs/scenario-file.md`. This module holds the schema and the checks that need only the
-//! file itself; reading YAML and pointing at lines is `hopwise_kube::source`'s part: [`Scenario::problems`] names
-//! fields in the way that its documents locate them (`expect.less[0].hops`).
+//! file itself ([`Scenario::problems`]) or the objects that it names besides ([`Scenario::unknown_objects`]); reading
+//! YAML and pointing at lines is `hopwise_kube::source`'s part: problems name fields in the way that its documents
+//! locate them (`expect.less[0].hops`).
 
+mod event;
 mod expect;
 mod fault;
+mod object;
+mod observation;
 mod problems;
 mod quantity;
+mod references;
+mod state;
+mod timeline;
+mod when;
 
 use serde::{Deserialize, Serialize};
 
+pub use event::EventExpectation;
 pub use expect::{
     Comparison, Expect, Kept, Measure, Percentile, PodIdentity, PodReturn, check_pods, check_report,
 };
-pub use fault::{Fault, FaultKind, PodName};
+pub use fault::{
+    Cascade, DeleteWorkload, ExitContainer, ExitReason, Fault, FaultKind, LagKubeProxy, PodName, RebootNode,
+    RemoveTaint, Scale, SetImage, TaintEffect, TaintNode,
+};
+pub use object::{ObjectKind, ObjectName};
+pub use observation::{Address, Look, Observation};
 pub use problems::Problem;
 pub use quantity::{DataSize, Duration, QuantityError};
+pub use state::{Fact, Facts, History, StateExpectation, Wanted, facts_of};
+pub use when::{When, Window, seconds};
 
 use crate::place::Place;
 
@@ -36,13 +52,21 @@ pub struct Scenario {
     pub cluster: serde_json::Value,
     /// Manifest files and directories, relative to the scenario.
     pub manifests: Vec<String>,
-    /// The clients. Each is a route of the report.
+    /// The Kafka clients. Each is a route of the report.
+    #[serde(default)]
     pub clients: Vec<Client>,
-    /// What every client does.
-    pub workload: Workload,
+    /// What every client does; nothing if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
     /// What goes wrong, and when.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// Looks from a place, and what has to come of them.
+    #[serde(default)]
+    pub observations: Vec<Observation>,
+    /// How long the cluster is watched from the timeline's start; to the last time that the scenario names if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Duration>,
     /// What has to come about.
     #[serde(default)]
     pub expect: Expect,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Comparison, FaultKind, Scenario};
+use super::{Comparison, FaultKind, Scenario, Workload};
 
 /// Something wrong with a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +21,12 @@ impl Scenario {
         let mut problems = Problems::default();
         self.check_inputs(&mut problems);
         self.check_clients(&mut problems);
-        self.check_workload(&mut problems);
+        if let Some(workload) = &self.workload {
+            check_workload(workload, &mut problems);
+        }
         self.check_faults(&mut problems);
         self.check_expectations(&mut problems);
+        self.check_timeline(&mut problems);
         problems.0
     }
 
@@ -37,7 +40,19 @@ impl Scenario {
     }
 
     fn check_clients(&self, problems: &mut Problems) {
-        problems.unless(!self.clients.is_empty(), "clients", "there are no clients", "at least one client");
+        let (clients, workload) = (!self.clients.is_empty(), self.workload.is_some());
+        problems.unless(clients || !workload, "workload", "there are no clients", "at least one client");
+        let what = "the clients have nothing to do";
+        problems.unless(workload || !clients, "clients", what, "a workload, or no clients");
+        let observed =
+            !self.observations.is_empty() || !self.expect.events.is_empty() || !self.expect.states.is_empty();
+        let what = "nothing is looked at";
+        problems.unless(
+            workload || observed,
+            "expect",
+            what,
+            "a workload, observations, or expected events or states",
+        );
         let mut names = BTreeSet::new();
         for (index, client) in self.clients.iter().enumerate() {
             let field = |name: &str| format!("clients[{index}].{name}");
@@ -64,47 +79,8 @@ impl Scenario {
         }
     }
 
-    fn check_workload(&self, problems: &mut Problems) {
-        let workload = &self.workload;
-        problems.unless(
-            !workload.topics.is_empty(),
-            "workload.topics",
-            "there are no topics",
-            "at least one topic",
-        );
-        let mut names = BTreeSet::new();
-        for (index, topic) in workload.topics.iter().enumerate() {
-            let field = |name: &str| format!("workload.topics[{index}].{name}");
-            let expected = "1 to 249 letters, digits, `.`, `_` and `-`";
-            let what = format!("`{}` is no topic name", topic.name);
-            problems.unless(is_topic_name(&topic.name), &field("name"), &what, expected);
-            let what = format!("another topic is called `{}`", topic.name);
-            problems.unless(names.insert(&topic.name), &field("name"), &what, "a name of its own");
-            problems.unless(topic.partitions > 0, &field("partitions"), "there are none", "at least 1");
-            let odd = topic.replication % 2 == 1;
-            let what = format!("{} replicas are not possible", topic.replication);
-            problems.unless(odd, &field("replication"), &what, "an odd number, as Redpanda wants it");
-        }
-        if let Some(producers) = &workload.producers {
-            let field = |name: &str| format!("workload.producers.{name}");
-            problems.unless(producers.requests > 0, &field("requests"), "there are none", "at least 1");
-            problems.unless(producers.records > 0, &field("records"), "there are none", "at least 1");
-            // kafka_batch_max_bytes (redpanda.md 4.4).
-            let bytes = u64::from(producers.records) * (u64::from(producers.record_size) + 70);
-            let what = format!("a request of about {bytes} bytes is refused");
-            problems.unless(bytes <= 1 << 20, &field("recordSize"), &what, "at most 1 MiB per request");
-        }
-        if let Some(consumers) = &workload.consumers {
-            let field = "workload.consumers.requests";
-            problems.unless(consumers.requests > 0, field, "there are none", "at least 1");
-        }
-        let works = workload.producers.is_some() || workload.consumers.is_some();
-        problems.unless(works, "workload", "nobody does anything", "producers, consumers or both");
-    }
-
     fn check_faults(&self, problems: &mut Problems) {
         for (index, fault) in self.faults.iter().enumerate() {
-            let FaultKind::DeletePod { grace_period, .. } = &fault.kind;
             let run = self.bounds.run;
             let what = format!("{} is after the end of the run at {run}", fault.at);
             problems.unless(
@@ -113,7 +89,7 @@ impl Scenario {
                 &what,
                 "a time before bounds.run",
             );
-            if let Some(grace) = grace_period {
+            if let Some(grace) = fault.grace_period {
                 // The API counts the grace period in whole seconds.
                 let whole = grace.span().as_nanos().is_multiple_of(1_000_000_000);
                 let field = format!("faults[{index}].gracePeriod");
@@ -128,10 +104,10 @@ impl Scenario {
             self.check_comparison(&format!("expect.less[{index}]"), comparison, problems);
         }
         for (index, pod) in expect.pods_return.iter().enumerate() {
-            let deleted = self.faults.iter().any(|fault| {
-                let FaultKind::DeletePod { pod: deleted, .. } = &fault.kind;
-                *deleted == pod.pod
-            });
+            let deleted = self
+                .faults
+                .iter()
+                .any(|fault| matches!(&fault.kind, FaultKind::DeletePod(deleted) if *deleted == pod.pod));
             let what = format!("no fault deletes {}", pod.pod);
             problems.unless(
                 deleted,
@@ -161,10 +137,10 @@ impl Scenario {
 }
 
 #[derive(Default)]
-struct Problems(Vec<Problem>);
+pub(super) struct Problems(pub(super) Vec<Problem>);
 
 impl Problems {
-    fn unless(&mut self, sound: bool, field: &str, what: &str, expected: &str) {
+    pub(super) fn unless(&mut self, sound: bool, field: &str, what: &str, expected: &str) {
         if !sound {
             let (field, what, expected) = (field.to_owned(), what.to_owned(), expected.to_owned());
             self.0.push(Problem { field, what, expected });
@@ -176,6 +152,43 @@ impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}; expected {}", self.field, self.what, self.expected)
     }
+}
+
+fn check_workload(workload: &Workload, problems: &mut Problems) {
+    problems.unless(
+        !workload.topics.is_empty(),
+        "workload.topics",
+        "there are no topics",
+        "at least one topic",
+    );
+    let mut names = BTreeSet::new();
+    for (index, topic) in workload.topics.iter().enumerate() {
+        let field = |name: &str| format!("workload.topics[{index}].{name}");
+        let expected = "1 to 249 letters, digits, `.`, `_` and `-`";
+        let what = format!("`{}` is no topic name", topic.name);
+        problems.unless(is_topic_name(&topic.name), &field("name"), &what, expected);
+        let what = format!("another topic is called `{}`", topic.name);
+        problems.unless(names.insert(&topic.name), &field("name"), &what, "a name of its own");
+        problems.unless(topic.partitions > 0, &field("partitions"), "there are none", "at least 1");
+        let odd = topic.replication % 2 == 1;
+        let what = format!("{} replicas are not possible", topic.replication);
+        problems.unless(odd, &field("replication"), &what, "an odd number, as Redpanda wants it");
+    }
+    if let Some(producers) = &workload.producers {
+        let field = |name: &str| format!("workload.producers.{name}");
+        problems.unless(producers.requests > 0, &field("requests"), "there are none", "at least 1");
+        problems.unless(producers.records > 0, &field("records"), "there are none", "at least 1");
+        // kafka_batch_max_bytes (redpanda.md 4.4).
+        let bytes = u64::from(producers.records) * (u64::from(producers.record_size) + 70);
+        let what = format!("a request of about {bytes} bytes is refused");
+        problems.unless(bytes <= 1 << 20, &field("recordSize"), &what, "at most 1 MiB per request");
+    }
+    if let Some(consumers) = &workload.consumers {
+        let field = "workload.consumers.requests";
+        problems.unless(consumers.requests > 0, field, "there are none", "at least 1");
+    }
+    let works = workload.producers.is_some() || workload.consumers.is_some();
+    problems.unless(works, "workload", "nobody does anything", "producers, consumers or both");
 }
 
 fn is_host_port(address: &str) -> bool {

@@ -1,4 +1,4 @@
-use std::{fs, slice};
+use std::slice;
 
 use hopwise_engine::Span;
 
@@ -83,6 +83,13 @@ fn values_of_the_wrong_kind_are_refused_with_what_is_expected() {
     assert!(error.contains("exactly one of `hops`, `latency` and `cost`"), "{error}");
     let error = refused("deletePod: redpanda/redpanda-1, gracePeriod: 30s", "gracePeriod: 30s");
     assert!(error.contains("expected `deletePod: NAMESPACE/NAME`"), "{error}");
+    let error = refused("deletePod: redpanda/redpanda-1", "powerOffNode: node-1");
+    assert!(error.contains("`gracePeriod` and `force` go with `deletePod` only"), "{error}");
+    let error = refused("deletePod: redpanda/redpanda-1", "deletePod: a/b, powerOffNode: node-1");
+    assert!(
+        error.contains("this one is `deletePod` already; make another fault of `powerOffNode`"),
+        "{error}"
+    );
     let error = refused("deletePod: redpanda/redpanda-1", "deletePod: redpanda-1");
     assert!(error.contains("`redpanda-1` names no pod"), "{error}");
 }
@@ -194,29 +201,75 @@ fn pods_are_compared_with_what_they_were() {
     assert!(!check_pods(&expect, &[before], &[])[0].ok);
 }
 
+/// A scenario without Kafka clients.
+const PLAIN: &str = r#"
+name: plain
+cluster: {nodes: [{name: node-0, address: 10.0.0.10}]}
+manifests: [manifests]
+faults:
+  - {at: 5s, powerOffNode: node-0}
+  - {at: 1m, name: back, powerOnNode: node-0}
+  - {at: 2m, rebootNode: {node: node-0, downFor: 30s}}
+  - {at: 3m, stopApiServer: true}
+observations:
+  - {at: 2s, from: external, connect: "10.0.0.10:31000", outcome: ok, servedBy: [demo/echo-0], source: client}
+  - {after: back, within: [0s, 30s], every: 5s, from: in-cluster, resolve: echo.demo, addresses: [pod/demo/echo-0]}
+expect:
+  events:
+    - {kind: pod.ready, object: pod demo/echo-0, after: back, within: [0s, 1m], name: ready}
+    - {kind: pod.deleted, never: true}
+  states:
+    - {object: pod demo/echo-0, after: ready, at: 1s, is: {uid: same, ready: true, restarts: 1}}
+    - {object: node node-0, throughout: [0s, 4s], is: {taints: []}}
+"#;
+
+fn plain(from: &str, to: &str) -> Result<Scenario, String> {
+    assert!(PLAIN.contains(from), "{from}");
+    scenario(&PLAIN.replace(from, to))
+}
+
 #[test]
-fn the_projects_own_scenarios_are_sound() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios");
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).expect("the folder exists") {
-        let path = entry.expect("readable").path();
-        let text = match path.extension() {
-            Some(extension) if extension == "yaml" => fs::read_to_string(&path).expect("text"),
-            _ => continue,
-        };
-        // Cluster files stand beside the scenarios that share them.
-        if !text.contains("\nworkload:") {
-            continue;
-        }
-        let scenario = scenario(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert_eq!(scenario.problems(), [], "{}", path.display());
-        assert_eq!(path.file_stem().and_then(|stem| stem.to_str()), Some(scenario.name.as_str()));
-        let inputs = scenario.manifests.iter().map(String::as_str).chain(scenario.cluster.as_str());
-        for input in inputs {
-            assert!(path.with_file_name(input).exists(), "{}: {input} does not exist", path.display());
-        }
-        names.push(scenario.name);
+fn a_scenario_needs_no_clients_and_survives_a_round_trip() {
+    let scenario = plain("", "").expect("it parses");
+    assert_eq!(scenario.problems(), []);
+    let names: Vec<String> = scenario.faults.iter().map(Fault::name).collect();
+    assert_eq!(names, ["powerOffNode", "back", "rebootNode", "stopApiServer"]);
+    // The last time is a minute and a second after the pod is ready, a minute after the machine is back.
+    assert_eq!(scenario.watched_for(), Duration(Span::from_secs(181)));
+    let text = serde_json::to_string(&scenario).expect("plain data");
+    assert_eq!(serde_json::from_str::<Scenario>(&text).expect("the same"), scenario);
+}
+
+#[test]
+fn faults_observations_and_expectations_say_what_they_need() {
+    for (from, to, words) in [
+        ("powerOnNode: node-0", "powerOn: node-0", "unknown field `powerOn`, expected one of `at`, `name`"),
+        ("downFor: 30s", "for: 30s", "unknown field `for`"),
+        ("stopApiServer: true", "stopApiServer: false", "leave the fault out"),
+        (
+            "within: [0s, 30s], every",
+            "within: [30s, 0s], every",
+            "the window from 30s to 0ns ends before it begins",
+        ),
+        ("{at: 2s, from", "{from", "one of `at`, `within` and `throughout`"),
+        ("outcome: ok", "rcode: NXDOMAIN", "`rcode` and `addresses` go with `resolve`"),
+        ("source: client", "source: me", "`me` is no address"),
+        ("pod demo/echo-0, after: back", "demo/echo-0, after: back", "names no object"),
+        ("{kind: pod.deleted, never: true}", "{kind: pod.deleted, never: true, name: x}", "has no name"),
+        ("is: {taints: []}", "is: {}", "`is` is empty"),
+    ] {
+        let error = plain(from, to).expect_err(to);
+        assert!(error.contains(words), "{to}: {error}");
     }
-    names.sort();
-    assert_eq!(names, ["in-cluster", "nodeport-vs-loadbalancer", "pod-deletion"]);
+}
+
+#[test]
+fn times_count_from_what_there_is() {
+    let problems = |from: &str, to: &str| {
+        let problems = plain(from, to).expect("it parses").problems();
+        problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(problems("after: ready, at: 1s", "after: raedy, at: 1s"), @"expect.states[0].after: no fault, and no event before it, is called `raedy`; expected one of back, powerOffNode, ready, rebootNode, stopApiServer");
+    insta::assert_snapshot!(problems("{at: 5s, powerOffNode", "{at: 5s, name: back, powerOffNode"), @"faults[1].name: another fault is called `back`; expected a name of its own");
+    insta::assert_snapshot!(problems("faults:", "duration: 1m\nfaults:"), @"duration: the scenario names times up to 181s; expected at least 181s, or no duration");
 }

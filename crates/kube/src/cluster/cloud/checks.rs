@@ -10,7 +10,7 @@ use super::pool::Member;
 use super::setup::{CheckPlan, CheckPort};
 use super::{announce, publish};
 use crate::cluster::health_check::{self, Check};
-use crate::cluster::kube_proxy::HEALTHZ_PORT;
+use crate::cluster::health_server::HEALTHZ_PORT;
 use crate::cluster::state::Shared;
 use crate::profile::{Delivery, HealthPort};
 use crate::proxy::ServiceName;

@@ -144,7 +144,9 @@ impl Registry {
         let over = self.leaving.iter().filter(|(_, leaving)| leaving.until <= now);
         let over: Vec<(String, IpAddr)> =
             over.map(|(name, leaving)| (name.clone(), leaving.address)).collect();
-        over.iter().for_each(|(name, _)| drop(self.leaving.remove(name)));
+        for (name, _) in &over {
+            self.leaving.remove(name);
+        }
         over
     }
 

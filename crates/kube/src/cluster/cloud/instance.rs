@@ -116,7 +116,7 @@ impl Instance {
         }
     }
 
-    /// Gives each device the targets that receive its new flows; says which addresses have one.
+    /// Gives each device the targets that receive its new flows; says which addresses have a healthy one.
     pub fn apply(&mut self) -> Vec<IpAddr> {
         self.healthy = self.registry.healthy_count();
         let mut with_targets = Vec::new();
@@ -125,13 +125,11 @@ impl Instance {
                 let zone = front.zone.as_deref();
                 self.settings.cross_zone || zone.is_none_or(|zone| zone == member.zone)
             };
-            let members = self.registry.serving(self.settings.fails_open, in_reach);
-            if members.is_empty() {
-                front.give(&[]);
-            } else {
-                front.give(&members);
+            if !self.registry.serving(false, in_reach).is_empty() {
                 with_targets.push(front.address);
             }
+            let members = self.registry.serving(self.settings.fails_open, in_reach);
+            front.give(&members);
         }
         with_targets
     }
@@ -260,6 +258,8 @@ fn config(settings: &Settings, address: IpAddr) -> BalancerConfig {
 
 fn proxy_config(settings: &Settings) -> ProxyConfig {
     ProxyConfig {
+        // One target per client, as in linux.md 7: a target that drops or refuses is a reset for its client.
+        attempts: 1,
         idle_timeout: Some(Duration::from(settings.idle_timeout)),
         reset_idle: settings.idle == Idle::Reset,
         ..ProxyConfig::default()

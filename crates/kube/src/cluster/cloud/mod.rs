@@ -266,10 +266,12 @@ impl Cloud {
             let Some(instance) = balancers.get_mut(name) else { return };
             let slices: Vec<Arc<EndpointSlice>> =
                 self.slices.get(name).iter().flat_map(|all| all.values().cloned()).collect();
-            let members = pool::members(&instance.settings, &pool::listeners(&service), &self.nodes, &slices);
+            let is_local = needs_health_check_port(&service);
+            let listeners = pool::listeners(&service);
+            let members = pool::members(&instance.settings, &listeners, &self.nodes, &slices, is_local);
             let delays = (instance.settings.registration_delay, instance.settings.deregistration_delay);
             instance.with_endpoints = pool::nodes_with_endpoints(&slices);
-            instance.is_local = needs_health_check_port(&service);
+            instance.is_local = is_local;
             let was_leaving = instance.registry.next_leave().is_some();
             let events = instance.registry.set_members(members, delays, now);
             let sees_off = !was_leaving && instance.registry.next_leave().is_some();

@@ -13,7 +13,8 @@ use hopwise_fabric::nat::rules::Protocol;
 use k8s_openapi::api::core::v1::{Node, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
-use super::setup::Settings;
+use super::election;
+use super::setup::{Kind, Settings};
 use crate::profile::Delivery;
 
 /// A port that a load balancer listens on.
@@ -83,12 +84,14 @@ fn listener(port: &ServicePort) -> Option<Listener> {
     Some((u16::try_from(port.port).ok()?, protocol))
 }
 
-/// The targets of a Service's load balancer, by name: nodes by theirs, pods by their addresses.
+/// The targets of a Service's load balancer, by name: nodes by theirs, pods by their addresses. `is_local`: its external
+/// traffic policy is Local.
 pub fn members(
     settings: &Settings,
     listeners: &BTreeMap<Listener, ServicePort>,
     nodes: &BTreeMap<String, PoolNode>,
     slices: &[Arc<EndpointSlice>],
+    is_local: bool,
 ) -> BTreeMap<String, Member> {
     let port_of = |listener: &Listener, port: &ServicePort| match settings.delivery {
         Delivery::VirtualIp => Some(listener.0),
@@ -100,7 +103,18 @@ pub fn members(
     let ports: BTreeMap<Listener, u16> =
         listeners.iter().filter_map(|(listener, port)| Some((*listener, port_of(listener, port)?))).collect();
     let included = nodes.iter().filter(|(_, node)| node.is_in(settings.excludes_cordoned));
+    let included: Vec<(&String, &PoolNode)> = match settings.kind {
+        // The nodes themselves announce the address to the router.
+        Kind::Bgp => {
+            let with_endpoints = nodes_with_endpoints(slices);
+            let names = included.map(|(name, _)| name.as_str());
+            let announcing = election::candidates(names, &with_endpoints, is_local);
+            nodes.iter().filter(|(name, _)| announcing.contains(&name.as_str())).collect()
+        }
+        _ => included.collect(),
+    };
     included
+        .into_iter()
         .map(|(name, node)| {
             let member = Member { zone: node.zone.clone(), address: node.address, ports: ports.clone() };
             (name.clone(), member)
@@ -212,7 +226,7 @@ mod tests {
         let mut settings = Settings::of_profile(&balancer, &service);
         let mut found = |delivery| {
             settings.delivery = delivery;
-            let members = members(&settings, &listeners, &nodes, &slices);
+            let members = members(&settings, &listeners, &nodes, &slices, false);
             let shown = members
                 .into_iter()
                 .map(|(name, member)| (name, member.zone, member.ports.into_values().collect()));

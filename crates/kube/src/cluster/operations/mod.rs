@@ -9,10 +9,9 @@ mod proxies;
 mod workloads;
 
 pub use machines::ExitReason;
+pub use workloads::Cascade;
 
 use crate::store::StoreError;
-
-pub use workloads::Cascade;
 
 /// Why an operation cannot be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,0 @@
-//! Cases of `kernel.json`.
-
-use libtest_mimic::Trial;
-
-/// The cases.
-pub fn trials() -> Vec<Trial> {
-    Vec::new()
-}
