@@ -55,6 +55,10 @@ pub(super) fn compile(
     let mut outcome = Outcome::default();
     for ipv4 in [true, false] {
         let addresses = Addresses::of(service, spec, ipv4);
+        // Node ports go with a cluster IP, so without any address there is nothing to write in this family.
+        if addresses.is_empty() {
+            continue;
+        }
         outcome.addresses.extend(addresses.answered_for(node.mode));
         for port in spec.ports.iter().flatten() {
             if let Some(port) = CompiledPort::of(node, name, spec, port, slices, &addresses) {
@@ -107,6 +111,10 @@ impl Addresses {
         Addresses { ipv4, cluster, external: parsed(&mut spec.external_ips.iter().flatten()), balancer }
     }
 
+    fn is_empty(&self) -> bool {
+        self.cluster.is_empty() && self.external.is_empty() && self.balancer.is_empty()
+    }
+
     fn answered_for(&self, mode: Mode) -> Vec<IpAddr> {
         match mode {
             Mode::Iptables => Vec::new(),
@@ -128,7 +136,7 @@ struct CompiledPort<'a> {
     port: u16,
     node_port: Option<u16>,
     selection: Selection,
-    /// The addresses of endpoints that serve, terminating or not.
+    /// The addresses of endpoints that serve, terminating or not, of a UDP port.
     serving: BTreeSet<IpAddr>,
     label: Arc<str>,
 }
@@ -161,6 +169,7 @@ impl<'a> CompiledPort<'a> {
             external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
             external,
         };
+        let serving = candidates.iter().filter(|one| protocol == Protocol::Udp && one.serving);
         let node_hints = node.prefer_same_node.then_some(node.name.as_str());
         let named = if port_name.is_empty() { port.port.to_string() } else { port_name.to_owned() };
         Some(CompiledPort {
@@ -172,7 +181,7 @@ impl<'a> CompiledPort<'a> {
             port: u16::try_from(port.port).ok()?,
             node_port,
             selection: select(&candidates, used_by, node_hints, node.zone.as_deref()),
-            serving: candidates.iter().filter(|one| one.serving).map(|one| one.address.ip()).collect(),
+            serving: serving.map(|one| one.address.ip()).collect(),
             label: Arc::from(format!("Service {name} port {named}")),
         })
     }
@@ -181,6 +190,12 @@ impl<'a> CompiledPort<'a> {
         let internal = self.internal_branches();
         for address in &self.addresses.cluster {
             rules.push(self.rule(Destination::Address(*address), self.port, internal.clone()));
+        }
+        if self.node_port.is_none()
+            && self.addresses.external.is_empty()
+            && self.addresses.balancer.is_empty()
+        {
+            return;
         }
         let external = self.external_branches();
         for address in &self.addresses.external {

@@ -2,10 +2,9 @@
 //!
 //! Source: kubernetes.md 6.1 and 6.8.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{EndpointConditions, EndpointSlice};
 
 /// One endpoint of one Service port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +112,7 @@ pub(super) fn candidates(
     node: &str,
     ipv4: bool,
 ) -> Vec<Candidate> {
-    let mut found: BTreeMap<SocketAddr, Candidate> = BTreeMap::new();
+    let mut found: Vec<Candidate> = Vec::new();
     let family = if ipv4 { "IPv4" } else { "IPv6" };
     for slice in slices.iter().filter(|slice| slice.address_type == family) {
         let matching = slice.ports.iter().flatten().find(|port| {
@@ -126,21 +125,25 @@ pub(super) fn candidates(
             let Some(ip) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
                 continue;
             };
-            let conditions = endpoint.conditions.clone().unwrap_or_default();
-            let address = SocketAddr::new(ip, number);
+            let conditions = endpoint.conditions.as_ref();
+            let condition = |of: fn(&EndpointConditions) -> Option<bool>| conditions.and_then(of);
             // An unset condition counts as ready, serving, and not terminating.
-            let ready = conditions.ready.unwrap_or(true);
-            let hints = endpoint.hints.clone().unwrap_or_default();
-            found.entry(address).or_insert(Candidate {
-                address,
+            let ready = condition(|it| it.ready).unwrap_or(true);
+            let zones = endpoint.hints.iter().flat_map(|hints| hints.for_zones.iter().flatten());
+            let nodes = endpoint.hints.iter().flat_map(|hints| hints.for_nodes.iter().flatten());
+            found.push(Candidate {
+                address: SocketAddr::new(ip, number),
                 ready,
-                serving: conditions.serving.unwrap_or(ready),
-                terminating: conditions.terminating.unwrap_or(false),
+                serving: condition(|it| it.serving).unwrap_or(ready),
+                terminating: condition(|it| it.terminating).unwrap_or(false),
                 local: endpoint.node_name.as_deref() == Some(node),
-                zone_hints: hints.for_zones.into_iter().flatten().map(|zone| zone.name).collect(),
-                node_hints: hints.for_nodes.into_iter().flatten().map(|node| node.name).collect(),
+                zone_hints: zones.map(|zone| zone.name.clone()).collect(),
+                node_hints: nodes.map(|node| node.name.clone()).collect(),
             });
         }
     }
-    found.into_values().collect()
+    // The first of those with one address stays: sorting keeps their order.
+    found.sort_by_key(|candidate| candidate.address);
+    found.dedup_by_key(|candidate| candidate.address);
+    found
 }

@@ -75,10 +75,13 @@ pub struct Proxy {
     services: BTreeMap<ServiceName, Compiled>,
     /// The rules for a destination, by Service. Two Services may claim one external IP and port; the first by
     /// name has it.
-    claims: BTreeMap<RuleKey, BTreeMap<ServiceName, DestinationRule>>,
+    claims: BTreeMap<RuleKey, Claims>,
     /// The addresses that it answers for, and for how many Services.
     addresses: BTreeMap<IpAddr, usize>,
 }
+
+/// The rules of the Services that claim one destination, by their names: nearly always of one alone.
+type Claims = Vec<(ServiceName, Arc<DestinationRule>)>;
 
 /// One Service with its slices and what they were compiled to.
 #[derive(Clone, Debug, Default)]
@@ -110,20 +113,17 @@ impl Proxy {
                 touched.insert(name);
             }
         }
-        let mut keys = BTreeSet::new();
-        let before = |proxy: &Self, key: &RuleKey| proxy.claims.get(key).and_then(effective).cloned();
-        let mut rules_before = BTreeMap::new();
+        let mut rules_before: BTreeMap<RuleKey, Option<Arc<DestinationRule>>> = BTreeMap::new();
         let mut change = RuleChange::default();
         let mut addresses_before = BTreeMap::new();
         for name in touched {
             let mut outcome = self.compile(&name);
             let rules = std::mem::take(&mut outcome.rules);
-            let old = self.services.get(&name).map(|compiled| compiled.rules.clone()).unwrap_or_default();
+            let compiled = self.services.get_mut(&name);
+            let old = compiled.map(|compiled| std::mem::take(&mut compiled.rules)).unwrap_or_default();
             let new: BTreeSet<RuleKey> = rules.iter().map(RuleKey::of).collect();
             for key in old.union(&new) {
-                if keys.insert(*key) {
-                    rules_before.insert(*key, before(self, key));
-                }
+                rules_before.entry(*key).or_insert_with(|| self.claims.get(key).and_then(effective).cloned());
             }
             self.replace_rules(&name, &old, rules);
             self.replace_addresses(&name, &outcome.addresses, &mut addresses_before);
@@ -141,7 +141,7 @@ impl Proxy {
                 None if before.is_some() => {
                     change.removed.insert(key);
                 }
-                Some(rule) if before.as_ref() != Some(rule) => change.put.push(rule.clone()),
+                Some(rule) if before.as_ref() != Some(rule) => change.put.push(DestinationRule::clone(rule)),
                 _ => {}
             }
         }
@@ -191,7 +191,7 @@ impl Proxy {
     fn replace_rules(&mut self, name: &ServiceName, old: &BTreeSet<RuleKey>, rules: Vec<DestinationRule>) {
         for key in old {
             if let Some(claims) = self.claims.get_mut(key) {
-                claims.remove(name);
+                claims.retain(|(service, _)| service != name);
                 if claims.is_empty() {
                     self.claims.remove(key);
                 }
@@ -199,7 +199,10 @@ impl Proxy {
         }
         for rule in rules {
             // Within a Service the first port that names a destination has it.
-            self.claims.entry(RuleKey::of(&rule)).or_default().entry(name.clone()).or_insert(rule);
+            let claims = self.claims.entry(RuleKey::of(&rule)).or_default();
+            if let Err(place) = claims.binary_search_by(|(service, _)| service.cmp(name)) {
+                claims.insert(place, (name.clone(), Arc::new(rule)));
+            }
         }
     }
 
@@ -210,7 +213,8 @@ impl Proxy {
         new: &BTreeSet<IpAddr>,
         before: &mut BTreeMap<IpAddr, bool>,
     ) {
-        let old = self.services.get(name).map(|compiled| compiled.addresses.clone()).unwrap_or_default();
+        let compiled = self.services.get_mut(name);
+        let old = compiled.map(|compiled| std::mem::take(&mut compiled.addresses)).unwrap_or_default();
         for address in old.union(new) {
             before.entry(*address).or_insert_with(|| self.addresses.contains_key(address));
         }
@@ -291,6 +295,6 @@ impl std::fmt::Display for ServiceName {
 }
 
 /// The rule that counts when several Services claim one destination.
-fn effective(claims: &BTreeMap<ServiceName, DestinationRule>) -> Option<&DestinationRule> {
-    claims.values().next()
+fn effective(claims: &Claims) -> Option<&Arc<DestinationRule>> {
+    claims.first().map(|(_, rule)| rule)
 }

@@ -26,7 +26,7 @@ impl Proxy {
             networks.map(|network| UnclaimedRule { network: *network, refusal: unallocated(network) });
         let answered = self.addresses.keys().filter(|_| self.node.mode == Mode::Nftables);
         RuleSet {
-            destinations: self.claims.values().filter_map(effective).cloned().collect(),
+            destinations: self.claims.values().filter_map(effective).map(|rule| (**rule).clone()).collect(),
             sources: source_rules(&self.node),
             unclaimed: unallocated.chain(answered.map(|address| unused_ports(*address))).collect(),
         }
