@@ -20,8 +20,11 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
+/// The cases of a file.
+type Cases = fn() -> Vec<Trial>;
+
 fn main() -> ExitCode {
-    let files: [(&str, fn() -> Vec<Trial>); 7] = [
+    let files: [(&str, Cases); 7] = [
         ("dns", dns::trials),
         ("resolver", resolver::trials),
         ("packet_flow", packet_flow::trials),

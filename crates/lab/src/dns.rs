@@ -275,7 +275,9 @@ fn advice(
     } else if resolved && wasted > 0 {
         advice.push(format!("{wasted} rounds were in vain; `{last}` with its final dot is asked once"));
     }
-    if !resolved {
+    // A name that is there, but has no record of the type, is not misspelt.
+    let exists = trace.iter().any(is_no_data);
+    if !resolved && !exists {
         let mut known = known_names(cluster);
         known.retain(|known| !candidates.iter().any(|candidate| candidate.eq_ignore_ascii_case(known)));
         let near =
@@ -285,6 +287,14 @@ fn advice(
         }
     }
     advice
+}
+
+/// Whether the name of a query exists, without a record of the type.
+fn is_no_data(query: &QueryTrace) -> bool {
+    match &query.outcome {
+        Some(QueryOutcome::Reply { rcode, answers, .. }) => rcode == "NOERROR" && answers.is_empty(),
+        _ => false,
+    }
 }
 
 /// Names of Services, of the pods in headless ones, and names outside.

@@ -75,8 +75,7 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let previous = hopwise_fabric::install(Fabric::new());
-    assert!(previous.is_none(), "a fabric is installed already");
+    let installed = Installed::new();
     let captures = start.captures.clone();
     let result = Simulation::new(start.seed).limit(LIMIT).run(FabricWorld, move || async move {
         let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
@@ -94,11 +93,32 @@ where
         let settled = cluster.settle(QUIET, start.limit).await;
         main(Started { cluster, brokers, settled }).await
     });
-    let fabric = hopwise_fabric::uninstall();
+    let fabric = installed.take();
     if let (Some(mut fabric), Some(path)) = (fabric, captures) {
         fabric.finish_captures().map_err(|error| SimulationError::Capture { path, error })?;
     }
     Ok(result?)
+}
+
+/// A fabric that is this thread's for as long as this lives: a simulation that panics leaves none behind.
+struct Installed;
+
+impl Installed {
+    fn new() -> Installed {
+        let previous = hopwise_fabric::install(Fabric::new());
+        assert!(previous.is_none(), "a fabric is installed already");
+        Installed
+    }
+
+    fn take(self) -> Option<Fabric> {
+        hopwise_fabric::uninstall()
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        hopwise_fabric::uninstall();
+    }
 }
 
 /// Starts a capture of every device into `directory`, one file per device, named after it.

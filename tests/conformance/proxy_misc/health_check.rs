@@ -103,7 +103,9 @@ pub fn trial(case: Case) -> Trial {
     let (id, origin) = (case.id.clone(), case.origin.clone());
     case::trial(FILE, &id, origin, move || {
         let simulation = Simulation::new(1).limit(Span::from_secs(3_600));
-        simulation.run(FabricWorld, || run(case)).expect("the case comes to an end")
+        let run = simulation.run(FabricWorld, || run(case));
+        hopwise_fabric::uninstall();
+        run.expect("the case comes to an end")
     })
 }
 

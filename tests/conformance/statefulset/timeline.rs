@@ -177,9 +177,7 @@ impl Tale {
                 self.cluster.api().write(delete).map(drop).map_err(Into::into)
             }
             Deed::KubeletReturns => self.cluster.power_on_node(&self.node),
-            Deed::PodForced => {
-                self.cluster.delete_pod(NAMESPACE, &self.pod, Grace::Forced).map_err(Into::into)
-            }
+            Deed::PodForced => self.cluster.delete_pod(NAMESPACE, &self.pod, Grace::Forced),
             Deed::OutOfService => {
                 let taint = Taint {
                     key: "node.kubernetes.io/out-of-service".into(),
@@ -200,7 +198,7 @@ impl Tale {
     fn holds(&self, fact: &Fact) -> bool {
         let pod = self.pod_now();
         let is_same = pod.as_ref().is_some_and(|pod| pod.metadata.uid == self.before.metadata.uid);
-        let is_terminating = pod.as_ref().is_some_and(|pod| pod_state::is_terminating(pod));
+        let is_terminating = pod.as_ref().is_some_and(pod_state::is_terminating);
         match fact {
             Fact::NodeUnknown => {
                 self.node_now().is_some_and(|node| ready_status(&node) == Some("Unknown".into()))

@@ -23,7 +23,7 @@ pub async fn run(probed: Rc<Probed>, policy: RestartPolicy) {
     let mut back_off = BackOff::default();
     let mut adopted = container_runtime::state_of(&pod.shared, &pod.uid, name);
     loop {
-        let running = match adopted.take().filter(|state| is_running(state)) {
+        let running = match adopted.take().filter(is_running) {
             Some(state) => Some((state, true)),
             None => started(&probed, policy).map(|state| (state, false)),
         };
@@ -116,7 +116,7 @@ async fn supervise(probed: &Probed, mut state: watch::Receiver<ContainerState>, 
             }
         };
         match verdict {
-            Verdict::Started => drop(begin.send_replace(())),
+            Verdict::Started => begin.send_replace(()),
             Verdict::Restart if !probed.pod.is_terminating() => {
                 restart(probed).await;
                 continue;

@@ -130,7 +130,7 @@ fn the_longest_wildcard_wins_over_shorter_ones() {
 
 #[test]
 fn fields_that_do_not_fit() {
-    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `defaultDisk`, `nodeMonitorGracePeriodS`, `kubeProxy`, `serviceCIDR`, `podCIDR`, `clusterDomain`, `externalNames`, `loadBalancers`)");
+    assert_snapshot!(errors("proxymode: nftables\n"), @"cluster.yaml:1:1: proxymode: unknown field `proxymode` (did you mean `proxyMode`? Known: `nodes`, `profile`, `overrides`, `proxyMode`, `defaultDisk`, `nodeMonitorGracePeriodS`, `kubeProxy`, `serviceCIDR`, `podCIDR`, `podNetwork`, `clusterDomain`, `nodeLocalDNS`, `externalNames`, `loadBalancers`)");
     assert_snapshot!(errors("proxyMode: userspace\n"), @"cluster.yaml:1:12: proxyMode: unknown value `userspace` (known: `iptables`, `nftables`, `ipvs`)");
     assert_snapshot!(errors("nodes:\n  - name: a\n"), @"cluster.yaml:2:5: nodes[0].address: missing field `address` (add `address`; it has no default)");
     assert_snapshot!(errors("nodes:\n  - {name: a, address: 10.0.0}\n"), @r#"cluster.yaml:2:24: nodes[0].address: expected an IP address, got the text "10.0.0" (write an address such as 192.0.2.1)"#);

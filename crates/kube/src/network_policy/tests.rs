@@ -46,7 +46,10 @@ fn isolation(policies: &[Arc<NetworkPolicy>], address: &str) -> Isolation {
         .unwrap_or_default()
 }
 
-fn peers(allowances: Option<Allowances>) -> Vec<(String, Vec<(Protocol, std::ops::RangeInclusive<u16>)>)> {
+/// A protocol with a range of its ports.
+type Ports = (Protocol, std::ops::RangeInclusive<u16>);
+
+fn peers(allowances: Option<Allowances>) -> Vec<(String, Vec<Ports>)> {
     let text = |peers: &Peers| match peers {
         Peers::Any => "any".to_owned(),
         Peers::Addresses(addresses) => addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" "),

@@ -47,7 +47,7 @@ pub enum Progress {
 
 /// The phase of a pod whose init containers are done, from its containers (sidecars left out).
 pub fn phase(policy: RestartPolicy, containers: &[Progress]) -> &'static str {
-    if containers.iter().any(|it| *it == Progress::NotStarted) || containers.is_empty() {
+    if containers.contains(&Progress::NotStarted) || containers.is_empty() {
         return "Pending";
     }
     let ended_for_good = |it: &Progress| matches!(it, Progress::Ended(code) if !policy.restarts(*code));

@@ -187,11 +187,7 @@ impl ClusterState {
 
     fn apply(&mut self, change: &Change, store: &Store, news: &mut News) {
         match &change.object {
-            Object::Node(node) => {
-                if self.node_changed(node) {
-                    news.causes.insert(Cause::NodeChanged);
-                }
-            }
+            Object::Node(node) => news.causes.extend(self.node_changed(node)),
             Object::Pod(pod) => self.pod_changed(change, pod, store, news),
             Object::PersistentVolume(volume) => {
                 self.available.apply(volume, change.action);
@@ -204,12 +200,11 @@ impl ClusterState {
         }
     }
 
-    /// Whether anything has changed that decides about pods.
-    fn node_changed(&mut self, node: &Arc<Node>) -> bool {
+    /// Takes up a node; whether anything has changed that decides about pods.
+    fn node_changed(&mut self, node: &Arc<Node>) -> Option<Cause> {
         let name = node.metadata.name.as_deref().unwrap_or("");
-        let Some(state) = self.by_name.get(name).and_then(|index| self.nodes.get_mut(*index)) else {
-            return false;
-        };
+        let index = self.by_name.get(name)?;
+        let state = self.nodes.get_mut(*index)?;
         let allocatable = fit::allocatable(node);
         let relabelled = state.node.metadata.labels != node.metadata.labels;
         let changed = relabelled || state.node.spec != node.spec || state.allocatable != allocatable;
@@ -217,7 +212,7 @@ impl ClusterState {
         if relabelled {
             self.domains.clear();
         }
-        changed
+        changed.then_some(Cause::NodeChanged)
     }
 
     fn pod_changed(&mut self, change: &Change, pod: &Arc<Pod>, store: &Store, news: &mut News) {

@@ -164,7 +164,8 @@ pub fn ready_since_s(cluster: &Cluster, name: &str) -> u64 {
 pub fn identity(cluster: &Cluster, name: &str) -> (String, String, i32) {
     let pod = the_pod(cluster, name);
     let status = pod.status.expect("a status");
-    let restarts = status.container_statuses.expect("containers")[0].restart_count;
+    let containers = status.container_statuses.as_ref();
+    let restarts = containers.unwrap_or_else(|| panic!("no containers: {status:?}"))[0].restart_count;
     (pod.metadata.uid.expect("a uid"), status.pod_ip.expect("an address"), restarts)
 }
 

@@ -510,9 +510,9 @@ impl<'a> Case<'a> {
     /// What a client does that hears nothing.
     fn until_when(&self) -> &'static str {
         match self.options.transport {
-            // Linux repeats a SYN after 1, 3, 7... s (tcp_syn_retries, linux.md 4).
+            // Linux since 6.5 repeats a SYN each second four times, then at doubling distances (linux.md 4).
             Transport::Tcp => {
-                ", so the client hears nothing, sends again after 1, 3 and 7 s, and gives up when its own time is over"
+                ", so the client hears nothing, sends again each second at first and then ever more rarely, and gives up when its own time is over"
             }
             Transport::Udp => ", so the client hears nothing and waits until its own time is over",
         }

@@ -16,7 +16,7 @@ use super::workload::Tally;
 use crate::place::Place;
 use crate::programs::Brokers;
 use crate::report::run::Check;
-use crate::scenario::{Scenario, Topic};
+use crate::scenario::{self, Scenario, Topic};
 
 /// How long a client asks for metadata until every partition has a leader.
 const LEADERS_WAIT: Duration = Duration::from_secs(120);
@@ -51,7 +51,7 @@ pub(super) async fn place_all(
 ) -> Result<Vec<RunningClient>, Check> {
     let mut clients = Vec::new();
     for client in &scenario.clients {
-        clients.push(place(cluster, brokers, &client.name, &client.place, &client.bootstrap).await?);
+        clients.push(place(cluster, brokers, &client.name, client).await?);
     }
     Ok(clients)
 }
@@ -68,19 +68,21 @@ pub(super) async fn place_verifier(
 ) -> Result<Option<RunningClient>, Check> {
     let inside = scenario.clients.iter().find(|client| !client.place.is_external());
     let Some(client) = inside.or(scenario.clients.first()) else { return Ok(None) };
-    place(cluster, brokers, "hopwise-verifier", &client.place, &client.bootstrap).await.map(Some)
+    place(cluster, brokers, "hopwise-verifier", client).await.map(Some)
 }
 
 async fn place(
     cluster: &Cluster,
     brokers: &Brokers,
     name: &str,
-    place: &Place,
-    bootstrap: &[String],
+    declared: &scenario::Client,
 ) -> Result<RunningClient, Check> {
+    let place = &declared.place;
     let expected = format!("client {name} stands at {place}");
     let site = cluster.place(place, name).await.map_err(|error| failed(&expected, &error.to_string()))?;
-    let bootstrap: Result<Vec<HostPort>, _> = bootstrap.iter().map(|address| address.parse()).collect();
+    site.use_resolver(declared.resolver.0);
+    let bootstrap: Result<Vec<HostPort>, _> =
+        declared.bootstrap.iter().map(|address| address.parse()).collect();
     let bootstrap = bootstrap.map_err(|error| failed(&expected, &error.to_string()))?;
     let journal = Journal::default();
     let options = Options {

@@ -17,6 +17,7 @@ mod state;
 mod timeline;
 mod when;
 
+use hopwise_fabric::net::resolver::{NoResolver, ResolverKind};
 use serde::{Deserialize, Serialize};
 
 pub use event::EventExpectation;
@@ -91,7 +92,15 @@ pub struct Client {
     /// The name of the Kafka listener that it is expected to enter by.
     #[serde(default)]
     pub listener: Option<String>,
+    /// Whose resolver it uses.
+    #[serde(default)]
+    pub resolver: Resolver,
 }
+
+/// Whose resolver a client uses: `glibc`, `musl`, `go` or `jvm`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Resolver(pub ResolverKind);
 
 /// What every client does, at the same time: it produces and fetches, spread over the partitions in turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +200,20 @@ impl Default for Bounds {
     fn default() -> Self {
         let minutes = |minutes: u64| Duration(hopwise_engine::Span::from_secs(minutes * 60));
         Bounds { start: minutes(20), run: minutes(30) }
+    }
+}
+
+impl TryFrom<String> for Resolver {
+    type Error = NoResolver;
+
+    fn try_from(text: String) -> Result<Self, NoResolver> {
+        text.parse().map(Resolver)
+    }
+}
+
+impl From<Resolver> for String {
+    fn from(resolver: Resolver) -> String {
+        resolver.0.to_string()
     }
 }
 

@@ -273,3 +273,15 @@ fn times_count_from_what_there_is() {
     insta::assert_snapshot!(problems("{at: 5s, powerOffNode", "{at: 5s, name: back, powerOffNode"), @"faults[1].name: another fault is called `back`; expected a name of its own");
     insta::assert_snapshot!(problems("faults:", "duration: 1m\nfaults:"), @"duration: the scenario names times up to 181s; expected at least 181s, or no duration");
 }
+
+#[test]
+fn a_client_may_name_its_resolver() {
+    let with = |resolver: &str| {
+        scenario(&SMALL.replace("place: external,", &format!("place: external, resolver: {resolver},")))
+    };
+    let resolvers: Vec<String> =
+        with("jvm").expect("it is one").clients.iter().map(|client| client.resolver.0.to_string()).collect();
+    assert_eq!(resolvers, ["glibc", "jvm"]);
+    let error = with("bind").expect_err("it is none");
+    assert!(error.contains("`bind` is no resolver; expected `glibc`, `musl`, `go` or `jvm`"), "{error}");
+}

@@ -19,7 +19,7 @@ impl Cluster {
             return Err(OperationError::Refused(format!("the kube-proxy of {node} does not run")));
         }
         machine::stop(&machine, Program::KubeProxy);
-        hopwise_engine::notable("kube-proxy.stopped", format!("node {node}"), "");
+        hopwise_engine::notable("kube_proxy.stopped", format!("node {node}"), "");
         Ok(())
     }
 
@@ -33,7 +33,7 @@ impl Cluster {
             return Err(OperationError::Refused(format!("the kube-proxy of {node} runs already")));
         }
         machine::start(&self.shared, &machine, Program::KubeProxy);
-        hopwise_engine::notable("kube-proxy.started", format!("node {node}"), "");
+        hopwise_engine::notable("kube_proxy.started", format!("node {node}"), "");
         Ok(())
     }
 
@@ -44,7 +44,7 @@ impl Cluster {
     pub fn lag_kube_proxy(&self, node: &str, lag: Duration) -> Result<(), OperationError> {
         self.machine(node)?.proxy_lag.set(lag);
         hopwise_engine::notable(
-            "kube-proxy.lags",
+            "kube_proxy.lags",
             format!("node {node}"),
             format!("by {} ms", lag.as_millis()),
         );

@@ -2,7 +2,7 @@
 //! not ready.
 //!
 //! Health is judged at ticks of the monitor's period from the nodes' leases. NoSchedule taints follow the node's
-//! conditions at once; NoExecute taints, which evict, are handed out zone by zone at a limited rate ([`zones`]).
+//! conditions at once; NoExecute taints, which evict, are handed out zone by zone at a limited rate (the module `zones`).
 //! Left out: the conditions of pressure are taken from the node but nothing simulated sets them; cloud providers that
 //! delete the Nodes of machines that are gone.
 //! Source: kubernetes.md 1.6, 8; the Kubernetes page "Nodes" (node controller, rate limits).

@@ -82,7 +82,8 @@ fn the_json_has_the_fields_of_the_command_line_and_no_others() {
         "connect_ns",
     ];
     let mut seen = keys.clone();
-    (seen.sort_unstable(), promised.sort_unstable());
+    seen.sort_unstable();
+    promised.sort_unstable();
     assert_eq!(seen, promised);
     let read: ProbeReport = serde_json::from_value(json).expect("a report");
     assert_eq!(read, through_another_node().report);
