@@ -92,6 +92,17 @@ impl Node {
         lock(&self.partitions).get(&key).cloned()
     }
 
+    /// The broker that leads a partition and its epoch, as far as this broker knows.
+    pub fn leader_of(&self, (topic, index): PartitionKey) -> Option<(i32, i32)> {
+        if let Some(partition) = self.partition((topic, index)) {
+            return partition.leader().map(|leader| (leader, partition.leader_epoch()));
+        }
+        self.with_cluster(|cluster| {
+            let replicas = cluster.state.topics.by_id(topic)?.partitions.get(usize::try_from(index).ok()?)?;
+            replicas.first().map(|leader| (*leader, 1))
+        })
+    }
+
     pub fn identity(&self) -> Identity {
         lock(&self.identity).clone()
     }
@@ -133,7 +144,7 @@ impl Node {
         if !cluster.unsaved {
             return Ok(());
         }
-        let tables = Tables { members: cluster.members.to_vec(), topics: cluster.topics.to_vec() };
+        let tables = Tables { members: cluster.members.to_vec(), state: cluster.state.clone() };
         identity::save_tables(&self.volume, &tables)?;
         cluster.unsaved = false;
         Ok(())

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use turmoil_fs::Fs;
 
 use crate::cluster::members::Members;
-use crate::cluster::topics::Topics;
+use crate::cluster::state::State;
 use crate::cluster::{Cluster, discovery, gossip, identity};
 use crate::config::{Api, HostPort, Listener, NodeConfig};
 use crate::http::{self, admin, proxy, registry};
@@ -135,7 +135,7 @@ fn prepare(parameters: StartParameters, tasks: Tasks) -> Result<Arc<Node>, Broke
     let tables = identity::load_tables(&volume).map_err(BrokerError::Volume)?;
     let own_id = identity.membership.as_ref().map_or(-1, |membership| membership.id);
     let members = Members::new(own_id, tables.members, config.cluster.alive_timeout, Instant::now());
-    let cluster = Cluster { members, topics: Topics::new(tables.topics), unsaved: false };
+    let cluster = Cluster { members, state: tables.state, unsaved: false };
     Ok(Arc::new(Node::new(Parts { config, volume, clock, status, tasks, random, identity, cluster })))
 }
 
@@ -145,8 +145,8 @@ fn become_member(node: &Arc<Node>) {
     node.status.set_broker_id(own.id);
     node.status.set_phase(Phase::Booting);
     node.with_cluster(|cluster| cluster.members.set_own(own.id));
-    gossip::remember(node, vec![own], Vec::new());
-    replication::open_replicas(node);
+    gossip::remember(node, vec![own], State::default());
+    replication::reconcile(node);
     node.tasks.spawn(gossip::run(Arc::clone(node)));
 }
 
