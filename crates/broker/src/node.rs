@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use uuid::Uuid;
 
+use crate::bugs::Bugs;
 use crate::cluster::Cluster;
 use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
@@ -36,6 +37,8 @@ pub(crate) struct Node {
     pub status: BrokerStatus,
     pub tasks: Tasks,
     pub peers: Peers,
+    /// Read where a promise is kept.
+    pub bugs: Bugs,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
     cluster: Mutex<Cluster>,
@@ -56,6 +59,7 @@ pub(crate) struct Parts {
     pub random: ChaCha8Rng,
     pub identity: Identity,
     pub cluster: Cluster,
+    pub bugs: Bugs,
 }
 
 impl Node {
@@ -64,6 +68,7 @@ impl Node {
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,
+            bugs: parts.bugs,
             status: parts.status,
             peers: Peers::new(parts.tasks.clone()),
             tasks: parts.tasks,
