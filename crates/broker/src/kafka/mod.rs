@@ -13,13 +13,14 @@ mod find_coordinator;
 mod guard;
 mod list_offsets;
 mod metadata;
+pub(crate) mod principal;
 mod produce;
 mod versions;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -28,6 +29,7 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
+use self::principal::Principal;
 use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
@@ -50,14 +52,22 @@ struct Session {
 struct Connection {
     /// The client's address, if the socket knows it.
     peer: Option<SocketAddr>,
+    /// Set once the client has proved who it is.
+    principal: OnceLock<Principal>,
     /// Milliseconds that the connection is to be muted after the answer under way.
     throttle_ms: AtomicU32,
 }
 
 impl Session {
     fn new(node: Arc<Node>, listener: Arc<Listener>, peer: Option<SocketAddr>) -> Session {
-        let connection = Arc::new(Connection { peer, throttle_ms: AtomicU32::new(0) });
+        let connection =
+            Arc::new(Connection { peer, principal: OnceLock::new(), throttle_ms: AtomicU32::new(0) });
         Session { node, listener, connection, client_id: StrBytes::new() }
+    }
+
+    /// Who the client is.
+    fn principal(&self) -> Principal {
+        self.connection.principal.get().cloned().unwrap_or(Principal::Anonymous)
     }
 
     /// How long the connection is to be muted, once.
@@ -144,7 +154,7 @@ async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, Con
     guard::check(api, version, &bytes).map_err(|error| ConnectionError::Malformed(error.to_string()))?;
     let header: RequestHeader = decode(&mut bytes, api.request_header_version(version))?;
     session.client_id = header.client_id.unwrap_or_default();
-    tracing::trace!(?api, version, correlation_id, client = session.client_id.as_str(), "request");
+    tracing::trace!(?api, version, correlation_id, client = session.client_id.as_str(), principal = %session.principal(), "request");
     Call { session, api, version, correlation_id, bytes }.answer().await
 }
 
@@ -216,6 +226,8 @@ fn partition_error(session: &Session, error: &PartitionError) -> ResponseError {
             ResponseError::NotLeaderOrFollower
         }
         PartitionError::NotLeadingYet => ResponseError::LeaderNotAvailable,
+        PartitionError::TimedOut => ResponseError::RequestTimedOut,
+        PartitionError::Producer(error, _) => *error,
         PartitionError::Storage(reason) => {
             session.node.status.add(Counter::StorageErrors, 1);
             tracing::error!(reason, "the volume cannot serve a request");
