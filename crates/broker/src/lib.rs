@@ -15,6 +15,7 @@ mod config;
 mod http;
 mod kafka;
 mod log;
+mod metrics;
 mod node;
 mod replication;
 mod rpc;
