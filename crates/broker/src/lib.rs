@@ -16,6 +16,7 @@ mod config;
 mod http;
 mod kafka;
 mod log;
+mod metrics;
 mod node;
 mod replication;
 mod rpc;

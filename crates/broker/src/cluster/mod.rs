@@ -11,6 +11,7 @@ pub(crate) mod gossip;
 pub(crate) mod identity;
 pub(crate) mod members;
 pub(crate) mod placement;
+pub(crate) mod properties;
 pub(crate) mod state;
 pub(crate) mod submit;
 pub(crate) mod topics;
