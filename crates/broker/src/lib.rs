@@ -10,6 +10,7 @@
 //! for them answer plain text), consumer groups and transactions, records over the HTTP Proxy, schemas in the
 //! Schema Registry.
 
+mod bugs;
 mod cluster;
 mod config;
 mod http;
@@ -24,6 +25,8 @@ mod tasks;
 mod topic_creation;
 mod volume;
 
+#[cfg(feature = "bugs")]
+pub use bugs::Bugs;
 pub use config::{
     AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
 };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::members::Member;
-use super::topics::Topic;
+use super::state::State;
 use crate::volume::Volume;
 
 /// A broker's identity as it is kept on its volume.
@@ -37,7 +37,7 @@ pub(crate) struct Membership {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tables {
     pub members: Vec<Member>,
-    pub topics: Vec<Topic>,
+    pub state: State,
 }
 
 fn identity_path(volume: &Volume) -> PathBuf {

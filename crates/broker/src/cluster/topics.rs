@@ -20,6 +20,12 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
+    /// Whether Kafka clients see the topic: those of other namespaces than `kafka` have a name with a slash
+    /// (`kafka_internal/tx`), which no client can give.
+    pub fn is_visible(&self) -> bool {
+        !self.name.contains('/')
+    }
+
     /// Whether records get the time of their append.
     pub fn log_append_time(&self) -> bool {
         self.configs.get(TIMESTAMP_TYPE).is_some_and(|value| value == "LogAppendTime")
@@ -31,35 +37,42 @@ impl Topic {
 }
 
 /// The topic table.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<Topic>", into = "Vec<Topic>")]
 pub(crate) struct Topics {
     topics: BTreeMap<String, Topic>,
     names: BTreeMap<Uuid, String>,
 }
 
-impl Topics {
-    pub fn new(topics: Vec<Topic>) -> Topics {
+impl From<Vec<Topic>> for Topics {
+    fn from(topics: Vec<Topic>) -> Topics {
         let mut table = Topics::default();
-        table.merge(topics);
+        topics.into_iter().for_each(|topic| table.insert(topic));
         table
     }
+}
 
-    /// Takes over the topics that are new here; tells whether any was.
-    pub fn merge(&mut self, others: Vec<Topic>) -> bool {
-        let mut changed = false;
-        for other in others {
-            if let Some(known) = self.topics.get(&other.name) {
-                if known.id <= other.id {
-                    continue;
-                }
-                tracing::error!(topic = other.name, "two topics of one name; the later one is given up");
-                self.names.remove(&known.id);
-            }
-            self.names.insert(other.id, other.name.clone());
-            self.topics.insert(other.name.clone(), other);
-            changed = true;
+impl From<Topics> for Vec<Topic> {
+    fn from(table: Topics) -> Vec<Topic> {
+        table.topics.into_values().collect()
+    }
+}
+
+impl Topics {
+    /// Adds a topic, or replaces the one of its name.
+    pub fn insert(&mut self, topic: Topic) {
+        if let Some(known) = self.topics.get(&topic.name) {
+            self.names.remove(&known.id);
         }
-        changed
+        self.names.insert(topic.id, topic.name.clone());
+        self.topics.insert(topic.name.clone(), topic);
+    }
+
+    /// Removes a topic.
+    pub fn remove(&mut self, name: &str) -> Option<Topic> {
+        let topic = self.topics.remove(name)?;
+        self.names.remove(&topic.id);
+        Some(topic)
     }
 
     pub fn get(&self, name: &str) -> Option<&Topic> {
@@ -75,13 +88,9 @@ impl Topics {
         self.topics.values()
     }
 
-    pub fn to_vec(&self) -> Vec<Topic> {
-        self.topics.values().cloned().collect()
-    }
-
-    /// Equal for equal tables.
-    pub fn fingerprint(&self) -> u32 {
-        self.names.keys().fold(0, |sum, id| crc32c::crc32c_append(sum, id.as_bytes()))
+    /// The topics that Kafka clients see, by name.
+    pub fn visible(&self) -> impl Iterator<Item = &Topic> {
+        self.all().filter(|topic| topic.is_visible())
     }
 }
 

@@ -205,6 +205,9 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
             .map_or(default.node_status_interval, Duration::from_millis),
         auto_create_topics_enabled: file.auto_create_topics_enabled.unwrap_or(false),
         default_topic_partitions: file.default_topic_partitions.unwrap_or(default.default_topic_partitions),
+        internal_topic_replication_factor: file
+            .internal_topic_replication_factor
+            .unwrap_or(default.internal_topic_replication_factor),
         default_topic_replications: file
             .default_topic_replications
             .unwrap_or(default.default_topic_replications),

@@ -93,6 +93,7 @@ pub(super) struct BootstrapYaml {
     pub default_topic_replications: Option<i16>,
     pub enable_sasl: Option<bool>,
     pub fetch_max_bytes: Option<u32>,
+    pub internal_topic_replication_factor: Option<i16>,
     pub kafka_batch_max_bytes: Option<u32>,
     pub kafka_enable_authorization: Option<bool>,
     pub kafka_request_max_bytes: Option<u32>,

@@ -53,6 +53,8 @@ pub struct ClusterProperties {
     pub default_topic_partitions: i32,
     /// Replicas of a topic that asks for the default.
     pub default_topic_replications: i16,
+    /// Replicas of the topics that brokers keep for themselves.
+    pub internal_topic_replication_factor: i16,
     /// Largest batch that Produce takes, bytes.
     pub kafka_batch_max_bytes: u32,
     /// Largest request on a Kafka listener, bytes.
@@ -73,6 +75,7 @@ impl Default for ClusterProperties {
             auto_create_topics_enabled: false,
             default_topic_partitions: 1,
             default_topic_replications: 1,
+            internal_topic_replication_factor: 3,
             kafka_batch_max_bytes: 1 << 20,
             kafka_request_max_bytes: 100 << 20,
             fetch_max_bytes: 57_671_680,

@@ -13,11 +13,12 @@ mod find_coordinator;
 mod guard;
 mod list_offsets;
 mod metadata;
+pub(crate) mod principal;
 mod produce;
 mod versions;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -27,6 +28,7 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use tokio::io::AsyncWriteExt;
 
+use self::principal::Principal;
 use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
@@ -41,6 +43,15 @@ const LEADER_WAIT_MAX: Duration = Duration::from_secs(5);
 struct Session {
     node: Arc<Node>,
     listener: Arc<Listener>,
+    /// Set once the client has proved who it is.
+    principal: Arc<OnceLock<Principal>>,
+}
+
+impl Session {
+    /// Who the client is.
+    fn principal(&self) -> Principal {
+        self.principal.get().cloned().unwrap_or(Principal::Anonymous)
+    }
 }
 
 /// Why a connection ends.
@@ -58,10 +69,12 @@ enum ConnectionError {
 
 /// Accepts connections for ever.
 pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListener) {
-    let session = Session { node, listener: Arc::new(listener) };
+    let listener = Arc::new(listener);
     loop {
-        let stream = session.node.accept(&socket).await;
-        session.node.tasks.spawn(connection(session.clone(), stream));
+        let stream = node.accept(&socket).await;
+        let session =
+            Session { node: Arc::clone(&node), listener: Arc::clone(&listener), principal: Arc::default() };
+        node.tasks.spawn(connection(session, stream));
     }
 }
 
@@ -119,7 +132,7 @@ async fn answer(session: &Session, frame: Bytes) -> Result<Option<Bytes>, Connec
     let header: RequestHeader = decode(&mut bytes, api.request_header_version(version))?;
     let correlation_id = header.correlation_id;
     let client_id = header.client_id.unwrap_or_default();
-    tracing::trace!(?api, version, correlation_id, client = client_id.as_str(), "request");
+    tracing::trace!(?api, version, correlation_id, client = client_id.as_str(), principal = %session.principal(), "request");
     let encoded = match api {
         ApiKey::ApiVersions => {
             let _: kafka_protocol::messages::ApiVersionsRequest = decode(&mut bytes, version)?;
@@ -188,6 +201,8 @@ fn partition_error(session: &Session, error: &PartitionError) -> ResponseError {
             ResponseError::NotLeaderOrFollower
         }
         PartitionError::NotLeadingYet => ResponseError::LeaderNotAvailable,
+        PartitionError::TimedOut => ResponseError::RequestTimedOut,
+        PartitionError::Producer(error, _) => *error,
         PartitionError::Storage(reason) => {
             session.node.status.add(Counter::StorageErrors, 1);
             tracing::error!(reason, "the volume cannot serve a request");

@@ -37,7 +37,7 @@ pub(super) async fn lead(node: Arc<Node>, partition: Arc<Partition>) {
 }
 
 fn others(partition: &Partition) -> Vec<i32> {
-    partition.replicas.iter().copied().filter(|id| *id != partition.leader()).collect()
+    partition.replicas().into_iter().filter(|id| Some(*id) != partition.leader()).collect()
 }
 
 /// Copies what other replicas have more, until a majority is heard and none of it is ahead.
