@@ -18,6 +18,7 @@ mod groups;
 mod http;
 mod kafka;
 mod log;
+mod metrics;
 mod node;
 mod replication;
 mod rpc;
