@@ -13,6 +13,8 @@
 mod bugs;
 mod cluster;
 mod config;
+mod coordinator;
+mod groups;
 mod http;
 mod kafka;
 mod log;
