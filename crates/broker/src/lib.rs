@@ -27,6 +27,7 @@ mod start;
 mod status;
 mod tasks;
 mod topic_creation;
+mod transactions;
 mod volume;
 
 #[cfg(feature = "bugs")]

@@ -24,6 +24,9 @@ use crate::rpc::{Reply, Request, RequestHead};
 use crate::start::Clock;
 use crate::status::{BrokerStatus, Counter};
 use crate::tasks::Tasks;
+use crate::transactions;
+use crate::transactions::machine::TransactionMachine;
+use crate::transactions::producer_ids::ProducerIds;
 use crate::volume::Volume;
 
 /// Between two attempts to accept after one failed (too many open files, for instance).
@@ -41,6 +44,8 @@ pub(crate) struct Node {
     pub tasks: Tasks,
     pub peers: Peers,
     pub groups: Arc<Coordinator<GroupMachine>>,
+    pub transactions: Arc<Coordinator<TransactionMachine>>,
+    pub producer_ids: ProducerIds,
     /// Read where a promise is kept.
     pub bugs: Bugs,
     random: Mutex<ChaCha8Rng>,
@@ -70,6 +75,8 @@ impl Node {
     pub fn new(parts: Parts) -> Node {
         Node {
             groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
+            transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
+            producer_ids: ProducerIds::default(),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,

@@ -104,6 +104,7 @@ pub(super) struct BootstrapYaml {
     pub log_segment_size: Option<u64>,
     pub node_status_interval: Option<u64>,
     pub topic_partitions_per_shard: Option<u32>,
+    pub transaction_coordinator_partitions: Option<i32>,
 }
 
 /// A list, or one entry without the list around it, as Redpanda's `one_or_many` properties accept both.

@@ -16,6 +16,7 @@ mod list_offsets;
 mod metadata;
 pub(crate) mod principal;
 mod produce;
+mod transactions;
 mod versions;
 
 use std::io;
@@ -179,22 +180,30 @@ impl Call {
             };
         }
         answered_by! { self:
+            AddOffsetsToTxn => transactions::add_offsets_to_txn,
+            AddPartitionsToTxn => transactions::add_partitions_to_txn,
             ApiVersions => api_versions,
             CreateTopics => create_topics,
             DeleteGroups => groups::delete_groups,
             DescribeGroups => groups::describe_groups,
+            DescribeProducers => transactions::describe_producers,
+            DescribeTransactions => transactions::describe_transactions,
+            EndTxn => transactions::end_txn,
             Fetch => fetch,
             FindCoordinator => find_coordinator,
             Heartbeat => groups::heartbeat,
+            InitProducerId => transactions::init_producer_id,
             JoinGroup => groups::join_group,
             LeaveGroup => groups::leave_group,
             ListGroups => groups::list_groups,
             ListOffsets => list_offsets,
+            ListTransactions => transactions::list_transactions,
             Metadata => metadata,
             OffsetCommit => groups::offset_commit,
             OffsetDelete => groups::offset_delete,
             OffsetFetch => groups::offset_fetch,
             SyncGroup => groups::sync_group,
+            TxnOffsetCommit => transactions::txn_offset_commit,
         }
     }
 

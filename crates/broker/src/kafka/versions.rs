@@ -5,10 +5,12 @@
 //! librdkafka turns compression off where Produce 0 is missing (Apache Kafka 4.0 does the same, KAFKA-18659).
 
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DescribeGroupsRequest,
-    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest, ProduceRequest, SyncGroupRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest, CreateTopicsRequest,
+    DeleteGroupsRequest, DescribeGroupsRequest, DescribeProducersRequest, DescribeTransactionsRequest,
+    EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, ProduceRequest,
+    SyncGroupRequest, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::{Message, VersionRange};
 
@@ -32,13 +34,18 @@ const fn key<T: Message>(key: ApiKey, least: i16) -> Offered {
     Offered { key, least, read: T::VERSIONS }
 }
 
+/// A key of which versions above `last` are not answered.
+const fn until<T: Message>(key: ApiKey, least: i16, last: i16) -> Offered {
+    Offered { key, least, read: VersionRange { min: T::VERSIONS.min, max: last } }
+}
+
 /// Every key that is offered, by number.
 pub(super) const OFFERED: &[Offered] = &[
     key::<ProduceRequest>(ApiKey::Produce, 0),
     key::<FetchRequest>(ApiKey::Fetch, 4),
     key::<ListOffsetsRequest>(ApiKey::ListOffsets, 1),
     key::<MetadataRequest>(ApiKey::Metadata, 0),
-    key::<OffsetCommitRequest>(ApiKey::OffsetCommit, 1),
+    key::<OffsetCommitRequest>(ApiKey::OffsetCommit, 2),
     key::<OffsetFetchRequest>(ApiKey::OffsetFetch, 1),
     key::<FindCoordinatorRequest>(ApiKey::FindCoordinator, 0),
     key::<JoinGroupRequest>(ApiKey::JoinGroup, 2),
@@ -49,8 +56,16 @@ pub(super) const OFFERED: &[Offered] = &[
     key::<ListGroupsRequest>(ApiKey::ListGroups, 0),
     key::<ApiVersionsRequest>(ApiKey::ApiVersions, 0),
     key::<CreateTopicsRequest>(ApiKey::CreateTopics, 3),
+    key::<InitProducerIdRequest>(ApiKey::InitProducerId, 0),
+    until::<AddPartitionsToTxnRequest>(ApiKey::AddPartitionsToTxn, 0, 3),
+    until::<AddOffsetsToTxnRequest>(ApiKey::AddOffsetsToTxn, 0, 3),
+    until::<EndTxnRequest>(ApiKey::EndTxn, 0, 4),
+    until::<TxnOffsetCommitRequest>(ApiKey::TxnOffsetCommit, 0, 4),
     key::<DeleteGroupsRequest>(ApiKey::DeleteGroups, 0),
     key::<OffsetDeleteRequest>(ApiKey::OffsetDelete, 0),
+    key::<DescribeProducersRequest>(ApiKey::DescribeProducers, 0),
+    key::<DescribeTransactionsRequest>(ApiKey::DescribeTransactions, 0),
+    until::<ListTransactionsRequest>(ApiKey::ListTransactions, 0, 1),
 ];
 
 /// The entry of a key.
