@@ -19,6 +19,7 @@ mod log;
 mod node;
 mod replication;
 mod rpc;
+mod security;
 mod start;
 mod status;
 mod tasks;
@@ -29,6 +30,8 @@ mod volume;
 pub use bugs::Bugs;
 pub use config::{
     AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
+    SecurityProperties, TlsFiles,
 };
+pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};
 pub use status::{BrokerStatus, Counter, Phase};

@@ -1,8 +1,7 @@
 //! The Kafka listeners: requests in, responses out, in order, one connection a task.
 //!
 //! Frames are read and written with `kafka-protocol`. Bytes that are no request end their connection and
-//! nothing else. Left out in this version: TLS and SASL (a listener that asks for them answers plain text),
-//! groups, transactions and idempotent sequences, fetch sessions (every answer says "no session", which
+//! nothing else. Left out in this version: groups, transactions and idempotent sequences, fetch sessions (every answer says "no session", which
 //! clients accept), quotas.
 
 mod address;
@@ -15,6 +14,7 @@ mod list_offsets;
 mod metadata;
 pub(crate) mod principal;
 mod produce;
+mod sasl;
 mod versions;
 
 use std::io;
@@ -33,6 +33,7 @@ use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
 use crate::rpc::frame::read_block;
+use crate::security::stream::Stream;
 use crate::status::Counter;
 
 /// redpanda.md 4.4: `wait_for_leader_timeout_ms`.
@@ -65,6 +66,8 @@ enum ConnectionError {
     NotOffered { key: i16, version: i16 },
     #[error("a response could not be encoded: {0}")]
     Encode(String),
+    #[error("the client did not authenticate: {0}")]
+    Unauthenticated(String),
 }
 
 /// Accepts connections for ever.
@@ -78,14 +81,19 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListen
     }
 }
 
-async fn connection(session: Session, mut stream: TcpStream) {
+async fn connection(session: Session, stream: TcpStream) {
     let peer = stream.peer_addr().ok();
+    let Some(mut stream) = session.node.secure(&session.listener, stream).await else { return };
     let error = match answer_all(&session, &mut stream).await {
         Ok(()) => return,
         Err(error) => error,
     };
     let listener = &session.listener.name;
     match error {
+        ConnectionError::Unauthenticated(why) => {
+            session.node.status.add(Counter::FailedAuthentications, 1);
+            tracing::warn!(?peer, listener, why, "closing a Kafka connection");
+        }
         ConnectionError::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
             tracing::debug!(?peer, listener, %error, "a Kafka connection ended");
         }
@@ -96,14 +104,20 @@ async fn connection(session: Session, mut stream: TcpStream) {
     }
 }
 
-async fn answer_all(session: &Session, stream: &mut TcpStream) -> Result<(), ConnectionError> {
+async fn answer_all(session: &Session, stream: &mut Stream) -> Result<(), ConnectionError> {
+    let mut gate = sasl::Gate::of(session, stream.peer_certificate())?;
     let bytes_max = session.node.config.cluster.kafka_request_max_bytes;
     while let Some(frame) = read_block(stream, bytes_max).await? {
-        let response = answer(session, frame).await?;
+        let response = match gate.take(session, frame)? {
+            sasl::Passed::Through(frame) => answer(session, frame).await?,
+            sasl::Passed::Answered(response) => Some(response),
+        };
         session.node.status.add(Counter::KafkaRequests, 1);
         if let Some(response) = response {
             stream.write_all(&response).await?;
+            stream.flush().await?;
         }
+        gate.close_if_failed()?;
     }
     Ok(())
 }
