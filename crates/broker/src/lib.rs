@@ -18,6 +18,7 @@ mod log;
 mod node;
 mod replication;
 mod rpc;
+mod schema_registry;
 mod start;
 mod status;
 mod tasks;
