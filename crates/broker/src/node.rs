@@ -10,10 +10,14 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use uuid::Uuid;
 
+use crate::bugs::Bugs;
 use crate::cluster::Cluster;
 use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
 use crate::config::{HostPort, NodeConfig};
+use crate::coordinator::Coordinator;
+use crate::groups;
+use crate::groups::machine::GroupMachine;
 use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
@@ -36,6 +40,9 @@ pub(crate) struct Node {
     pub status: BrokerStatus,
     pub tasks: Tasks,
     pub peers: Peers,
+    pub groups: Arc<Coordinator<GroupMachine>>,
+    /// Read where a promise is kept.
+    pub bugs: Bugs,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
     cluster: Mutex<Cluster>,
@@ -56,14 +63,19 @@ pub(crate) struct Parts {
     pub random: ChaCha8Rng,
     pub identity: Identity,
     pub cluster: Cluster,
+    pub bugs: Bugs,
 }
 
 impl Node {
     pub fn new(parts: Parts) -> Node {
+        let settings = groups::Settings::of(&parts.config.cluster);
+        let groups = Coordinator::new(groups::TOPIC, move |now| GroupMachine::new(settings.clone(), now));
         Node {
+            groups: Arc::new(groups),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,
+            bugs: parts.bugs,
             status: parts.status,
             peers: Peers::new(parts.tasks.clone()),
             tasks: parts.tasks,
@@ -90,6 +102,17 @@ impl Node {
     /// This broker's replica of a partition.
     pub fn partition(&self, key: PartitionKey) -> Option<Arc<Partition>> {
         lock(&self.partitions).get(&key).cloned()
+    }
+
+    /// The broker that leads a partition and its epoch, as far as this broker knows.
+    pub fn leader_of(&self, (topic, index): PartitionKey) -> Option<(i32, i32)> {
+        if let Some(partition) = self.partition((topic, index)) {
+            return partition.leader().map(|leader| (leader, partition.leader_epoch()));
+        }
+        self.with_cluster(|cluster| {
+            let replicas = cluster.state.topics.by_id(topic)?.partitions.get(usize::try_from(index).ok()?)?;
+            replicas.first().map(|leader| (*leader, 1))
+        })
     }
 
     pub fn identity(&self) -> Identity {
@@ -133,7 +156,7 @@ impl Node {
         if !cluster.unsaved {
             return Ok(());
         }
-        let tables = Tables { members: cluster.members.to_vec(), topics: cluster.topics.to_vec() };
+        let tables = Tables { members: cluster.members.to_vec(), state: cluster.state.clone() };
         identity::save_tables(&self.volume, &tables)?;
         cluster.unsaved = false;
         Ok(())

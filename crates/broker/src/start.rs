@@ -12,17 +12,17 @@ use hopwise_fabric::net::TcpListener;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tokio::time::Instant;
-use turmoil_fs::Fs;
 
+use crate::bugs::Bugs;
 use crate::cluster::members::Members;
-use crate::cluster::topics::Topics;
+use crate::cluster::state::State;
 use crate::cluster::{Cluster, discovery, gossip, identity};
 use crate::config::{Api, HostPort, Listener, NodeConfig};
 use crate::http::{self, admin, proxy, registry};
 use crate::node::{Node, Parts, new_uuid};
 use crate::status::{BrokerStatus, Phase};
 use crate::tasks::{Tasks, TasksGuard};
-use crate::volume::Volume;
+use crate::volume::{Disk, Volume};
 use crate::{kafka, replication, rpc};
 
 /// Tells the time of day, milliseconds since 1970, for timestamps that the broker makes.
@@ -33,7 +33,7 @@ pub struct StartParameters {
     /// Its node configuration.
     pub config: NodeConfig,
     /// Its volume; what is synced to it survives the broker.
-    pub volume: Fs,
+    pub volume: Disk,
     /// The time of day, for timestamps that the broker makes.
     pub clock: Clock,
     /// Where its randomness (uuids) comes from.
@@ -97,10 +97,23 @@ impl Broker {
     /// # Errors
     /// What stops the start; see [`BrokerError`]. A started broker does not end by itself.
     pub async fn start(parameters: StartParameters) -> Result<Infallible, BrokerError> {
+        Broker::run(parameters, Bugs::default()).await
+    }
+
+    /// As [`Broker::start`], with deliberate faults.
+    ///
+    /// # Errors
+    /// As [`Broker::start`].
+    #[cfg(feature = "bugs")]
+    pub async fn start_with_bugs(parameters: StartParameters, bugs: Bugs) -> Result<Infallible, BrokerError> {
+        Broker::run(parameters, bugs).await
+    }
+
+    async fn run(parameters: StartParameters, bugs: Bugs) -> Result<Infallible, BrokerError> {
         let tasks = Tasks::default();
         let _running = Running { _tasks: tasks.guard(), status: parameters.status.clone() };
         let rpc = parameters.config.listeners_of(Api::Rpc).next().cloned();
-        let node = prepare(parameters, tasks)?;
+        let node = prepare(parameters, tasks, bugs)?;
         node.status.set_phase(Phase::Joining);
         if let Some(listener) = rpc {
             let socket = open(&listener).await?;
@@ -127,16 +140,16 @@ impl Drop for Running {
     }
 }
 
-fn prepare(parameters: StartParameters, tasks: Tasks) -> Result<Arc<Node>, BrokerError> {
+fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<Node>, BrokerError> {
     let StartParameters { config, volume, clock, seed, status } = parameters;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let volume = Volume::new(volume, config.data_directory.clone());
+    let volume = Volume::new(volume, &config.data_directory);
     let identity = identity::start(&volume, new_uuid(&mut random)).map_err(BrokerError::Volume)?;
     let tables = identity::load_tables(&volume).map_err(BrokerError::Volume)?;
     let own_id = identity.membership.as_ref().map_or(-1, |membership| membership.id);
     let members = Members::new(own_id, tables.members, config.cluster.alive_timeout, Instant::now());
-    let cluster = Cluster { members, topics: Topics::new(tables.topics), unsaved: false };
-    Ok(Arc::new(Node::new(Parts { config, volume, clock, status, tasks, random, identity, cluster })))
+    let cluster = Cluster { members, state: tables.state, unsaved: false };
+    Ok(Arc::new(Node::new(Parts { config, volume, clock, status, tasks, random, identity, cluster, bugs })))
 }
 
 /// The broker has an id: it enters its own table, opens its replicas and greets the others.
@@ -145,9 +158,10 @@ fn become_member(node: &Arc<Node>) {
     node.status.set_broker_id(own.id);
     node.status.set_phase(Phase::Booting);
     node.with_cluster(|cluster| cluster.members.set_own(own.id));
-    gossip::remember(node, vec![own], Vec::new());
-    replication::open_replicas(node);
+    gossip::remember(node, vec![own], State::default());
+    replication::reconcile(node);
     node.tasks.spawn(gossip::run(Arc::clone(node)));
+    node.tasks.spawn(Arc::clone(&node.groups).run(Arc::clone(node)));
 }
 
 async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {

@@ -1,6 +1,7 @@
 //! The RPC listener: takes frames, checks whom they are for, and answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hopwise_fabric::net::{TcpListener, TcpStream};
@@ -9,10 +10,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::{Refusal, Reply, ReplyHead, Request, RequestHead, frame};
-use crate::cluster::{discovery, gossip};
+use crate::cluster::{discovery, gossip, submit};
 use crate::node::Node;
+use crate::replication;
 use crate::status::Counter;
-use crate::{replication, topic_creation};
 
 /// Requests of one connection that are worked on at a time; further ones wait in the socket.
 const REQUESTS_MAX: usize = 128;
@@ -92,8 +93,11 @@ async fn answer(node: &Arc<Node>, head: RequestHead, body: Bytes) -> Result<(Rep
         Request::BootstrapInfo => discovery::bootstrap_info(node),
         Request::Join(member) => discovery::admit(node, member).await?,
         Request::Ping(_) => Reply::Pong(gossip::fingerprints(node)),
-        Request::Sync { members, topics } => gossip::take(node, members, topics),
-        Request::CreateTopic(topic) => Reply::TopicCreated(topic_creation::create_here(node, topic).await?),
+        Request::Sync { members, state } => gossip::take(node, members, state),
+        Request::Submit { command, timeout_ms } => {
+            let patience = Duration::from_millis(timeout_ms);
+            Reply::Applied(submit::submit_here(node, command, patience).await?)
+        }
         Request::Append { topic, partition, base_offset, high_watermark } => {
             replication::follower::append(node, (topic, partition), base_offset, high_watermark, &body)?
         }
