@@ -23,6 +23,7 @@ mod node;
 mod producers;
 mod replication;
 mod rpc;
+mod schema_registry;
 mod security;
 mod start;
 mod status;
