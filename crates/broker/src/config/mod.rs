@@ -6,6 +6,7 @@
 mod build;
 mod file;
 mod listener;
+mod relocation;
 mod security;
 
 pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener, TlsFiles};
