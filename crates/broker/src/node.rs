@@ -80,10 +80,8 @@ pub(crate) struct Parts {
 
 impl Node {
     pub fn new(parts: Parts) -> Node {
-        let settings = groups::Settings::of(&parts.config.cluster);
-        let groups = Coordinator::new(groups::TOPIC, move |now| GroupMachine::new(settings.clone(), now));
         Node {
-            groups: Arc::new(groups),
+            groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,

@@ -85,7 +85,7 @@ pub(crate) trait Machine: Send + Sized + 'static {
 pub(crate) struct Coordinator<M: Machine> {
     /// The internal topic.
     topic: &'static str,
-    make: Box<dyn Fn(Now) -> M + Send + Sync>,
+    make: fn(&Node, Now) -> M,
     shards: Mutex<Shards<M>>,
 }
 
@@ -97,9 +97,9 @@ struct Shards<M: Machine> {
 
 impl<M: Machine> Coordinator<M> {
     /// A coordinator without partitions; `make` makes an empty machine.
-    pub fn new(topic: &'static str, make: impl Fn(Now) -> M + Send + Sync + 'static) -> Coordinator<M> {
+    pub fn new(topic: &'static str, make: fn(&Node, Now) -> M) -> Coordinator<M> {
         let shards = Shards { topic: Uuid::nil(), by_partition: BTreeMap::new() };
-        Coordinator { topic, make: Box::new(make), shards: Mutex::new(shards) }
+        Coordinator { topic, make, shards: Mutex::new(shards) }
     }
 
     pub fn topic(&self) -> &'static str {
@@ -147,8 +147,7 @@ impl<M: Machine> Coordinator<M> {
 
     fn adopt(self: &Arc<Self>, node: &Arc<Node>, partition: Arc<Partition>) -> Arc<Shard<M>> {
         let shard = Arc::new(Shard::new(partition));
-        let (coordinator, weak) = (Arc::clone(self), Arc::downgrade(&shard));
-        node.tasks.spawn(drive::drive(Arc::clone(node), weak, move |now| (coordinator.make)(now)));
+        node.tasks.spawn(drive::drive(Arc::clone(node), Arc::downgrade(&shard), self.make));
         shard
     }
 

@@ -10,6 +10,7 @@ mod connection;
 mod create_topics;
 mod fetch;
 mod find_coordinator;
+mod groups;
 mod guard;
 mod list_offsets;
 mod metadata;
@@ -193,10 +194,20 @@ impl Call {
         answered_by! { self:
             ApiVersions => api_versions,
             CreateTopics => create_topics,
+            DeleteGroups => groups::delete_groups,
+            DescribeGroups => groups::describe_groups,
             Fetch => fetch,
             FindCoordinator => find_coordinator,
+            Heartbeat => groups::heartbeat,
+            JoinGroup => groups::join_group,
+            LeaveGroup => groups::leave_group,
+            ListGroups => groups::list_groups,
             ListOffsets => list_offsets,
             Metadata => metadata,
+            OffsetCommit => groups::offset_commit,
+            OffsetDelete => groups::offset_delete,
+            OffsetFetch => groups::offset_fetch,
+            SyncGroup => groups::sync_group,
         }
     }
 

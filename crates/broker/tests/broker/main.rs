@@ -2,6 +2,7 @@
 
 mod cluster;
 mod config;
+mod groups;
 mod hostile;
 mod http;
 mod metadata;
