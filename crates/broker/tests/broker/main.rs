@@ -8,4 +8,6 @@ mod http;
 mod metadata;
 mod records;
 mod restart;
+mod sasl;
 mod support;
+mod tls;
