@@ -16,6 +16,7 @@ mod list_offsets;
 mod metadata;
 pub(crate) mod principal;
 mod produce;
+mod sasl;
 mod transactions;
 mod versions;
 
@@ -89,6 +90,8 @@ enum ConnectionError {
     NotOffered { key: i16, version: i16 },
     #[error("a response could not be encoded: {0}")]
     Encode(String),
+    #[error("the client did not authenticate: {0}")]
+    Unauthenticated(String),
 }
 
 /// Accepts connections for ever.
@@ -101,13 +104,23 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListen
     }
 }
 
-async fn serve_connection(session: Session, mut stream: TcpStream) {
-    let error = match connection::answer_all(&session, &mut stream).await {
+async fn serve_connection(session: Session, stream: TcpStream) {
+    let Some(mut stream) = session.node.secure(&session.listener, stream).await else { return };
+    let gate = sasl::Gate::of(&session, stream.peer_certificate());
+    let answered = match gate {
+        Ok(gate) => connection::answer_all(&session, &mut stream, gate).await,
+        Err(error) => Err(error),
+    };
+    let error = match answered {
         Ok(()) => return,
         Err(error) => error,
     };
     let (peer, listener) = (session.connection.peer, &session.listener.name);
     match error {
+        ConnectionError::Unauthenticated(why) => {
+            session.node.status.add(Counter::FailedAuthentications, 1);
+            tracing::warn!(?peer, listener, why, "closing a Kafka connection");
+        }
         ConnectionError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             tracing::debug!(?peer, listener, %error, "a Kafka connection ended");
         }

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
     EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
     JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest,
     MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, ProduceRequest,
-    SyncGroupRequest, TxnOffsetCommitRequest,
+    SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::{Message, VersionRange};
 
@@ -54,6 +54,7 @@ pub(super) const OFFERED: &[Offered] = &[
     key::<SyncGroupRequest>(ApiKey::SyncGroup, 0),
     key::<DescribeGroupsRequest>(ApiKey::DescribeGroups, 0),
     key::<ListGroupsRequest>(ApiKey::ListGroups, 0),
+    key::<SaslHandshakeRequest>(ApiKey::SaslHandshake, 0),
     key::<ApiVersionsRequest>(ApiKey::ApiVersions, 0),
     key::<CreateTopicsRequest>(ApiKey::CreateTopics, 3),
     key::<InitProducerIdRequest>(ApiKey::InitProducerId, 0),
@@ -61,6 +62,7 @@ pub(super) const OFFERED: &[Offered] = &[
     until::<AddOffsetsToTxnRequest>(ApiKey::AddOffsetsToTxn, 0, 3),
     until::<EndTxnRequest>(ApiKey::EndTxn, 0, 4),
     until::<TxnOffsetCommitRequest>(ApiKey::TxnOffsetCommit, 0, 4),
+    key::<SaslAuthenticateRequest>(ApiKey::SaslAuthenticate, 0),
     key::<DeleteGroupsRequest>(ApiKey::DeleteGroups, 0),
     key::<OffsetDeleteRequest>(ApiKey::OffsetDelete, 0),
     key::<DescribeProducersRequest>(ApiKey::DescribeProducers, 0),

@@ -8,4 +8,7 @@ mod http;
 mod metadata;
 mod records;
 mod restart;
+mod sasl;
 mod support;
+mod tls;
+mod transactions;
