@@ -1,92 +1,122 @@
-//! Creating a topic: the broker that got the request checks it and asks the controller, which places the
-//! replicas.
+//! Creating topics and partitions: what is checked, and where the controller puts the replicas.
 //!
-//! The controller answers when every broker that it can reach knows the topic. Source: redpanda.md 4.3, last
-//! row.
+//! Source: redpanda.md 4.3, last row (any broker takes the request), 4.4 (defaults and limits).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
+use crate::cluster::Cluster;
+use crate::cluster::command::{Applied, Command, NewTopic};
 use crate::cluster::placement::{Candidate, place};
+use crate::cluster::submit::submit;
 use crate::cluster::topics::{Topic, name_problem};
-use crate::cluster::{Cluster, gossip};
 use crate::node::Node;
-use crate::replication;
-use crate::rpc::{NewTopic, Refusal, Reply, Request};
+use crate::rpc::Refusal;
 
-/// Added to the controller's own limit when another broker waits for it.
-const FORWARD_MARGIN: Duration = Duration::from_secs(1);
-/// Before asking again for the controller when the first answer was that it is another broker.
-const CONTROLLER_RETRY: Duration = Duration::from_millis(200);
+/// How long creating an internal topic may take.
+const INTERNAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn kafka(error: ResponseError, message: impl Into<String>) -> Refusal {
     Refusal::Kafka(error.code(), message.into())
 }
 
-/// Creates a topic, here or at the controller.
-///
-/// # Errors
-/// The Kafka error code and a message for the client.
-pub(crate) async fn create(node: &Arc<Node>, topic: NewTopic) -> Result<Topic, (i16, String)> {
-    let mut result = create_once(node, topic.clone()).await;
-    if let Err(Refusal::NotController | Refusal::NotReady | Refusal::WrongBroker) = result {
-        sleep(CONTROLLER_RETRY).await;
-        result = create_once(node, topic).await;
-    }
-    result.map_err(|refusal| match refusal {
+/// The Kafka error code and message of a refusal.
+pub(crate) fn kafka_error(refusal: Refusal) -> (i16, String) {
+    match refusal {
         Refusal::Kafka(code, message) => (code, message),
         Refusal::Storage(reason) => (ResponseError::KafkaStorageError.code(), reason),
         Refusal::TimedOut => (ResponseError::RequestTimedOut.code(), refusal.to_string()),
         other => (ResponseError::NotController.code(), other.to_string()),
-    })
-}
-
-async fn create_once(node: &Arc<Node>, topic: NewTopic) -> Result<Topic, Refusal> {
-    let controller = node.with_cluster(|cluster| {
-        let id = cluster.members.controller(Instant::now())?;
-        cluster.members.get(id).cloned()
-    });
-    let controller = controller.ok_or(Refusal::NotController)?;
-    if controller.id == node.id() {
-        return create_here(node, topic).await;
-    }
-    let patience = Duration::from_millis(topic.timeout_ms) + FORWARD_MARGIN;
-    match node.call(&controller, Request::CreateTopic(topic), &[], patience).await {
-        Ok((Reply::TopicCreated(topic), _)) => Ok(topic),
-        Ok(_) => Err(Refusal::NotController),
-        Err(error) => Err(error.refusal().cloned().unwrap_or(Refusal::TimedOut)),
     }
 }
 
-/// Creates a topic as the controller.
-pub(crate) async fn create_here(node: &Arc<Node>, new: NewTopic) -> Result<Topic, Refusal> {
-    let id = node.new_uuid();
-    let now = Instant::now();
-    let own = node.id();
-    let limit = node.config.cluster.topic_partitions_per_shard;
-    let topic = node.with_cluster(|cluster| {
-        if cluster.members.controller(now) != Some(own) {
-            return Err(Refusal::NotController);
+/// Creates a topic for a client.
+///
+/// # Errors
+/// The Kafka error code and a message for the client.
+pub(crate) async fn create(
+    node: &Arc<Node>,
+    topic: NewTopic,
+    deadline: Instant,
+) -> Result<Topic, (i16, String)> {
+    if let Some(problem) = name_problem(&topic.name) {
+        return Err((ResponseError::InvalidTopicException.code(), problem));
+    }
+    match submit(node, Command::CreateTopic(topic), deadline).await {
+        Ok(Applied::Topic(topic)) => Ok(topic),
+        Ok(_) => {
+            Err((ResponseError::UnknownServerError.code(), "the controller answers otherwise".to_owned()))
         }
-        let partitions = check_and_place(cluster, &new, limit, now)?;
-        let topic = Topic { name: new.name.clone(), id, partitions, configs: new.configs.clone() };
-        if !new.validate_only {
-            cluster.unsaved |= cluster.topics.merge(vec![topic.clone()]);
-        }
-        Ok(topic)
-    })?;
-    if new.validate_only {
+        Err(refusal) => Err(kafka_error(refusal)),
+    }
+}
+
+/// The topic of this name; it is created with `internal_topic_replication_factor` replicas, or as many as there
+/// are brokers, if it is not there (redpanda.md 4.4).
+///
+/// # Errors
+/// Why it could not be created.
+pub(crate) async fn ensure_internal(
+    node: &Arc<Node>,
+    name: &str,
+    partitions: i32,
+    configs: &[(&str, &str)],
+) -> Result<Topic, Refusal> {
+    if let Some(topic) = node.with_cluster(|cluster| cluster.state.topics.get(name).cloned()) {
         return Ok(topic);
     }
-    node.save_tables().map_err(|error| Refusal::Storage(error.to_string()))?;
-    replication::open_replicas(node);
-    if !gossip::push_and_wait(node, Duration::from_millis(new.timeout_ms.max(1))).await {
-        return Err(Refusal::TimedOut);
+    let now = Instant::now();
+    let brokers = node.with_cluster(|cluster| cluster.members.all().count());
+    let wanted = node.config.cluster.internal_topic_replication_factor;
+    // An even number of replicas tolerates no more than one less does.
+    let fitting = if brokers >= wanted as usize { wanted } else { 1 };
+    let new = NewTopic {
+        name: name.to_owned(),
+        id: None,
+        partitions,
+        replication_factor: fitting,
+        assignments: None,
+        configs: configs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        validate_only: false,
+    };
+    match submit(node, Command::CreateTopic(new), now + INTERNAL_TIMEOUT).await {
+        Ok(Applied::Topic(topic)) => Ok(topic),
+        Ok(_) => Err(Refusal::NotController),
+        // Another broker was faster.
+        Err(refusal) => node.with_cluster(|cluster| cluster.state.topics.get(name).cloned()).ok_or(refusal),
     }
-    Ok(topic)
+}
+
+/// Completes a command, as the controller, with what depends on the moment: ids and placement.
+///
+/// # Errors
+/// What is wrong with the command.
+pub(crate) fn complete(node: &Node, command: Command, now: Instant) -> Result<Command, Refusal> {
+    let limit = node.config.cluster.topic_partitions_per_shard;
+    match command {
+        Command::CreateTopic(new) => {
+            let id = Some(new.id.unwrap_or_else(|| node.new_uuid()));
+            let placed = node.with_cluster(|cluster| check_and_place(cluster, &new, limit, now))?;
+            Ok(Command::CreateTopic(NewTopic { id, assignments: Some(placed), ..new }))
+        }
+        Command::CreatePartitions { name, count, assignments: None, validate_only } => {
+            let placed = node.with_cluster(|cluster| place_more(cluster, &name, count, limit, now))?;
+            Ok(Command::CreatePartitions { name, count, assignments: Some(placed), validate_only })
+        }
+        Command::CreatePartitions { name, count, assignments: Some(assignments), validate_only } => {
+            node.with_cluster(|cluster| check_assignments(&assignments, cluster))?;
+            Ok(Command::CreatePartitions { name, count, assignments: Some(assignments), validate_only })
+        }
+        command => Ok(command),
+    }
+}
+
+fn candidates(cluster: &Cluster, now: Instant) -> Vec<Candidate> {
+    let reachable = cluster.members.all().filter(|member| cluster.members.reachable(member.id, now));
+    reachable.map(|member| Candidate { id: member.id, rack: member.rack.clone() }).collect()
 }
 
 fn check_and_place(
@@ -95,16 +125,10 @@ fn check_and_place(
     replicas_per_broker_max: u32,
     now: Instant,
 ) -> Result<Vec<Vec<i32>>, Refusal> {
-    if let Some(problem) = name_problem(&new.name) {
-        return Err(kafka(ResponseError::InvalidTopicException, problem));
-    }
-    if cluster.topics.get(&new.name).is_some() {
+    if cluster.state.topics.get(&new.name).is_some() {
         let message = format!("topic '{}' already exists", new.name);
         return Err(kafka(ResponseError::TopicAlreadyExists, message));
     }
-    let reachable = cluster.members.all().filter(|member| cluster.members.reachable(member.id, now));
-    let candidates: Vec<Candidate> =
-        reachable.map(|member| Candidate { id: member.id, rack: member.rack.clone() }).collect();
     if let Some(assignments) = &new.assignments {
         check_assignments(assignments, cluster)?;
         return Ok(assignments.clone());
@@ -113,6 +137,7 @@ fn check_and_place(
         let message = format!("{} partitions; a topic has at least 1", new.partitions);
         return Err(kafka(ResponseError::InvalidPartitions, message));
     }
+    let candidates = candidates(cluster, now);
     let replication = usize::try_from(new.replication_factor).unwrap_or(0);
     if replication < 1 || replication > candidates.len() {
         let message = format!(
@@ -122,17 +147,53 @@ fn check_and_place(
         );
         return Err(kafka(ResponseError::InvalidReplicationFactor, message));
     }
-    let held: usize =
-        cluster.topics.all().flat_map(|topic| &topic.partitions).map(|replicas| replicas.len()).sum();
-    let wanted = (new.partitions as usize).saturating_mul(replication);
-    let capacity = candidates.len().saturating_mul(replicas_per_broker_max as usize);
+    check_capacity(cluster, new.partitions as usize, replication, candidates.len(), replicas_per_broker_max)?;
+    Ok(place(new.partitions as usize, replication, &candidates, cluster.state.topics.all()))
+}
+
+fn place_more(
+    cluster: &Cluster,
+    name: &str,
+    count: i32,
+    replicas_per_broker_max: u32,
+    now: Instant,
+) -> Result<Vec<Vec<i32>>, Refusal> {
+    let topic = cluster.state.topics.get(name).ok_or_else(|| {
+        kafka(ResponseError::UnknownTopicOrPartition, format!("there is no topic '{name}'"))
+    })?;
+    let added = usize::try_from(count).unwrap_or(0).saturating_sub(topic.partitions.len());
+    if added == 0 {
+        let message = format!("the topic has {} partitions, asked are {count}", topic.partitions.len());
+        return Err(kafka(ResponseError::InvalidPartitions, message));
+    }
+    let candidates = candidates(cluster, now);
+    let replication = topic.replication_factor() as usize;
+    if replication > candidates.len() {
+        let message = format!("replication factor {replication} with {} brokers available", candidates.len());
+        return Err(kafka(ResponseError::InvalidReplicationFactor, message));
+    }
+    check_capacity(cluster, added, replication, candidates.len(), replicas_per_broker_max)?;
+    Ok(place(added, replication, &candidates, cluster.state.topics.all()))
+}
+
+fn check_capacity(
+    cluster: &Cluster,
+    partitions: usize,
+    replication: usize,
+    brokers: usize,
+    replicas_per_broker_max: u32,
+) -> Result<(), Refusal> {
+    let topics = cluster.state.topics.all();
+    let held: usize = topics.flat_map(|topic| &topic.partitions).map(|replicas| replicas.len()).sum();
+    let wanted = partitions.saturating_mul(replication);
+    let capacity = brokers.saturating_mul(replicas_per_broker_max as usize);
     if held.saturating_add(wanted) > capacity {
         let message = format!(
             "{wanted} replicas more than the {held} that exist; the cluster holds at most {capacity}"
         );
         return Err(kafka(ResponseError::InvalidPartitions, message));
     }
-    Ok(place(new.partitions as usize, replication, &candidates, cluster.topics.all()))
+    Ok(())
 }
 
 fn check_assignments(assignments: &[Vec<i32>], cluster: &Cluster) -> Result<(), Refusal> {

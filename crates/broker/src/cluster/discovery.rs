@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::gossip;
 use super::identity::Membership;
 use super::members::Member;
+use super::state::State;
 use crate::config::HostPort;
 use crate::node::Node;
 use crate::rpc::client::CallError;
@@ -143,7 +144,7 @@ fn found(node: &Arc<Node>, seeds: Vec<Seed>) -> Result<(), BrokerError> {
         });
     }
     let members = seeds.into_iter().zip(&founders).map(|(seed, (_, id))| Member { id: *id, ..seed.member });
-    gossip::remember(node, members.collect(), Vec::new());
+    gossip::remember(node, members.collect(), State::default());
     let membership = Membership { cluster: cluster_uuid(&founders), id: own_id, founders };
     node.become_member(membership).map_err(BrokerError::Volume)
 }
@@ -161,10 +162,10 @@ fn cluster_uuid(founders: &[(Uuid, i32)]) -> Uuid {
 async fn adopt(node: &Arc<Node>, address: &HostPort, membership: Membership) -> Result<(), BrokerError> {
     let own = Member { id: membership.id, ..node.as_member() };
     loop {
-        let request = Request::Sync { members: vec![own.clone()], topics: Vec::new() };
+        let request = Request::Sync { members: vec![own.clone()], state: State::default() };
         match node.call_address(address, None, request, &[], ASK_TIMEOUT).await {
-            Ok((Reply::Synced { members, topics }, _)) => {
-                gossip::remember(node, members, topics);
+            Ok((Reply::Synced { members, state }, _)) => {
+                gossip::remember(node, members, state);
                 return node.become_member(membership).map_err(BrokerError::Volume);
             }
             Ok(_) => {}
@@ -184,8 +185,8 @@ async fn join(node: &Arc<Node>) -> Result<(), BrokerError> {
         for address in &others {
             let request = Request::Join(joining.clone());
             match node.call_address(address, None, request, &[], ASK_TIMEOUT).await {
-                Ok((Reply::Joined { id, cluster, members, topics }, _)) => {
-                    gossip::remember(node, members, topics);
+                Ok((Reply::Joined { id, cluster, members, state }, _)) => {
+                    gossip::remember(node, members, state);
                     let membership = Membership { cluster, id, founders: Vec::new() };
                     return node.become_member(membership).map_err(BrokerError::Volume);
                 }
@@ -222,7 +223,7 @@ pub(crate) async fn admit(node: &Arc<Node>, joining: JoiningMember) -> Result<Re
     let tables = gossip::tables(node);
     gossip::push(node);
     let cluster = node.membership().map(|membership| membership.cluster).ok_or(Refusal::NotReady)?;
-    Ok(Reply::Joined { id: member.id, cluster, members: tables.members, topics: tables.topics })
+    Ok(Reply::Joined { id: member.id, cluster, members: tables.members, state: tables.state })
 }
 
 fn assign(node: &Arc<Node>, joining: JoiningMember) -> Result<Member, Refusal> {

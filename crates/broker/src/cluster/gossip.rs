@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::identity::Tables;
 use super::members::Member;
-use super::topics::Topic;
+use super::state::State;
 use crate::node::Node;
 use crate::replication;
 use crate::rpc::{Fingerprints, Reply, Request};
@@ -27,33 +27,37 @@ const SYNC_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) fn fingerprints(node: &Node) -> Fingerprints {
     node.with_cluster(|cluster| Fingerprints {
         members: cluster.members.fingerprint(),
-        topics: cluster.topics.fingerprint(),
+        state: cluster.state.version,
     })
 }
 
 /// A copy of the tables.
 pub(crate) fn tables(node: &Node) -> Tables {
-    node.with_cluster(|cluster| Tables { members: cluster.members.to_vec(), topics: cluster.topics.to_vec() })
+    node.with_cluster(|cluster| Tables { members: cluster.members.to_vec(), state: cluster.state.clone() })
 }
 
 /// Merges another broker's tables into this one's, and writes them to the volume.
-pub(crate) fn remember(node: &Arc<Node>, members: Vec<Member>, topics: Vec<Topic>) {
+pub(crate) fn remember(node: &Arc<Node>, members: Vec<Member>, state: State) {
     let changed = node.with_cluster(|cluster| {
-        let changed = cluster.members.merge(members) | cluster.topics.merge(topics);
+        let newer = state.version > cluster.state.version;
+        if newer {
+            cluster.state = state;
+        }
+        let changed = cluster.members.merge(members) | newer;
         cluster.unsaved |= changed;
         changed
     });
     if changed {
         save(node);
-        replication::open_replicas(node);
+        replication::reconcile(node);
     }
 }
 
 /// Merges another broker's tables and answers with the result.
-pub(crate) fn take(node: &Arc<Node>, members: Vec<Member>, topics: Vec<Topic>) -> Reply {
-    remember(node, members, topics);
+pub(crate) fn take(node: &Arc<Node>, members: Vec<Member>, state: State) -> Reply {
+    remember(node, members, state);
     let tables = tables(node);
-    Reply::Synced { members: tables.members, topics: tables.topics }
+    Reply::Synced { members: tables.members, state: tables.state }
 }
 
 /// Failing to write is told, and tried again with the next ping round.
@@ -109,10 +113,10 @@ async fn ping(node: Arc<Node>, id: i32) {
 
 /// Sends this broker's tables to a member and takes over what it has more; tells whether it answered.
 async fn exchange(node: &Arc<Node>, member: &Member, patience: Duration) -> bool {
-    let Tables { members, topics } = tables(node);
-    match node.call(member, Request::Sync { members, topics }, &[], patience).await {
-        Ok((Reply::Synced { members, topics }, _)) => {
-            remember(node, members, topics);
+    let Tables { members, state } = tables(node);
+    match node.call(member, Request::Sync { members, state }, &[], patience).await {
+        Ok((Reply::Synced { members, state }, _)) => {
+            remember(node, members, state);
             true
         }
         Ok(_) => false,

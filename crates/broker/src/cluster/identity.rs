@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::members::Member;
-use super::topics::Topic;
+use super::state::State;
 use crate::volume::Volume;
 
 /// A broker's identity as it is kept on its volume.
@@ -37,7 +37,7 @@ pub(crate) struct Membership {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tables {
     pub members: Vec<Member>,
-    pub topics: Vec<Topic>,
+    pub state: State,
 }
 
 fn identity_path(volume: &Volume) -> PathBuf {
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn the_uuid_stays_and_starts_are_counted() {
         let fs = Fs::builder().seed(3).build();
-        let volume = Volume::new(fs.clone(), PathBuf::from("/var/lib/redpanda/data"));
+        let volume = Volume::simulated(fs.clone(), PathBuf::from("/var/lib/redpanda/data"));
         let first = start(&volume, Uuid::from_u128(1)).unwrap();
         fs.crash();
         let second = start(&volume, Uuid::from_u128(2)).unwrap();

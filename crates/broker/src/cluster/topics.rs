@@ -1,6 +1,7 @@
 //! The topics of a cluster: their partitions' replicas and their properties.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -20,6 +21,12 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
+    /// Whether Kafka clients see the topic: those of other namespaces than `kafka` have a name with a slash
+    /// (`kafka_internal/tx`), which no client can give.
+    pub fn is_visible(&self) -> bool {
+        !self.name.contains('/')
+    }
+
     /// Whether records get the time of their append.
     pub fn log_append_time(&self) -> bool {
         self.configs.get(TIMESTAMP_TYPE).is_some_and(|value| value == "LogAppendTime")
@@ -31,57 +38,70 @@ impl Topic {
 }
 
 /// The topic table.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<Topic>", into = "Vec<Topic>")]
 pub(crate) struct Topics {
-    topics: BTreeMap<String, Topic>,
+    topics: BTreeMap<String, Arc<Topic>>,
     names: BTreeMap<Uuid, String>,
 }
 
-impl Topics {
-    pub fn new(topics: Vec<Topic>) -> Topics {
+impl From<Vec<Topic>> for Topics {
+    fn from(topics: Vec<Topic>) -> Topics {
         let mut table = Topics::default();
-        table.merge(topics);
+        topics.into_iter().for_each(|topic| table.insert(topic));
         table
     }
+}
 
-    /// Takes over the topics that are new here; tells whether any was.
-    pub fn merge(&mut self, others: Vec<Topic>) -> bool {
-        let mut changed = false;
-        for other in others {
-            if let Some(known) = self.topics.get(&other.name) {
-                if known.id <= other.id {
-                    continue;
-                }
-                tracing::error!(topic = other.name, "two topics of one name; the later one is given up");
-                self.names.remove(&known.id);
-            }
-            self.names.insert(other.id, other.name.clone());
-            self.topics.insert(other.name.clone(), other);
-            changed = true;
+impl From<Topics> for Vec<Topic> {
+    fn from(table: Topics) -> Vec<Topic> {
+        table.topics.into_values().map(Arc::unwrap_or_clone).collect()
+    }
+}
+
+impl Topics {
+    /// Adds a topic, or replaces the one of its name.
+    pub fn insert(&mut self, topic: Topic) {
+        if let Some(known) = self.topics.get(&topic.name) {
+            self.names.remove(&known.id);
         }
-        changed
+        self.names.insert(topic.id, topic.name.clone());
+        self.topics.insert(topic.name.clone(), Arc::new(topic));
+    }
+
+    /// Removes a topic.
+    pub fn remove(&mut self, name: &str) -> Option<Topic> {
+        let topic = self.topics.remove(name)?;
+        self.names.remove(&topic.id);
+        Some(Arc::unwrap_or_clone(topic))
     }
 
     pub fn get(&self, name: &str) -> Option<&Topic> {
-        self.topics.get(name)
+        self.topics.get(name).map(Arc::as_ref)
     }
 
     pub fn by_id(&self, id: Uuid) -> Option<&Topic> {
-        self.names.get(&id).and_then(|name| self.topics.get(name))
+        self.names.get(&id).and_then(|name| self.get(name))
+    }
+
+    /// As [`Topics::get`], to be kept for the time of a request without a copy.
+    pub fn shared(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.get(name).cloned()
+    }
+
+    /// As [`Topics::by_id`], to be kept for the time of a request without a copy.
+    pub fn shared_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.names.get(&id).and_then(|name| self.shared(name))
     }
 
     /// Every topic, by name.
     pub fn all(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.values()
+        self.topics.values().map(Arc::as_ref)
     }
 
-    pub fn to_vec(&self) -> Vec<Topic> {
-        self.topics.values().cloned().collect()
-    }
-
-    /// Equal for equal tables.
-    pub fn fingerprint(&self) -> u32 {
-        self.names.keys().fold(0, |sum, id| crc32c::crc32c_append(sum, id.as_bytes()))
+    /// The topics that Kafka clients see, by name.
+    pub fn visible(&self) -> impl Iterator<Item = &Topic> {
+        self.all().filter(|topic| topic.is_visible())
     }
 }
 

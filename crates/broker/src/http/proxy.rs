@@ -55,6 +55,6 @@ async fn topics(State(node): State<Arc<Node>>, headers: HeaderMap) -> Response {
         return not_acceptable();
     }
     let names: Vec<String> =
-        node.with_cluster(|cluster| cluster.topics.all().map(|topic| topic.name.clone()).collect());
+        node.with_cluster(|cluster| cluster.state.topics.all().map(|topic| topic.name.clone()).collect());
     super::json(StatusCode::OK, CONTROL, &names)
 }

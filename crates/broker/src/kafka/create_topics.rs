@@ -1,14 +1,16 @@
 //! CreateTopics: any broker takes it; the controller does it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use tokio::time::Instant;
 
 use super::{Session, text};
-use crate::rpc::NewTopic;
+use crate::cluster::command::NewTopic;
 use crate::topic_creation;
 
 /// Config source of a property that was given for the topic (Kafka: `DYNAMIC_TOPIC_CONFIG`).
@@ -80,6 +82,7 @@ async fn create(
     request: &CreateTopicsRequest,
     version: i16,
 ) -> Result<crate::cluster::topics::Topic, (i16, String)> {
+    let deadline = Instant::now() + Duration::from_millis(request.timeout_ms.max(1) as u64);
     let properties = &session.node.config.cluster;
     let invalid = |error: ResponseError, message: &str| Err((error.code(), message.to_owned()));
     let assignments = assignments(topic)?;
@@ -97,14 +100,14 @@ async fn create(
         or_default(topic.replication_factor.into(), properties.default_topic_replications.into());
     let new = NewTopic {
         name: topic.name.to_string(),
+        id: None,
         partitions: or_default(topic.num_partitions, properties.default_topic_partitions),
         replication_factor: i16::try_from(replication).unwrap_or(-1),
         assignments,
         configs: wanted_configs(topic)?,
         validate_only: request.validate_only,
-        timeout_ms: request.timeout_ms.max(0) as u64,
     };
-    topic_creation::create(&session.node, new).await
+    topic_creation::create(&session.node, new, deadline).await
 }
 
 /// The client's choice of replicas, by partition; they must be numbered from 0 without a gap.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Session, partition_error};
-use crate::replication::partition::{LEADER_EPOCH, Partition, Progress};
+use crate::replication::partition::{Partition, Progress};
 use crate::status::Counter;
 
 /// A partition that is asked for, found or not.
@@ -68,8 +68,8 @@ pub(super) async fn answer(session: &Session, request: FetchRequest, version: i1
 fn find<'a>(session: &Session, request: &'a FetchRequest, version: i16) -> Vec<Vec<Wanted<'a>>> {
     let find_topic = |topic: &'a kafka_protocol::messages::fetch_request::FetchTopic| {
         let known = session.node.with_cluster(|cluster| match version {
-            13.. => cluster.topics.by_id(topic.topic_id).cloned(),
-            _ => cluster.topics.get(&topic.topic).cloned(),
+            13.. => cluster.state.topics.by_id(topic.topic_id).cloned(),
+            _ => cluster.state.topics.get(&topic.topic).cloned(),
         });
         let unknown = match version {
             13.. => ResponseError::UnknownTopicId,
@@ -123,7 +123,7 @@ fn look(session: &Session, request: &FetchRequest, wanted: &[Vec<Wanted>]) -> Lo
                 Ok((progress, start_offset, records)) => {
                     look.bytes += records.len();
                     data.with_high_watermark(progress.high_watermark)
-                        .with_last_stable_offset(progress.high_watermark)
+                        .with_last_stable_offset(progress.last_stable_offset)
                         .with_log_start_offset(start_offset)
                         .with_aborted_transactions((request.isolation_level == 1).then(Vec::new))
                         .with_records(Some(records))
@@ -150,7 +150,7 @@ fn read(
     bytes_left: usize,
     first: bool,
 ) -> Result<(Progress, i64, Bytes), ResponseError> {
-    check_epoch(asked.current_leader_epoch)?;
+    check_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
     let start_offset = partition.start_offset();
     let progress = partition.progress();
     if !progress.leading {
@@ -169,10 +169,11 @@ fn read(
 }
 
 /// What a client believes of the leader's epoch (KIP-320); -1 if it believes nothing.
-pub(super) fn check_epoch(epoch: i32) -> Result<(), ResponseError> {
+pub(super) fn check_epoch(epoch: i32, current: i32) -> Result<(), ResponseError> {
     match epoch {
-        -1 | LEADER_EPOCH => Ok(()),
-        older if older < LEADER_EPOCH => Err(ResponseError::FencedLeaderEpoch),
+        -1 => Ok(()),
+        same if same == current => Ok(()),
+        older if older < current => Err(ResponseError::FencedLeaderEpoch),
         _ => Err(ResponseError::UnknownLeaderEpoch),
     }
 }

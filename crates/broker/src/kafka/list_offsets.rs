@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::{LEADER_WAIT_MAX, Session, fetch, partition_error};
 use crate::cluster::topics::Topic;
-use crate::replication::partition::LEADER_EPOCH;
 use crate::status::Counter;
 
 /// Timestamps with a meaning of their own (Kafka: `ListOffsetsRequest`; KIP-734, KIP-405, KIP-1005).
@@ -27,14 +26,14 @@ pub(super) async fn answer(
 ) -> ListOffsetsResponse {
     let mut topics = Vec::new();
     for asked in request.topics {
-        let topic = session.node.with_cluster(|cluster| cluster.topics.get(&asked.name).cloned());
+        let topic = session.node.with_cluster(|cluster| cluster.state.topics.get(&asked.name).cloned());
         let mut partitions = Vec::new();
         for partition in &asked.partitions {
             let answer =
                 ListOffsetsPartitionResponse::default().with_partition_index(partition.partition_index);
             partitions.push(match find(session, topic.as_ref(), partition).await {
-                Ok((timestamp, offset)) => {
-                    answer.with_timestamp(timestamp).with_offset(offset).with_leader_epoch(LEADER_EPOCH)
+                Ok((timestamp, offset, epoch)) => {
+                    answer.with_timestamp(timestamp).with_offset(offset).with_leader_epoch(epoch)
                 }
                 Err(error) => answer.with_error_code(error.code()).with_timestamp(-1).with_offset(-1),
             });
@@ -48,33 +47,34 @@ async fn find(
     session: &Session,
     topic: Option<&Topic>,
     asked: &ListOffsetsPartition,
-) -> Result<(i64, i64), ResponseError> {
+) -> Result<(i64, i64, i32), ResponseError> {
     let topic = topic.ok_or(ResponseError::UnknownTopicOrPartition)?;
     if usize::try_from(asked.partition_index).map_or(true, |index| index >= topic.partitions.len()) {
         return Err(ResponseError::UnknownTopicOrPartition);
     }
-    fetch::check_epoch(asked.current_leader_epoch)?;
     let partition = session.node.partition((topic.id, asked.partition_index));
     let Some(partition) = partition.filter(|partition| partition.leads()) else {
         session.node.status.add(Counter::NotLeader, 1);
         return Err(ResponseError::NotLeaderOrFollower);
     };
+    fetch::check_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
     let failed = |error| partition_error(session, &error);
     partition.wait_leading(Instant::now() + LEADER_WAIT_MAX).await.map_err(failed)?;
     let high_watermark = partition.progress().high_watermark;
     let none = (-1, -1);
-    match asked.timestamp {
-        LATEST => Ok((-1, high_watermark)),
-        EARLIEST | EARLIEST_LOCAL => Ok((-1, partition.start_offset())),
-        LATEST_TIERED => Ok(none),
+    let (timestamp, offset) = match asked.timestamp {
+        LATEST => (-1, high_watermark),
+        EARLIEST | EARLIEST_LOCAL => (-1, partition.start_offset()),
+        LATEST_TIERED => none,
         MAX_TIMESTAMP => {
             let found = partition.with_log(|log| log.newest(high_watermark)).map_err(failed)?;
-            Ok(found.unwrap_or(none))
+            found.unwrap_or(none)
         }
-        timestamp if timestamp < 0 => Err(ResponseError::InvalidRequest),
+        timestamp if timestamp < 0 => return Err(ResponseError::InvalidRequest),
         timestamp => {
             let found = partition.with_log(|log| log.first_at(timestamp, high_watermark)).map_err(failed)?;
-            Ok(found.unwrap_or(none))
+            found.unwrap_or(none)
         }
-    }
+    };
+    Ok((timestamp, offset, partition.leader_epoch()))
 }

@@ -3,6 +3,7 @@
 //! Source: redpanda.md 4.1 and 4.2. ISR is always the whole replica set, as Redpanda answers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
@@ -13,13 +14,13 @@ use kafka_protocol::messages::{BrokerId, MetadataRequest, MetadataResponse, Topi
 use tokio::time::Instant;
 
 use super::{Session, address, text};
+use crate::cluster::command::NewTopic;
 use crate::cluster::topics::{Topic, name_problem};
-use crate::replication::partition::LEADER_EPOCH;
-use crate::rpc::NewTopic;
+use crate::node::Node;
 use crate::topic_creation;
 
-/// How long creating a topic that was merely asked for may take, milliseconds.
-const AUTO_CREATE_TIMEOUT_MS: u64 = 5000;
+/// How long creating a topic that was merely asked for may take.
+const AUTO_CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn answer(session: &Session, request: MetadataRequest, version: i16) -> MetadataResponse {
     let topics = topics(session, &request, version).await;
@@ -57,31 +58,35 @@ async fn topics(session: &Session, request: &MetadataRequest, version: i16) -> V
         Some(topics) => topics.is_empty() && version == 0,
     };
     if every {
-        return session.node.with_cluster(|cluster| cluster.topics.all().map(known).collect());
+        let node = &session.node;
+        let topics: Vec<Topic> =
+            node.with_cluster(|cluster| cluster.state.topics.visible().cloned().collect());
+        return topics.iter().map(|topic| known(node, topic)).collect();
     }
     let mut answers = Vec::new();
     for asked in request.topics.iter().flatten() {
         let found = session.node.with_cluster(|cluster| match &asked.name {
-            Some(name) => cluster.topics.get(name).map(known),
-            None => cluster.topics.by_id(asked.topic_id).map(known),
+            Some(name) => cluster.state.topics.get(name).cloned(),
+            None => cluster.state.topics.by_id(asked.topic_id).cloned(),
         });
         // Before version 4 a client cannot say that it does not want the topic.
         let may_create = version < 4 || request.allow_auto_topic_creation;
         answers.push(match found {
-            Some(topic) => topic,
+            Some(topic) => known(&session.node, &topic),
             None => unknown(session, asked, may_create).await,
         });
     }
     answers
 }
 
-fn known(topic: &Topic) -> MetadataResponseTopic {
+fn known(node: &Node, topic: &Topic) -> MetadataResponseTopic {
     let partition = |(index, replicas): (usize, &Vec<i32>)| {
         let ids: Vec<BrokerId> = replicas.iter().copied().map(BrokerId).collect();
+        let (leader, epoch) = node.leader_of((topic.id, index as i32)).unwrap_or((-1, 0));
         MetadataResponsePartition::default()
             .with_partition_index(index as i32)
-            .with_leader_id(ids.first().copied().unwrap_or(BrokerId(-1)))
-            .with_leader_epoch(LEADER_EPOCH)
+            .with_leader_id(BrokerId(leader))
+            .with_leader_epoch(epoch)
             .with_isr_nodes(ids.clone())
             .with_replica_nodes(ids)
     };
@@ -105,15 +110,15 @@ async fn unknown(session: &Session, asked: &MetadataRequestTopic, may_create: bo
     }
     let new = NewTopic {
         name: name.to_string(),
+        id: None,
         partitions: properties.default_topic_partitions,
         replication_factor: properties.default_topic_replications,
         assignments: None,
         configs: BTreeMap::new(),
         validate_only: false,
-        timeout_ms: AUTO_CREATE_TIMEOUT_MS,
     };
-    match topic_creation::create(&session.node, new).await {
-        Ok(topic) => known(&topic),
+    match topic_creation::create(&session.node, new, Instant::now() + AUTO_CREATE_TIMEOUT).await {
+        Ok(topic) => known(&session.node, &topic),
         Err((code, message)) => {
             tracing::warn!(topic = name.as_str(), message, "a topic could not be created on demand");
             answer.with_error_code(code)

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use super::{LEADER_WAIT_MAX, Session, partition_error, text};
 use crate::cluster::topics::Topic;
 use crate::log::batch::BatchHeader;
+use crate::replication::partition::Acks;
 use crate::status::Counter;
 
 /// What a partition's batch came to.
@@ -32,44 +34,31 @@ impl Outcome {
     }
 }
 
-/// What stays to be waited for.
-struct Pending {
-    partition: std::sync::Arc<crate::replication::partition::Partition>,
-    last_offset: i64,
-}
-
 pub(super) async fn answer(
     session: &Session,
     request: ProduceRequest,
     version: i16,
 ) -> Option<ProduceResponse> {
     let deadline = Instant::now() + Duration::from_millis(request.timeout_ms.max(0) as u64);
-    let mut results = Vec::new();
+    let mut topics = Vec::new();
     for topic_data in request.topic_data {
         let topic = session.node.with_cluster(|cluster| match version {
-            13.. => cluster.topics.by_id(topic_data.topic_id).cloned(),
-            _ => cluster.topics.get(&topic_data.name).cloned(),
+            13.. => cluster.state.topics.by_id(topic_data.topic_id).cloned(),
+            _ => cluster.state.topics.get(&topic_data.name).cloned(),
         });
-        let mut partitions = Vec::new();
-        for data in &topic_data.partition_data {
-            partitions.push((data.index, append(session, topic.as_ref(), data, request.acks, version).await));
-        }
-        results.push((topic_data, partitions));
+        topics.push((topic, topic_data));
     }
-    let mut responses = Vec::new();
-    for (topic_data, partitions) in results {
-        let mut answers = Vec::new();
-        for (index, (mut outcome, pending)) in partitions {
-            if let Some(pending) = pending.filter(|_| request.acks == -1)
-                && !pending.partition.committed(pending.last_offset, deadline).await
-            {
-                let message = "a majority of the replicas did not write the batch in time";
-                outcome = Outcome::error(ResponseError::RequestTimedOut, message);
-            }
-            answers.push(response(index, outcome));
-        }
-        responses.push(topic_response(topic_data, answers));
-    }
+    // All partitions are appended to before any is waited for.
+    let answers = join_all(topics.into_iter().map(|(topic, data)| async move {
+        let topic = topic.as_ref();
+        let partitions = data.partition_data.iter().map(|data| async move {
+            let outcome = append(session, topic, data, request.acks, version, deadline).await;
+            response(data.index, outcome.unwrap_or_else(|outcome| outcome))
+        });
+        let answers = join_all(partitions).await;
+        topic_response(data, answers)
+    }));
+    let responses = answers.await;
     (request.acks != 0).then(|| ProduceResponse::default().with_responses(responses))
 }
 
@@ -100,26 +89,17 @@ async fn append(
     data: &PartitionProduceData,
     acks: i16,
     version: i16,
-) -> (Outcome, Option<Pending>) {
-    match try_append(session, topic, data, acks, version).await {
-        Ok((outcome, pending)) => (outcome, Some(pending)),
-        Err(outcome) => (outcome, None),
-    }
-}
-
-async fn try_append(
-    session: &Session,
-    topic: Option<&Topic>,
-    data: &PartitionProduceData,
-    acks: i16,
-    version: i16,
-) -> Result<(Outcome, Pending), Outcome> {
-    if !(-1..=1).contains(&acks) {
-        return Err(Outcome::error(
-            ResponseError::InvalidRequiredAcks,
-            format!("acks {acks}; use -1, 0 or 1"),
-        ));
-    }
+    deadline: Instant,
+) -> Result<Outcome, Outcome> {
+    let acks = match acks {
+        -1 => Acks::All,
+        0 => Acks::None,
+        1 => Acks::Leader,
+        _ => {
+            let message = format!("acks {acks}; use -1, 0 or 1");
+            return Err(Outcome::error(ResponseError::InvalidRequiredAcks, message));
+        }
+    };
     let node = &session.node;
     let unknown =
         if version >= 13 { ResponseError::UnknownTopicId } else { ResponseError::UnknownTopicOrPartition };
@@ -135,16 +115,15 @@ async fn try_append(
     let batch = batch(data.records.as_ref(), node.config.cluster.kafka_batch_max_bytes)?;
     partition.wait_leading(Instant::now() + LEADER_WAIT_MAX).await.map_err(failed)?;
     let append_time_ms = topic.log_append_time().then(|| (node.clock)());
-    let (base_offset, last_offset) =
-        partition.produce(&mut Vec::from(batch), append_time_ms).map_err(failed)?;
+    let produced =
+        partition.produce(Vec::from(batch), append_time_ms, acks, deadline).await.map_err(failed)?;
     node.status.add(Counter::BatchesProduced, 1);
-    let outcome = Outcome {
+    Ok(Outcome {
         error: None,
-        base_offset,
+        base_offset: produced.base_offset,
         append_time_ms: append_time_ms.unwrap_or(-1),
-        start_offset: partition.start_offset(),
-    };
-    Ok((outcome, Pending { partition, last_offset }))
+        start_offset: produced.start_offset,
+    })
 }
 
 /// The one batch that a partition's records are (Kafka: Produce 3 and later carry exactly one).

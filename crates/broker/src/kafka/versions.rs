@@ -5,8 +5,10 @@
 //! librdkafka turns compression off where Produce 0 is missing (Apache Kafka 4.0 does the same, KAFKA-18659).
 
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest,
-    ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DescribeGroupsRequest,
+    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::{Message, VersionRange};
 
@@ -31,14 +33,26 @@ const fn key<T: Message>(key: ApiKey, least: i16) -> Offered {
 }
 
 /// Every key that is offered, by number.
-pub(super) const OFFERED: [Offered; 7] = [
+pub(super) const OFFERED: &[Offered] = &[
     key::<ProduceRequest>(ApiKey::Produce, 0),
     key::<FetchRequest>(ApiKey::Fetch, 4),
     key::<ListOffsetsRequest>(ApiKey::ListOffsets, 1),
     key::<MetadataRequest>(ApiKey::Metadata, 0),
+    key::<OffsetCommitRequest>(ApiKey::OffsetCommit, 1),
+    key::<OffsetFetchRequest>(ApiKey::OffsetFetch, 1),
     key::<FindCoordinatorRequest>(ApiKey::FindCoordinator, 0),
+    key::<JoinGroupRequest>(ApiKey::JoinGroup, 2),
+    key::<HeartbeatRequest>(ApiKey::Heartbeat, 0),
+    key::<LeaveGroupRequest>(ApiKey::LeaveGroup, 0),
+    key::<SyncGroupRequest>(ApiKey::SyncGroup, 0),
+    key::<DescribeGroupsRequest>(ApiKey::DescribeGroups, 0),
+    key::<ListGroupsRequest>(ApiKey::ListGroups, 0),
+    key::<SaslHandshakeRequest>(ApiKey::SaslHandshake, 0),
     key::<ApiVersionsRequest>(ApiKey::ApiVersions, 0),
     key::<CreateTopicsRequest>(ApiKey::CreateTopics, 3),
+    key::<SaslAuthenticateRequest>(ApiKey::SaslAuthenticate, 0),
+    key::<DeleteGroupsRequest>(ApiKey::DeleteGroups, 0),
+    key::<OffsetDeleteRequest>(ApiKey::OffsetDelete, 0),
 ];
 
 /// The entry of a key.

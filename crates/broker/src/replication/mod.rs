@@ -10,7 +10,7 @@
 //! those when it is sent others.
 //!
 //! **Boundary:** the rest of the broker uses [`partition::Partition`] for reading, appending and waiting, and
-//! [`open_replicas`]; what decides about leadership and commitment is in here, to be replaced by elections.
+//! [`reconcile`]; what decides about leadership and commitment is in here, to be replaced by elections.
 
 pub(crate) mod follower;
 mod leader;
@@ -18,17 +18,20 @@ pub(crate) mod partition;
 
 use std::sync::Arc;
 
-use crate::log::PartitionLog;
+use crate::cluster::topics::Topic;
+use crate::log::{Log, LogConfig};
 use crate::node::Node;
 use crate::status::Counter;
 use partition::Partition;
 
 /// Opens the logs of the replicas that the topic table gives to this broker, and leads those that it leads.
-pub(crate) fn open_replicas(node: &Arc<Node>) {
+/// Replicas of topics that are gone are closed.
+pub(crate) fn reconcile(node: &Arc<Node>) {
     let Some(own) = node.membership().map(|membership| membership.id) else { return };
-    let topics = node.with_cluster(|cluster| cluster.topics.to_vec());
+    let topics: Vec<Topic> = node.with_cluster(|cluster| cluster.state.topics.all().cloned().collect());
     let mut opened = Vec::new();
     node.with_partitions(|partitions| {
+        partitions.retain(|(id, _), _| topics.iter().any(|topic| topic.id == *id));
         for topic in topics {
             for (index, replicas) in topic.partitions.iter().enumerate() {
                 let key = (topic.id, index as i32);
@@ -38,7 +41,9 @@ pub(crate) fn open_replicas(node: &Arc<Node>) {
                 let id = topic.id.simple().to_string();
                 let directory =
                     node.volume.root().join("kafka").join(&topic.name).join(format!("{index}_{}", &id[..8]));
-                let log = PartitionLog::open(&node.volume, &directory, node.config.cluster.log_segment_size);
+                let segment_bytes = node.config.cluster.log_segment_size;
+                let config = LogConfig { segment_bytes, ..LogConfig::default() };
+                let log = Log::open(&node.volume, &directory, config);
                 let log = report(node, &topic.name, index, log);
                 let partition = Arc::new(Partition::new(key, own, replicas.clone(), log));
                 partitions.insert(key, Arc::clone(&partition));
@@ -46,7 +51,7 @@ pub(crate) fn open_replicas(node: &Arc<Node>) {
             }
         }
     });
-    for partition in opened.into_iter().filter(|partition| partition.leader() == own) {
+    for partition in opened.into_iter().filter(|partition| partition.leads()) {
         node.tasks.spawn(leader::lead(Arc::clone(node), partition));
     }
 }
@@ -55,8 +60,8 @@ fn report(
     node: &Node,
     topic: &str,
     partition: usize,
-    log: std::io::Result<(PartitionLog, crate::log::Recovery)>,
-) -> Result<PartitionLog, String> {
+    log: std::io::Result<(Log, crate::log::Recovery)>,
+) -> Result<Log, String> {
     match log {
         Ok((log, recovery)) => {
             if let Some(reason) = recovery.reason {

@@ -3,27 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::log::{LogError, PartitionLog, batch};
+use crate::log::batch::BatchHeader;
+use crate::log::{Entry, EntryKind, Log, LogError, batch};
 use crate::node::PartitionKey;
 
 /// The epoch of every leader in this version, because leaders do not change.
-pub(crate) const LEADER_EPOCH: i32 = 1;
+const LEADER_EPOCH: i32 = 1;
 
 /// A replica.
 pub(crate) struct Partition {
     pub key: PartitionKey,
     /// The first one leads.
-    pub replicas: Vec<i32>,
+    replicas: Vec<i32>,
     own: i32,
     state: Mutex<State>,
     progress: watch::Sender<Progress>,
 }
 
 struct State {
-    log: Result<PartitionLog, String>,
+    log: Result<Log, String>,
     /// Per replica, the offset below which it holds what the leader holds.
     matched: BTreeMap<i32, i64>,
 }
@@ -35,8 +38,32 @@ pub(crate) struct Progress {
     pub end: i64,
     /// Everything below is on a majority's disks.
     pub high_watermark: i64,
-    /// Whether the leader has heard a majority and serves.
+    /// Every transaction below has ended.
+    pub last_stable_offset: i64,
+    /// Whether this broker leads, has heard a majority, and serves.
     pub leading: bool,
+    /// The leader's epoch.
+    pub epoch: i32,
+}
+
+/// Whom a Produce waits for (redpanda.md 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acks {
+    /// 0: nobody.
+    None,
+    /// 1: the leader.
+    Leader,
+    /// -1: a majority of the replicas.
+    All,
+}
+
+/// Where a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Produced {
+    pub base_offset: i64,
+    pub last_offset: i64,
+    /// The first offset that the log keeps.
+    pub start_offset: i64,
 }
 
 /// Why a replica cannot serve.
@@ -46,6 +73,11 @@ pub(crate) enum PartitionError {
     NotLeader,
     #[error("the leader has not heard a majority of the replicas yet")]
     NotLeadingYet,
+    #[error("a majority of the replicas did not write the batch in time")]
+    TimedOut,
+    /// The producer's epoch or sequence does not fit: the error for the client.
+    #[error("{1}")]
+    Producer(ResponseError, String),
     #[error("{0}")]
     Storage(String),
 }
@@ -57,14 +89,9 @@ impl From<LogError> for PartitionError {
 }
 
 impl Partition {
-    pub fn new(
-        key: PartitionKey,
-        own: i32,
-        replicas: Vec<i32>,
-        log: Result<PartitionLog, String>,
-    ) -> Partition {
-        let end = log.as_ref().map_or(0, PartitionLog::end_offset);
-        let progress = watch::Sender::new(Progress { end, ..Progress::default() });
+    pub fn new(key: PartitionKey, own: i32, replicas: Vec<i32>, log: Result<Log, String>) -> Partition {
+        let end = log.as_ref().map_or(0, Log::end_offset);
+        let progress = watch::Sender::new(Progress { end, epoch: LEADER_EPOCH, ..Progress::default() });
         Partition { key, replicas, own, state: Mutex::new(State { log, matched: BTreeMap::new() }), progress }
     }
 
@@ -72,12 +99,24 @@ impl Partition {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn leader(&self) -> i32 {
-        self.replicas.first().copied().unwrap_or(-1)
+    /// The broker that leads, as far as this replica knows.
+    pub fn leader(&self) -> Option<i32> {
+        self.replicas.first().copied()
     }
 
+    /// Whether this replica leads.
     pub fn leads(&self) -> bool {
-        self.leader() == self.own
+        self.leader() == Some(self.own)
+    }
+
+    /// The epoch of the leader that this replica knows.
+    pub fn leader_epoch(&self) -> i32 {
+        LEADER_EPOCH
+    }
+
+    /// The brokers that have a replica; the preferred leader first.
+    pub fn replicas(&self) -> Vec<i32> {
+        self.replicas.clone()
     }
 
     pub fn majority(&self) -> usize {
@@ -95,7 +134,7 @@ impl Partition {
     /// Works on the log.
     pub fn with_log<R>(
         &self,
-        work: impl FnOnce(&mut PartitionLog) -> Result<R, LogError>,
+        work: impl FnOnce(&mut Log) -> Result<R, LogError>,
     ) -> Result<R, PartitionError> {
         let mut state = self.state();
         let log = state.log.as_mut().map_err(|reason| PartitionError::Storage(reason.clone()))?;
@@ -111,7 +150,7 @@ impl Partition {
 
     /// The first offset that is kept.
     pub fn start_offset(&self) -> i64 {
-        self.state().log.as_ref().map_or(0, PartitionLog::start_offset)
+        self.state().log.as_ref().map_or(0, Log::start_offset)
     }
 
     /// Waits until the leader serves.
@@ -127,27 +166,40 @@ impl Partition {
         leading.map(|_| ()).map_err(|_| PartitionError::NotLeadingYet)
     }
 
-    /// Appends a client's batch as the leader and syncs it; returns its first and last offset.
-    pub fn produce(
+    /// Appends one whole, checked batch as the leader, with the time of the append where that counts, and waits
+    /// for whom `acks` names. The batch is appended when the future is first polled.
+    ///
+    /// # Errors
+    /// The replica does not lead; the volume fails; a majority does not write the batch before `deadline` (it may
+    /// be committed later).
+    pub async fn produce(
         &self,
-        bytes: &mut [u8],
+        mut batch: Vec<u8>,
         append_time_ms: Option<i64>,
-    ) -> Result<(i64, i64), PartitionError> {
-        let offsets = self.with_log(|log| {
+        acks: Acks,
+        deadline: Instant,
+    ) -> Result<Produced, PartitionError> {
+        if !self.leads() {
+            return Err(PartitionError::NotLeader);
+        }
+        let (base_offset, last_offset, start_offset) = self.with_log(|log| {
             let base_offset = log.end_offset();
-            batch::assign(bytes, base_offset, LEADER_EPOCH);
+            batch::assign(&mut batch, base_offset, LEADER_EPOCH);
             if let Some(now_ms) = append_time_ms {
-                batch::stamp(bytes, now_ms);
+                batch::stamp(&mut batch, now_ms);
             }
-            log.append(bytes)?;
-            Ok((base_offset, log.end_offset() - 1))
+            append_batches(log, &batch)?;
+            Ok((base_offset, log.end_offset() - 1, log.start_offset()))
         })?;
-        self.matched(self.own, offsets.1 + 1);
-        Ok(offsets)
+        self.matched(self.own, last_offset + 1);
+        if acks == Acks::All && !self.committed(last_offset, deadline).await {
+            return Err(PartitionError::TimedOut);
+        }
+        Ok(Produced { base_offset, last_offset, start_offset })
     }
 
     /// Waits until `offset` is committed; `false` if that takes longer.
-    pub async fn committed(&self, offset: i64, deadline: Instant) -> bool {
+    async fn committed(&self, offset: i64, deadline: Instant) -> bool {
         let mut progress = self.watch();
         timeout_at(deadline, progress.wait_for(|progress| progress.high_watermark > offset)).await.is_ok()
     }
@@ -155,7 +207,7 @@ impl Partition {
     /// Notes that a replica holds what the leader holds below `offset`, and commits what a majority holds.
     pub fn matched(&self, replica: i32, offset: i64) {
         let mut state = self.state();
-        let end = state.log.as_ref().map_or(0, PartitionLog::end_offset);
+        let end = state.log.as_ref().map_or(0, Log::end_offset);
         state.matched.insert(replica, offset.min(end));
         let mut offsets: Vec<i64> = state.matched.values().copied().collect();
         offsets.sort_unstable_by(|a, b| b.cmp(a));
@@ -163,6 +215,7 @@ impl Partition {
         self.progress.send_if_modified(|progress| {
             let changed = committed > progress.high_watermark;
             progress.high_watermark = progress.high_watermark.max(committed);
+            progress.last_stable_offset = progress.high_watermark;
             changed
         });
     }
@@ -182,7 +235,27 @@ impl Partition {
             let next = high_watermark.min(progress.end).max(progress.high_watermark);
             let changed = next != progress.high_watermark;
             progress.high_watermark = next;
+            progress.last_stable_offset = next;
             changed
         });
     }
+}
+
+/// Appends whole batches whose offsets continue the log, and syncs.
+pub(super) fn append_batches(log: &mut Log, batches: &[u8]) -> Result<(), LogError> {
+    let mut entries = Vec::new();
+    let mut rest = batches;
+    while !rest.is_empty() {
+        let header = BatchHeader::check(rest).map_err(std::io::Error::other)?;
+        entries.push(Entry {
+            index: log.last_index() + 1 + entries.len() as u64,
+            term: LEADER_EPOCH as u64,
+            kind: EntryKind::Batch,
+            base_offset: header.base_offset,
+            payload: Bytes::copy_from_slice(&rest[..header.size]),
+        });
+        rest = &rest[header.size..];
+    }
+    log.append(&entries)?;
+    log.sync()
 }

@@ -17,14 +17,13 @@ pub(crate) mod client;
 pub(crate) mod frame;
 pub(crate) mod server;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::cluster::command::{Applied, Command};
 use crate::cluster::identity::Membership;
 use crate::cluster::members::Member;
-use crate::cluster::topics::Topic;
+use crate::cluster::state::State;
 use crate::config::HostPort;
 
 /// The head of a request frame.
@@ -48,7 +47,7 @@ pub(crate) struct ReplyHead {
 }
 
 /// What a broker asks another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Request {
     /// Who are you, and do you have a cluster already? Asked of every seed before a cluster is founded.
@@ -58,9 +57,9 @@ pub(crate) enum Request {
     /// Are you there? Asked every 100 ms.
     Ping(Fingerprints),
     /// Exchange tables.
-    Sync { members: Vec<Member>, topics: Vec<Topic> },
-    /// Create a topic; for the controller.
-    CreateTopic(NewTopic),
+    Sync { members: Vec<Member>, state: State },
+    /// Carry out a command; for the controller.
+    Submit { command: Command, timeout_ms: u64 },
     /// Append the batches in the body to your replica.
     Append { topic: Uuid, partition: i32, base_offset: i64, high_watermark: i64 },
     /// Your replica's end, and batches from an offset on.
@@ -82,26 +81,11 @@ pub(crate) struct JoiningMember {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprints {
     pub members: u32,
-    pub topics: u32,
-}
-
-/// A topic to create; defaults are filled in, and the request is checked, by the broker that got it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct NewTopic {
-    pub name: String,
-    pub partitions: i32,
-    pub replication_factor: i16,
-    /// Replicas per partition where the client chose them.
-    pub assignments: Option<Vec<Vec<i32>>>,
-    pub configs: BTreeMap<String, String>,
-    /// Only tell whether it could be created.
-    pub validate_only: bool,
-    /// How long the controller waits for the alive brokers to know the topic, milliseconds.
-    pub timeout_ms: u64,
+    pub state: u64,
 }
 
 /// What a broker answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
     BootstrapInfo {
@@ -115,14 +99,14 @@ pub(crate) enum Reply {
         id: i32,
         cluster: Uuid,
         members: Vec<Member>,
-        topics: Vec<Topic>,
+        state: State,
     },
     Pong(Fingerprints),
     Synced {
         members: Vec<Member>,
-        topics: Vec<Topic>,
+        state: State,
     },
-    TopicCreated(Topic),
+    Applied(Applied),
     /// The replica holds what the leader's log holds below `matched`.
     Appended {
         matched: i64,
@@ -152,6 +136,12 @@ pub(crate) enum Refusal {
     UnknownPartition,
     #[error("the request has no sense here: {0}")]
     Invalid(String),
+    /// What is named is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// An earlier change of the same thing is under way.
+    #[error("{0}")]
+    UpdateInProgress(String),
     #[error("the volume failed: {0}")]
     Storage(String),
     #[error("not done in time")]

@@ -2,9 +2,12 @@
 
 mod cluster;
 mod config;
+mod groups;
 mod hostile;
 mod http;
 mod metadata;
 mod records;
 mod restart;
+mod sasl;
 mod support;
+mod tls;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hopwise_broker::{Broker, BrokerError, BrokerStatus, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerError, BrokerStatus, Disk, Environment, NodeConfig, StartParameters};
 use tokio::task::JoinHandle;
 use turmoil_fs::Fs;
 
@@ -34,10 +34,11 @@ impl Process {
         self.status = BrokerStatus::new();
         let parameters = StartParameters {
             config: self.config.clone(),
-            volume: self.volume.clone(),
+            volume: Disk::Simulated(self.volume.clone()),
             clock: Arc::new(unix_ms),
             seed: seed(),
             status: self.status.clone(),
+            environment: Environment::default(),
         };
         self.task = Some(tokio::spawn(async move {
             match Broker::start(parameters).await {

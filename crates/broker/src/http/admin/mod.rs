@@ -110,7 +110,7 @@ async fn health_overview(State(node): State<Arc<Node>>) -> Response {
         let members = &cluster.members;
         let all: Vec<i32> = members.all().map(|member| member.id).collect();
         let down: Vec<i32> = all.iter().copied().filter(|id| !members.alive(*id, now)).collect();
-        for topic in cluster.topics.all() {
+        for topic in cluster.state.topics.all() {
             for (index, replicas) in topic.partitions.iter().enumerate() {
                 let (no_leader, missing) = replica_state(replicas, &down);
                 let name = format!("kafka/{}/{index}", topic.name);
