@@ -24,6 +24,7 @@ mod start;
 mod status;
 mod tasks;
 mod topic_creation;
+mod topic_properties;
 mod volume;
 
 #[cfg(feature = "bugs")]

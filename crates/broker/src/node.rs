@@ -39,6 +39,7 @@ pub(crate) struct Node {
     pub peers: Peers,
     /// Read where a promise is kept.
     pub bugs: Bugs,
+    pub kafka: crate::kafka::Shared,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
     cluster: Mutex<Cluster>,
@@ -69,6 +70,7 @@ impl Node {
             volume: parts.volume,
             clock: parts.clock,
             bugs: parts.bugs,
+            kafka: crate::kafka::Shared::new(),
             status: parts.status,
             peers: Peers::new(parts.tasks.clone()),
             tasks: parts.tasks,

@@ -4,17 +4,28 @@
 //! nothing else. A key is answered by the module of its name: one line in [`versions`], one in
 //! [`answered_by!`], and an outline in [`guard`].
 
+mod acls;
 mod address;
 mod api_versions;
+pub(crate) mod authorization;
+mod configs;
 mod connection;
-mod create_topics;
+mod describe_cluster;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
 mod guard;
+mod leaders;
 mod list_offsets;
+mod lookup;
 mod metadata;
+mod offset_for_leader_epoch;
 pub(crate) mod principal;
 mod produce;
+mod replica;
+mod shared;
+mod topics;
+mod users;
 mod versions;
 
 use std::io;
@@ -28,8 +39,10 @@ use hopwise_fabric::net::{TcpListener, TcpStream};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use serde_json::Value;
 
 use self::principal::Principal;
+pub(crate) use self::shared::Shared;
 use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
@@ -68,6 +81,20 @@ impl Session {
     /// Who the client is.
     fn principal(&self) -> Principal {
         self.connection.principal.get().cloned().unwrap_or(Principal::Anonymous)
+    }
+
+    /// A cluster property that is a number: what is set, or what the broker was started with.
+    fn number<T: TryFrom<i64>>(&self, name: &str, started_with: T) -> T {
+        let set =
+            self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_i64));
+        set.and_then(|value| T::try_from(value).ok()).unwrap_or(started_with)
+    }
+
+    /// A cluster property that is on or off: what is set, or what the broker was started with.
+    fn flag(&self, name: &str, started_with: bool) -> bool {
+        let set =
+            self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_bool));
+        set.unwrap_or(started_with)
     }
 
     /// How long the connection is to be muted, once.
@@ -178,12 +205,25 @@ impl Call {
             };
         }
         answered_by! { self:
+            AlterConfigs => configs::alter,
+            AlterUserScramCredentials => users::alter,
             ApiVersions => api_versions,
-            CreateTopics => create_topics,
+            CreateAcls => acls::create,
+            CreatePartitions => topics::partitions,
+            CreateTopics => topics::create,
+            DeleteAcls => acls::delete,
+            DeleteTopics => topics::delete,
+            DescribeAcls => acls::describe,
+            DescribeCluster => describe_cluster,
+            DescribeConfigs => configs::describe,
+            DescribeTopicPartitions => describe_topic_partitions,
+            DescribeUserScramCredentials => users::describe,
             Fetch => fetch,
             FindCoordinator => find_coordinator,
+            IncrementalAlterConfigs => configs::incremental,
             ListOffsets => list_offsets,
             Metadata => metadata,
+            OffsetForLeaderEpoch => offset_for_leader_epoch,
         }
     }
 

@@ -3,11 +3,9 @@
 //! Each key from the lowest version that present clients send (clients.md, version table) or that
 //! `kafka-protocol` reads, to the highest that it reads. Produce is offered from 0 though read from 3:
 //! librdkafka turns compression off where Produce 0 is missing (Apache Kafka 4.0 does the same, KAFKA-18659).
+//! AlterConfigs ends at 1, because a client encodes version 2 wrongly (clients.md, last section).
 
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest,
-    ListOffsetsRequest, MetadataRequest, ProduceRequest,
-};
+use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Message, VersionRange};
 
 /// A key that is offered.
@@ -30,15 +28,33 @@ const fn key<T: Message>(key: ApiKey, least: i16) -> Offered {
     Offered { key, least, read: T::VERSIONS }
 }
 
+const fn up_to<T: Message>(key: ApiKey, least: i16, most: i16) -> Offered {
+    Offered { key, least, read: VersionRange { min: T::VERSIONS.min, max: most } }
+}
+
 /// Every key that is offered, by number.
-pub(super) const OFFERED: [Offered; 7] = [
+#[rustfmt::skip]
+pub(super) const OFFERED: &[Offered] = &[
     key::<ProduceRequest>(ApiKey::Produce, 0),
     key::<FetchRequest>(ApiKey::Fetch, 4),
     key::<ListOffsetsRequest>(ApiKey::ListOffsets, 1),
     key::<MetadataRequest>(ApiKey::Metadata, 0),
     key::<FindCoordinatorRequest>(ApiKey::FindCoordinator, 0),
     key::<ApiVersionsRequest>(ApiKey::ApiVersions, 0),
-    key::<CreateTopicsRequest>(ApiKey::CreateTopics, 3),
+    key::<CreateTopicsRequest>(ApiKey::CreateTopics, 2),
+    key::<DeleteTopicsRequest>(ApiKey::DeleteTopics, 1),
+    key::<OffsetForLeaderEpochRequest>(ApiKey::OffsetForLeaderEpoch, 2),
+    key::<DescribeAclsRequest>(ApiKey::DescribeAcls, 1),
+    key::<CreateAclsRequest>(ApiKey::CreateAcls, 1),
+    key::<DeleteAclsRequest>(ApiKey::DeleteAcls, 1),
+    key::<DescribeConfigsRequest>(ApiKey::DescribeConfigs, 1),
+    up_to::<AlterConfigsRequest>(ApiKey::AlterConfigs, 0, 1),
+    key::<CreatePartitionsRequest>(ApiKey::CreatePartitions, 0),
+    key::<IncrementalAlterConfigsRequest>(ApiKey::IncrementalAlterConfigs, 0),
+    key::<DescribeUserScramCredentialsRequest>(ApiKey::DescribeUserScramCredentials, 0),
+    key::<AlterUserScramCredentialsRequest>(ApiKey::AlterUserScramCredentials, 0),
+    key::<DescribeClusterRequest>(ApiKey::DescribeCluster, 0),
+    key::<DescribeTopicPartitionsRequest>(ApiKey::DescribeTopicPartitions, 0),
 ];
 
 /// The entry of a key.

@@ -87,7 +87,8 @@ impl Exposition {
     pub fn finish(self) -> String {
         let mut text = String::new();
         for (name, family) in self.families {
-            let _ = writeln!(text, "# HELP {name} {}", family.help.replace('\\', "\\\\").replace('\n', "\\n"));
+            let _ =
+                writeln!(text, "# HELP {name} {}", family.help.replace('\\', "\\\\").replace('\n', "\\n"));
             let _ = writeln!(text, "# TYPE {name} {}", family.kind.as_str());
             text.extend(family.samples.into_values());
         }

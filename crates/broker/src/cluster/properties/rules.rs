@@ -40,17 +40,15 @@ pub(crate) fn problems(set: &BTreeMap<String, Value>) -> BTreeMap<String, String
 
 /// The first property must not be above the second, unless one of them is null. The one that was set is to
 /// blame.
-fn ordered(
-    set: &BTreeMap<String, Value>,
-    low: &str,
-    high: &str,
-    problem: &mut impl FnMut(&str, String),
-) {
+fn ordered(set: &BTreeMap<String, Value>, low: &str, high: &str, problem: &mut impl FnMut(&str, String)) {
     if let (Some(least), Some(most)) = (integer(set, low), integer(set, high))
         && least > most
     {
         let blamed = if set.contains_key(high) { high } else { low };
-        problem(blamed, format!("{low} is {least} and {high} is {most}; the first must not be above the second"));
+        problem(
+            blamed,
+            format!("{low} is {least} and {high} is {most}; the first must not be above the second"),
+        );
     }
 }
 
@@ -88,7 +86,8 @@ mod tests {
 
     #[test]
     fn bounds_must_not_cross() {
-        let crossed = set(&[("log_segment_size", json!(1_048_576)), ("log_segment_size_min", json!(16 << 20))]);
+        let crossed =
+            set(&[("log_segment_size", json!(1_048_576)), ("log_segment_size_min", json!(16 << 20))]);
         assert!(problems(&crossed)["log_segment_size"].contains("log_segment_size_min is 16777216"));
         let even = set(&[("default_topic_replications", json!(2))]);
         assert!(problems(&even)["default_topic_replications"].contains("odd"));
@@ -96,10 +95,8 @@ mod tests {
 
     #[test]
     fn secrets_are_not_told() {
-        let shown = secrets_hidden(set(&[
-            ("cloud_storage_secret_key", json!("s3cr3t")),
-            ("cluster_id", json!("x")),
-        ]));
+        let shown =
+            secrets_hidden(set(&[("cloud_storage_secret_key", json!("s3cr3t")), ("cluster_id", json!("x"))]));
         assert_eq!(shown["cloud_storage_secret_key"], json!(HIDDEN));
         assert_eq!(shown["cluster_id"], json!("x"));
     }

@@ -4,7 +4,7 @@
 //! broker obeys; the others are here so that a configuration that sets them is taken. Defaults: redpanda.md
 //! 4.4, and Redpanda's documented defaults where it names none.
 
-use super::{Literal, Kind, Property, Visibility};
+use super::{Kind, Literal, Property, Visibility};
 
 /// Sorted by name.
 #[rustfmt::skip]
