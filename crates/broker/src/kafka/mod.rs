@@ -23,6 +23,7 @@ mod offset_for_leader_epoch;
 pub(crate) mod principal;
 mod produce;
 mod replica;
+mod sasl;
 mod shared;
 mod topics;
 mod users;
@@ -114,25 +115,47 @@ enum ConnectionError {
     NotOffered { key: i16, version: i16 },
     #[error("a response could not be encoded: {0}")]
     Encode(String),
+    #[error("the client did not authenticate: {0}")]
+    Unauthenticated(String),
 }
 
-/// Accepts connections for ever.
+/// Accepts connections for ever. Those beyond `kafka_connections_max` are closed at once.
 pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListener) {
     let listener = Arc::new(listener);
     loop {
         let stream = node.accept(&socket).await;
+        let max = node.with_cluster(|cluster| {
+            cluster.state.properties.get("kafka_connections_max").and_then(Value::as_u64)
+        });
+        let Some(counted) = node.kafka.admit(max) else {
+            tracing::warn!(?max, listener = listener.name, "a Kafka connection too many is closed");
+            continue;
+        };
         let session = Session::new(Arc::clone(&node), Arc::clone(&listener), stream.peer_addr().ok());
-        node.tasks.spawn(serve_connection(session, stream));
+        node.tasks.spawn(async move {
+            let _counted = counted;
+            serve_connection(session, stream).await;
+        });
     }
 }
 
-async fn serve_connection(session: Session, mut stream: TcpStream) {
-    let error = match connection::answer_all(&session, &mut stream).await {
+async fn serve_connection(session: Session, stream: TcpStream) {
+    let Some(mut stream) = session.node.secure(&session.listener, stream).await else { return };
+    let gate = sasl::Gate::of(&session, stream.peer_certificate());
+    let answered = match gate {
+        Ok(gate) => connection::answer_all(&session, &mut stream, gate).await,
+        Err(error) => Err(error),
+    };
+    let error = match answered {
         Ok(()) => return,
         Err(error) => error,
     };
     let (peer, listener) = (session.connection.peer, &session.listener.name);
     match error {
+        ConnectionError::Unauthenticated(why) => {
+            session.node.status.add(Counter::FailedAuthentications, 1);
+            tracing::warn!(?peer, listener, why, "closing a Kafka connection");
+        }
         ConnectionError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             tracing::debug!(?peer, listener, %error, "a Kafka connection ended");
         }
