@@ -33,7 +33,7 @@ use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
 use crate::rpc::frame::read_block;
-use crate::security::stream::Stream;
+use crate::security::Stream;
 use crate::status::Counter;
 
 /// redpanda.md 4.4: `wait_for_leader_timeout_ms`.
