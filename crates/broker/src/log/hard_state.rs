@@ -135,7 +135,7 @@ impl StateFile {
     /// Writes the state to the place that is not in use.
     pub(super) fn write(&self, volume: &Volume, state: State) -> io::Result<()> {
         let sequence = self.sequence + 1;
-        let position = if sequence % 2 == 0 { 0 } else { PLACE_BYTES as u64 };
+        let position = if sequence.is_multiple_of(2) { 0 } else { PLACE_BYTES as u64 };
         volume.write_at(&self.path, position, &encode(sequence, &state))
     }
 
