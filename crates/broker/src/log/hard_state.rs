@@ -106,6 +106,8 @@ impl StateFile {
             volume.replace(&path, &bytes)?;
             return Ok(StateFile { path, sequence: 0, state: State::default() });
         }
+        // A broker that was killed may have written what it had not synced.
+        volume.sync(&path)?;
         for _ in 0..READ_ATTEMPTS {
             let bytes = volume.read(&path)?.unwrap_or_default();
             let places = [bytes.get(..RECORD_BYTES), bytes.get(PLACE_BYTES..)];
