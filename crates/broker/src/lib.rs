@@ -17,6 +17,7 @@ mod coordinator;
 mod groups;
 mod http;
 mod kafka;
+mod kafka_client;
 mod log;
 mod metrics;
 mod node;
@@ -33,7 +34,8 @@ mod volume;
 #[cfg(feature = "bugs")]
 pub use bugs::Bugs;
 pub use config::{
-    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
+    AdvertisedListener, Api, Authentication, BrokerTls, ClusterProperties, ConfigError, HostPort,
+    HttpServices, KafkaClientConfig, Listener, NodeConfig,
 };
 pub use start::{Broker, BrokerError, Clock, StartParameters};
 pub use status::{BrokerStatus, Counter, Phase};

@@ -6,5 +6,7 @@ mod hostile;
 mod http;
 mod metadata;
 mod records;
+mod rest;
 mod restart;
+mod schema_registry;
 mod support;
