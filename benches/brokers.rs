@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hopwise_broker::{Broker, BrokerStatus, Disk, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerStatus, Disk, Environment, NodeConfig, StartParameters};
 use hopwise_client::{Acks, Client, HostPort, Options, Record};
 use hopwise_engine::{HostId, Simulation, Span, host};
 use hopwise_fabric::{Device, Fabric, FabricWorld, LinkConfig, Router, Stack};
@@ -61,6 +61,7 @@ async fn start(brokers: usize) -> HostId {
             clock: Arc::new(hopwise_engine::clock::unix_ms),
             seed: index as u64,
             status: status.clone(),
+            environment: Environment::default(),
         };
         host::spawn_on(own, async move {
             Broker::start(parameters).await.expect_err("a broker runs").to_string()

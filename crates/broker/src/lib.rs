@@ -25,18 +25,22 @@ mod producers;
 mod replication;
 mod rpc;
 mod schema_registry;
+mod security;
 mod start;
 mod status;
 mod tasks;
 mod topic_creation;
+mod topic_properties;
+mod transactions;
 mod volume;
 
 #[cfg(feature = "bugs")]
 pub use bugs::Bugs;
 pub use config::{
     AdvertisedListener, Api, Authentication, BrokerTls, ClusterProperties, ConfigError, HostPort,
-    HttpServices, KafkaClientConfig, Listener, NodeConfig,
+    HttpServices, KafkaClientConfig, Listener, NodeConfig, SecurityProperties, TlsFiles,
 };
+pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};
 pub use status::{BrokerStatus, Counter, Phase};
 pub use volume::Disk;

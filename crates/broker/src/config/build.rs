@@ -4,16 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hopwise_security::tls::MinVersion;
 use serde_saphyr::Spanned;
 
 use super::file::{BootstrapYaml, Endpoint, Redpanda, RedpandaYaml, Seed, Tls, unknown_keys};
 use super::{
     AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, HttpServices,
-    Listener, NodeConfig, kafka_client,
+    Listener, NodeConfig, kafka_client, security,
 };
 
 const REDPANDA: &str = "redpanda.yaml";
-const BOOTSTRAP: &str = ".bootstrap.yaml";
+pub(super) const BOOTSTRAP: &str = ".bootstrap.yaml";
 
 pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeConfig, ConfigError> {
     let mut file: RedpandaYaml = read(REDPANDA, text)?;
@@ -56,6 +57,7 @@ pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeCon
         schema_registry_client,
         services,
         cluster: cluster_properties(&bootstrap)?,
+        security: security::properties(&bootstrap)?,
         unknown: unknown_keys(text),
     };
     config.listeners = listeners(&file, redpanda, &bootstrap, rpc)?;
@@ -116,7 +118,7 @@ pub(super) fn wrong(
     ConfigError::Field { file: REDPANDA, line, field, problem, expected: expected.to_owned() }
 }
 
-fn line(value: &Spanned<String>) -> Option<u64> {
+pub(super) fn line(value: &Spanned<String>) -> Option<u64> {
     Some(value.referenced.line()).filter(|line| *line > 0)
 }
 
@@ -267,8 +269,12 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
         topic_partitions_per_shard: file
             .topic_partitions_per_shard
             .unwrap_or(default.topic_partitions_per_shard),
+        transaction_coordinator_partitions: file
+            .transaction_coordinator_partitions
+            .unwrap_or(default.transaction_coordinator_partitions),
     };
     positive("group_topic_partitions", properties.group_topic_partitions.into())?;
+    positive("transaction_coordinator_partitions", properties.transaction_coordinator_partitions.into())?;
     positive("default_topic_partitions", properties.default_topic_partitions.into())?;
     positive("default_topic_replications", properties.default_topic_replications.into())?;
     positive("node_status_interval", properties.node_status_interval.as_millis().min(1) as i64)?;
@@ -284,6 +290,7 @@ struct Kind<'a> {
     tls: &'a [Tls],
     default: SocketAddr,
     authentication: Authentication,
+    min_version: MinVersion,
 }
 
 impl Kind<'_> {
@@ -291,6 +298,13 @@ impl Kind<'_> {
         let default = [Endpoint::default()];
         let entries = if self.entries.is_empty() { &default[..] } else { self.entries };
         entries.iter().enumerate().map(|(index, entry)| self.listener(index, entry)).collect()
+    }
+
+    /// The path of the TLS entry that belongs to a listener.
+    fn tls_field(&self, index: usize) -> String {
+        let name = self.entries.get(index).and_then(|entry| entry.name.as_deref()).unwrap_or_default();
+        let place = self.tls.iter().position(|tls| tls.name.as_deref().unwrap_or_default() == name);
+        format!("{}_tls[{}]", self.field.replace("redpanda.admin", "redpanda.admin_api"), place.unwrap_or(0))
     }
 
     fn listener(&self, index: usize, entry: &Endpoint) -> Result<Listener, ConfigError> {
@@ -316,6 +330,7 @@ impl Kind<'_> {
             bind: bind(&field, entry, self.default.ip(), self.default.port())?,
             advertised: None,
             tls: tls.is_some_and(|tls| tls.enabled == Some(true)),
+            tls_files: security::tls_files(&self.tls_field(index), tls, self.min_version)?,
             authentication,
             name,
         })
@@ -344,6 +359,7 @@ fn listeners(
     rpc: SocketAddr,
 ) -> Result<Vec<Listener>, ConfigError> {
     let chosen = |on: Option<bool>, method| if on == Some(true) { method } else { Authentication::None };
+    let min_version = security::min_version(bootstrap)?;
     let mut listeners = Kind {
         api: Api::Kafka,
         field: "redpanda.kafka_api",
@@ -351,6 +367,7 @@ fn listeners(
         tls: &redpanda.kafka_api_tls.0,
         default: SocketAddr::from(([127, 0, 0, 1], 9092)),
         authentication: chosen(bootstrap.enable_sasl, Authentication::Sasl),
+        min_version,
     }
     .listeners()?;
     let admin = Kind {
@@ -360,6 +377,7 @@ fn listeners(
         tls: &redpanda.admin_api_tls.0,
         default: SocketAddr::from(([127, 0, 0, 1], 9644)),
         authentication: chosen(bootstrap.admin_api_require_auth, Authentication::HttpBasic),
+        min_version,
     };
     listeners.extend(admin.listeners()?);
     if let Some(proxy) = &file.pandaproxy {
@@ -370,6 +388,7 @@ fn listeners(
             tls: &proxy.pandaproxy_api_tls.0,
             default: SocketAddr::from(([0, 0, 0, 0], 8082)),
             authentication: Authentication::None,
+            min_version,
         };
         listeners.extend(proxy.listeners()?);
     }
@@ -381,12 +400,23 @@ fn listeners(
             tls: &registry.schema_registry_api_tls.0,
             default: SocketAddr::from(([0, 0, 0, 0], 8081)),
             authentication: Authentication::None,
+            min_version,
         };
         listeners.extend(registry.listeners()?);
     }
-    let tls = redpanda.rpc_server_tls.as_ref().is_some_and(|tls| tls.enabled == Some(true));
+    let tls = redpanda.rpc_server_tls.as_ref();
+    let tls_files = security::tls_files("redpanda.rpc_server_tls", tls, min_version)?;
+    let tls = tls_files.is_some();
     let (name, authentication) = (String::new(), Authentication::None);
-    listeners.push(Listener { api: Api::Rpc, name, bind: rpc, advertised: None, tls, authentication });
+    listeners.push(Listener {
+        api: Api::Rpc,
+        name,
+        bind: rpc,
+        advertised: None,
+        tls,
+        tls_files,
+        authentication,
+    });
     Ok(listeners)
 }
 

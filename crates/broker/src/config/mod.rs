@@ -1,15 +1,18 @@
 //! A broker's node configuration: `redpanda.yaml` and, for the first start, `.bootstrap.yaml`.
 //!
 //! Both are the text that is mounted in the pod. What is read and what stops a start: redpanda.md 2.1 and
-//! 2.2. Left out: certificate files (no TLS in this version), `node_id_overrides`, the crash-loop counter.
+//! 2.2. Left out: `node_id_overrides`, the crash-loop counter.
 
 mod build;
 mod file;
 mod kafka_client;
 mod listener;
+mod relocation;
+mod security;
 
 pub use kafka_client::{BrokerTls, KafkaClientConfig};
-pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener};
+pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener, TlsFiles};
+pub use security::SecurityProperties;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,6 +47,8 @@ pub struct NodeConfig {
     pub services: HttpServices,
     /// Cluster properties of the first start.
     pub cluster: ClusterProperties,
+    /// Cluster properties about who may do what.
+    pub security: SecurityProperties,
     /// Keys that change nothing here, by dotted path.
     pub unknown: BTreeMap<String, serde_json::Value>,
 }
@@ -105,6 +110,8 @@ pub struct ClusterProperties {
     pub log_segment_size: u64,
     /// Most replicas that a broker holds.
     pub topic_partitions_per_shard: u32,
+    /// Partitions of the topic that transactions are kept in.
+    pub transaction_coordinator_partitions: i32,
 }
 
 impl Default for ClusterProperties {
@@ -125,6 +132,7 @@ impl Default for ClusterProperties {
             fetch_max_bytes: 57_671_680,
             log_segment_size: 128 << 20,
             topic_partitions_per_shard: 5000,
+            transaction_coordinator_partitions: 50,
         }
     }
 }

@@ -2,11 +2,15 @@
 
 mod cluster;
 mod config;
+mod groups;
 mod hostile;
 mod http;
 mod metadata;
 mod records;
 mod rest;
 mod restart;
+mod sasl;
 mod schema_registry;
 mod support;
+mod tls;
+mod transactions;

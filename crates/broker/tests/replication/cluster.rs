@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hopwise_broker::{Broker, BrokerStatus, Bugs, Disk, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerStatus, Bugs, Disk, Environment, NodeConfig, StartParameters};
 use hopwise_engine::{HostId, Span, host};
 use hopwise_fabric::{Device, DeviceId, Fabric, LinkConfig, LinkId, Router, Stack};
 use turmoil_fs::{Fs, FsConfig};
@@ -133,6 +133,7 @@ impl Cluster {
             clock: Arc::new(hopwise_engine::clock::unix_ms),
             seed: seed.wrapping_mul(1_000).wrapping_add(machine.starts * 10 + index as u64),
             status: BrokerStatus::new(),
+            environment: Environment::default(),
         };
         host::spawn_on(own, async move {
             let ended = Broker::start_with_bugs(parameters, bugs).await;
