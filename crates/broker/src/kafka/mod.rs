@@ -11,6 +11,7 @@ pub(crate) mod authorization;
 mod configs;
 mod connection;
 mod describe_cluster;
+mod describe_log_dirs;
 mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
@@ -22,6 +23,8 @@ mod metadata;
 mod offset_for_leader_epoch;
 pub(crate) mod principal;
 mod produce;
+mod quotas;
+mod reassignments;
 mod replica;
 mod sasl;
 mod shared;
@@ -96,6 +99,13 @@ impl Session {
         let set =
             self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_bool));
         set.unwrap_or(started_with)
+    }
+
+    /// Mutes the connection once the answer is sent; the milliseconds are for the answer.
+    fn throttle(&self, wait: Duration) -> i32 {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        self.connection.throttle_ms.fetch_max(wait_ms, Ordering::Relaxed);
+        i32::try_from(wait_ms).unwrap_or(i32::MAX)
     }
 
     /// How long the connection is to be muted, once.
@@ -228,7 +238,9 @@ impl Call {
             };
         }
         answered_by! { self:
+            AlterClientQuotas => quotas::alter,
             AlterConfigs => configs::alter,
+            AlterPartitionReassignments => reassignments::alter,
             AlterUserScramCredentials => users::alter,
             ApiVersions => api_versions,
             CreateAcls => acls::create,
@@ -237,14 +249,17 @@ impl Call {
             DeleteAcls => acls::delete,
             DeleteTopics => topics::delete,
             DescribeAcls => acls::describe,
+            DescribeClientQuotas => quotas::describe,
             DescribeCluster => describe_cluster,
             DescribeConfigs => configs::describe,
+            DescribeLogDirs => describe_log_dirs,
             DescribeTopicPartitions => describe_topic_partitions,
             DescribeUserScramCredentials => users::describe,
             Fetch => fetch,
             FindCoordinator => find_coordinator,
             IncrementalAlterConfigs => configs::incremental,
             ListOffsets => list_offsets,
+            ListPartitionReassignments => reassignments::list,
             Metadata => metadata,
             OffsetForLeaderEpoch => offset_for_leader_epoch,
         }
