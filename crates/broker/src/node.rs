@@ -28,6 +28,9 @@ use crate::security::users::Passwords;
 use crate::start::Clock;
 use crate::status::{BrokerStatus, Counter};
 use crate::tasks::Tasks;
+use crate::transactions;
+use crate::transactions::machine::TransactionMachine;
+use crate::transactions::producer_ids::ProducerIds;
 use crate::volume::Volume;
 
 /// Between two attempts to accept after one failed (too many open files, for instance).
@@ -45,6 +48,8 @@ pub(crate) struct Node {
     pub tasks: Tasks,
     pub peers: Peers,
     pub groups: Arc<Coordinator<GroupMachine>>,
+    pub transactions: Arc<Coordinator<TransactionMachine>>,
+    pub producer_ids: ProducerIds,
     /// TLS of the listeners that speak it.
     pub tls: TlsTable,
     /// What SASL and TLS draw from.
@@ -81,10 +86,10 @@ pub(crate) struct Parts {
 
 impl Node {
     pub fn new(parts: Parts) -> Node {
-        let settings = groups::Settings::of(&parts.config.cluster);
-        let groups = Coordinator::new(groups::TOPIC, move |now| GroupMachine::new(settings.clone(), now));
         Node {
-            groups: Arc::new(groups),
+            groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
+            transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
+            producer_ids: ProducerIds::default(),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,

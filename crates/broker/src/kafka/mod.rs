@@ -15,6 +15,7 @@ mod describe_log_dirs;
 mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
+mod groups;
 mod guard;
 mod leaders;
 mod list_offsets;
@@ -29,6 +30,7 @@ mod replica;
 mod sasl;
 mod shared;
 mod topics;
+mod transactions;
 mod users;
 mod versions;
 
@@ -238,6 +240,8 @@ impl Call {
             };
         }
         answered_by! { self:
+            AddOffsetsToTxn => transactions::add_offsets_to_txn,
+            AddPartitionsToTxn => transactions::add_partitions_to_txn,
             AlterClientQuotas => quotas::alter,
             AlterConfigs => configs::alter,
             AlterPartitionReassignments => reassignments::alter,
@@ -247,21 +251,37 @@ impl Call {
             CreatePartitions => topics::partitions,
             CreateTopics => topics::create,
             DeleteAcls => acls::delete,
+            DeleteGroups => groups::delete_groups,
             DeleteTopics => topics::delete,
             DescribeAcls => acls::describe,
             DescribeClientQuotas => quotas::describe,
             DescribeCluster => describe_cluster,
             DescribeConfigs => configs::describe,
+            DescribeGroups => groups::describe_groups,
             DescribeLogDirs => describe_log_dirs,
+            DescribeProducers => transactions::describe_producers,
             DescribeTopicPartitions => describe_topic_partitions,
+            DescribeTransactions => transactions::describe_transactions,
             DescribeUserScramCredentials => users::describe,
+            EndTxn => transactions::end_txn,
             Fetch => fetch,
             FindCoordinator => find_coordinator,
+            Heartbeat => groups::heartbeat,
             IncrementalAlterConfigs => configs::incremental,
+            InitProducerId => transactions::init_producer_id,
+            JoinGroup => groups::join_group,
+            LeaveGroup => groups::leave_group,
+            ListGroups => groups::list_groups,
             ListOffsets => list_offsets,
             ListPartitionReassignments => reassignments::list,
+            ListTransactions => transactions::list_transactions,
             Metadata => metadata,
+            OffsetCommit => groups::offset_commit,
+            OffsetDelete => groups::offset_delete,
+            OffsetFetch => groups::offset_fetch,
             OffsetForLeaderEpoch => offset_for_leader_epoch,
+            SyncGroup => groups::sync_group,
+            TxnOffsetCommit => transactions::txn_offset_commit,
         }
     }
 

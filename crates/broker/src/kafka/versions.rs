@@ -28,8 +28,9 @@ const fn key<T: Message>(key: ApiKey, least: i16) -> Offered {
     Offered { key, least, read: T::VERSIONS }
 }
 
-const fn up_to<T: Message>(key: ApiKey, least: i16, most: i16) -> Offered {
-    Offered { key, least, read: VersionRange { min: T::VERSIONS.min, max: most } }
+/// A key of which versions above `last` are not answered.
+const fn until<T: Message>(key: ApiKey, least: i16, last: i16) -> Offered {
+    Offered { key, least, read: VersionRange { min: T::VERSIONS.min, max: last } }
 }
 
 /// Every key that is offered, by number.
@@ -39,28 +40,46 @@ pub(super) const OFFERED: &[Offered] = &[
     key::<FetchRequest>(ApiKey::Fetch, 4),
     key::<ListOffsetsRequest>(ApiKey::ListOffsets, 1),
     key::<MetadataRequest>(ApiKey::Metadata, 0),
+    key::<OffsetCommitRequest>(ApiKey::OffsetCommit, 2),
+    key::<OffsetFetchRequest>(ApiKey::OffsetFetch, 1),
     key::<FindCoordinatorRequest>(ApiKey::FindCoordinator, 0),
+    key::<JoinGroupRequest>(ApiKey::JoinGroup, 2),
+    key::<HeartbeatRequest>(ApiKey::Heartbeat, 0),
+    key::<LeaveGroupRequest>(ApiKey::LeaveGroup, 0),
+    key::<SyncGroupRequest>(ApiKey::SyncGroup, 0),
+    key::<DescribeGroupsRequest>(ApiKey::DescribeGroups, 0),
+    key::<ListGroupsRequest>(ApiKey::ListGroups, 0),
     key::<SaslHandshakeRequest>(ApiKey::SaslHandshake, 0),
     key::<ApiVersionsRequest>(ApiKey::ApiVersions, 0),
     key::<CreateTopicsRequest>(ApiKey::CreateTopics, 2),
     key::<DeleteTopicsRequest>(ApiKey::DeleteTopics, 1),
+    key::<InitProducerIdRequest>(ApiKey::InitProducerId, 0),
     key::<OffsetForLeaderEpochRequest>(ApiKey::OffsetForLeaderEpoch, 2),
+    until::<AddPartitionsToTxnRequest>(ApiKey::AddPartitionsToTxn, 0, 3),
+    until::<AddOffsetsToTxnRequest>(ApiKey::AddOffsetsToTxn, 0, 3),
+    until::<EndTxnRequest>(ApiKey::EndTxn, 0, 4),
+    until::<TxnOffsetCommitRequest>(ApiKey::TxnOffsetCommit, 0, 4),
     key::<DescribeAclsRequest>(ApiKey::DescribeAcls, 1),
     key::<CreateAclsRequest>(ApiKey::CreateAcls, 1),
     key::<DeleteAclsRequest>(ApiKey::DeleteAcls, 1),
     key::<DescribeConfigsRequest>(ApiKey::DescribeConfigs, 1),
-    up_to::<AlterConfigsRequest>(ApiKey::AlterConfigs, 0, 1),
+    until::<AlterConfigsRequest>(ApiKey::AlterConfigs, 0, 1),
     key::<DescribeLogDirsRequest>(ApiKey::DescribeLogDirs, 1),
     key::<SaslAuthenticateRequest>(ApiKey::SaslAuthenticate, 0),
     key::<CreatePartitionsRequest>(ApiKey::CreatePartitions, 0),
+    key::<DeleteGroupsRequest>(ApiKey::DeleteGroups, 0),
     key::<IncrementalAlterConfigsRequest>(ApiKey::IncrementalAlterConfigs, 0),
     key::<AlterPartitionReassignmentsRequest>(ApiKey::AlterPartitionReassignments, 0),
     key::<ListPartitionReassignmentsRequest>(ApiKey::ListPartitionReassignments, 0),
+    key::<OffsetDeleteRequest>(ApiKey::OffsetDelete, 0),
     key::<DescribeClientQuotasRequest>(ApiKey::DescribeClientQuotas, 0),
     key::<AlterClientQuotasRequest>(ApiKey::AlterClientQuotas, 0),
     key::<DescribeUserScramCredentialsRequest>(ApiKey::DescribeUserScramCredentials, 0),
     key::<AlterUserScramCredentialsRequest>(ApiKey::AlterUserScramCredentials, 0),
     key::<DescribeClusterRequest>(ApiKey::DescribeCluster, 0),
+    key::<DescribeProducersRequest>(ApiKey::DescribeProducers, 0),
+    key::<DescribeTransactionsRequest>(ApiKey::DescribeTransactions, 0),
+    until::<ListTransactionsRequest>(ApiKey::ListTransactions, 0, 1),
     key::<DescribeTopicPartitionsRequest>(ApiKey::DescribeTopicPartitions, 0),
 ];
 

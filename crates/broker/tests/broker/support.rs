@@ -23,7 +23,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -176,14 +176,21 @@ pub fn new_cluster(count: usize) -> Vec<TestBroker> {
 }
 
 /// A connection to a Kafka listener.
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     correlation_id: i32,
 }
 
 impl Client {
     pub async fn connect(ip: IpAddr, port: u16) -> Client {
-        Client { stream: TcpStream::connect((ip, port)).await.unwrap(), correlation_id: 0 }
+        Client::over(TcpStream::connect((ip, port)).await.unwrap())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// On a connection that is already there.
+    pub fn over(stream: S) -> Client<S> {
+        Client { stream, correlation_id: 0 }
     }
 
     /// Sends a request and reads its answer.
@@ -220,6 +227,7 @@ impl Client {
         bytes.put_slice(frame);
         // A broker that does not like the bytes may have closed the connection already.
         let _ = self.stream.write_all(&bytes).await;
+        let _ = self.stream.flush().await;
     }
 
     /// The next frame; `None` if the broker closed the connection.
