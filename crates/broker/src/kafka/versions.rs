@@ -28,9 +28,9 @@ const fn key<T: Message>(key: ApiKey, least: i16) -> Offered {
     Offered { key, least, read: T::VERSIONS }
 }
 
-/// A key of which versions above `last` are not answered.
-const fn until<T: Message>(key: ApiKey, least: i16, last: i16) -> Offered {
-    Offered { key, least, read: VersionRange { min: T::VERSIONS.min, max: last } }
+/// A key of which versions above `most` are not answered.
+const fn up_to<T: Message>(key: ApiKey, least: i16, most: i16) -> Offered {
+    Offered { key, least, read: VersionRange { min: T::VERSIONS.min, max: most } }
 }
 
 /// Every key that is offered, by number.
@@ -55,15 +55,15 @@ pub(super) const OFFERED: &[Offered] = &[
     key::<DeleteTopicsRequest>(ApiKey::DeleteTopics, 1),
     key::<InitProducerIdRequest>(ApiKey::InitProducerId, 0),
     key::<OffsetForLeaderEpochRequest>(ApiKey::OffsetForLeaderEpoch, 2),
-    until::<AddPartitionsToTxnRequest>(ApiKey::AddPartitionsToTxn, 0, 3),
-    until::<AddOffsetsToTxnRequest>(ApiKey::AddOffsetsToTxn, 0, 3),
-    until::<EndTxnRequest>(ApiKey::EndTxn, 0, 4),
-    until::<TxnOffsetCommitRequest>(ApiKey::TxnOffsetCommit, 0, 4),
+    up_to::<AddPartitionsToTxnRequest>(ApiKey::AddPartitionsToTxn, 0, 3),
+    up_to::<AddOffsetsToTxnRequest>(ApiKey::AddOffsetsToTxn, 0, 3),
+    up_to::<EndTxnRequest>(ApiKey::EndTxn, 0, 4),
+    up_to::<TxnOffsetCommitRequest>(ApiKey::TxnOffsetCommit, 0, 4),
     key::<DescribeAclsRequest>(ApiKey::DescribeAcls, 1),
     key::<CreateAclsRequest>(ApiKey::CreateAcls, 1),
     key::<DeleteAclsRequest>(ApiKey::DeleteAcls, 1),
     key::<DescribeConfigsRequest>(ApiKey::DescribeConfigs, 1),
-    until::<AlterConfigsRequest>(ApiKey::AlterConfigs, 0, 1),
+    up_to::<AlterConfigsRequest>(ApiKey::AlterConfigs, 0, 1),
     key::<DescribeLogDirsRequest>(ApiKey::DescribeLogDirs, 1),
     key::<SaslAuthenticateRequest>(ApiKey::SaslAuthenticate, 0),
     key::<CreatePartitionsRequest>(ApiKey::CreatePartitions, 0),
@@ -79,7 +79,7 @@ pub(super) const OFFERED: &[Offered] = &[
     key::<DescribeClusterRequest>(ApiKey::DescribeCluster, 0),
     key::<DescribeProducersRequest>(ApiKey::DescribeProducers, 0),
     key::<DescribeTransactionsRequest>(ApiKey::DescribeTransactions, 0),
-    until::<ListTransactionsRequest>(ApiKey::ListTransactions, 0, 1),
+    up_to::<ListTransactionsRequest>(ApiKey::ListTransactions, 0, 1),
     key::<DescribeTopicPartitionsRequest>(ApiKey::DescribeTopicPartitions, 0),
 ];
 
