@@ -2,7 +2,7 @@
 //!
 //! [`NodeConfig::parse`] reads the configuration, [`NodeConfig::listeners`] tells which ports it opens, and
 //! [`Broker::start`] runs it: the network is reached through `hopwise_fabric::net` alone, the disk through
-//! the [`turmoil_fs::Fs`] that is passed in, the time through `tokio::time`, and randomness comes from a
+//! the [`Disk`] that is passed in, the time through `tokio::time`, and randomness comes from a
 //! seed. The same code therefore runs in virtual time and on the machine's own sockets.
 //!
 //! What is modelled, and what is not, is said at the top of each module. The largest things left out of this
@@ -17,6 +17,7 @@ mod http;
 mod kafka;
 mod log;
 mod node;
+mod producers;
 mod replication;
 mod rpc;
 mod start;
@@ -32,3 +33,4 @@ pub use config::{
 };
 pub use start::{Broker, BrokerError, Clock, StartParameters};
 pub use status::{BrokerStatus, Counter, Phase};
+pub use volume::Disk;

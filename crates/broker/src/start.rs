@@ -12,7 +12,6 @@ use hopwise_fabric::net::TcpListener;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tokio::time::Instant;
-use turmoil_fs::Fs;
 
 use crate::bugs::Bugs;
 use crate::cluster::members::Members;
@@ -23,7 +22,7 @@ use crate::http::{self, admin, proxy, registry};
 use crate::node::{Node, Parts, new_uuid};
 use crate::status::{BrokerStatus, Phase};
 use crate::tasks::{Tasks, TasksGuard};
-use crate::volume::Volume;
+use crate::volume::{Disk, Volume};
 use crate::{kafka, replication, rpc};
 
 /// Tells the time of day, milliseconds since 1970, for timestamps that the broker makes.
@@ -34,7 +33,7 @@ pub struct StartParameters {
     /// Its node configuration.
     pub config: NodeConfig,
     /// Its volume; what is synced to it survives the broker.
-    pub volume: Fs,
+    pub volume: Disk,
     /// The time of day, for timestamps that the broker makes.
     pub clock: Clock,
     /// Where its randomness (uuids) comes from.
@@ -144,7 +143,7 @@ impl Drop for Running {
 fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<Node>, BrokerError> {
     let StartParameters { config, volume, clock, seed, status } = parameters;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let volume = Volume::new(volume, config.data_directory.clone());
+    let volume = Volume::new(volume, &config.data_directory);
     let identity = identity::start(&volume, new_uuid(&mut random)).map_err(BrokerError::Volume)?;
     let tables = identity::load_tables(&volume).map_err(BrokerError::Volume)?;
     let own_id = identity.membership.as_ref().map_or(-1, |membership| membership.id);

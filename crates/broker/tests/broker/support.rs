@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use hopwise_broker::{Broker, BrokerError, BrokerStatus, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerError, BrokerStatus, Disk, NodeConfig, StartParameters};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -103,7 +103,7 @@ impl TestBroker {
         self.status = BrokerStatus::new();
         let parameters = StartParameters {
             config: NodeConfig::parse(&self.yaml, Some(&self.bootstrap)).unwrap(),
-            volume: self.volume.clone(),
+            volume: Disk::Simulated(self.volume.clone()),
             clock: Arc::new(|| NOW_MS),
             seed: self.seed,
             status: self.status.clone(),
