@@ -13,9 +13,12 @@
 mod bugs;
 mod cluster;
 mod config;
+mod coordinator;
+mod groups;
 mod http;
 mod kafka;
 mod log;
+mod metrics;
 mod node;
 mod producers;
 mod replication;

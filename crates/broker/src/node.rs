@@ -15,6 +15,8 @@ use crate::cluster::Cluster;
 use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
 use crate::config::{HostPort, NodeConfig};
+use crate::coordinator::Coordinator;
+use crate::groups::machine::GroupMachine;
 use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
@@ -22,6 +24,7 @@ use crate::start::Clock;
 use crate::status::{BrokerStatus, Counter};
 use crate::tasks::Tasks;
 use crate::volume::Volume;
+use crate::groups;
 
 /// Between two attempts to accept after one failed (too many open files, for instance).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -37,6 +40,7 @@ pub(crate) struct Node {
     pub status: BrokerStatus,
     pub tasks: Tasks,
     pub peers: Peers,
+    pub groups: Arc<Coordinator<GroupMachine>>,
     /// Read where a promise is kept.
     pub bugs: Bugs,
     random: Mutex<ChaCha8Rng>,
@@ -64,7 +68,10 @@ pub(crate) struct Parts {
 
 impl Node {
     pub fn new(parts: Parts) -> Node {
+        let settings = groups::Settings::of(&parts.config.cluster);
+        let groups = Coordinator::new(groups::TOPIC, move |now| GroupMachine::new(settings.clone(), now));
         Node {
+            groups: Arc::new(groups),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,

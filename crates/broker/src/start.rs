@@ -161,6 +161,7 @@ fn become_member(node: &Arc<Node>) {
     gossip::remember(node, vec![own], State::default());
     replication::reconcile(node);
     node.tasks.spawn(gossip::run(Arc::clone(node)));
+    node.tasks.spawn(Arc::clone(&node.groups).run(Arc::clone(node)));
 }
 
 async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {

@@ -7,10 +7,16 @@
 pub(crate) mod acls;
 pub(crate) mod command;
 pub(crate) mod discovery;
+pub(crate) mod features;
 pub(crate) mod gossip;
 pub(crate) mod identity;
 pub(crate) mod members;
+pub(crate) mod membership;
 pub(crate) mod placement;
+pub(crate) mod properties;
+pub(crate) mod quotas;
+pub(crate) mod reassignment;
+pub(crate) mod roles;
 pub(crate) mod state;
 pub(crate) mod submit;
 pub(crate) mod topics;

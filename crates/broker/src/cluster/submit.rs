@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::command::{Applied, Command};
-use super::gossip;
+use super::{Cluster, gossip};
 use crate::node::Node;
 use crate::replication;
 use crate::rpc::{Refusal, Reply, Request};
@@ -74,6 +74,7 @@ pub(crate) async fn submit_here(
         if cluster.members.controller(now) != Some(own) {
             return Err(Refusal::NotController);
         }
+        register_members(cluster);
         if command.only_validates() {
             return Ok((cluster.state.clone().apply(&command)?, false));
         }
@@ -90,4 +91,17 @@ pub(crate) async fn submit_here(
         return Err(Refusal::TimedOut);
     }
     Ok(applied)
+}
+
+/// Registers who has come, or come back with other addresses, before anything is decided about them.
+fn register_members(cluster: &mut Cluster) {
+    let members = cluster.members.all().filter(|member| {
+        let known = cluster.state.members.get(&member.id);
+        known.is_none_or(|known| known.member != **member) && !cluster.state.removed.contains_key(&member.id)
+    });
+    for member in members.cloned().collect::<Vec<_>>() {
+        if let Err(refusal) = cluster.state.apply(&Command::RegisterMember { member }) {
+            tracing::warn!(%refusal, "a member is not registered");
+        }
+    }
 }

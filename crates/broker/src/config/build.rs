@@ -205,6 +205,16 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
             .map_or(default.node_status_interval, Duration::from_millis),
         auto_create_topics_enabled: file.auto_create_topics_enabled.unwrap_or(false),
         default_topic_partitions: file.default_topic_partitions.unwrap_or(default.default_topic_partitions),
+        group_initial_rebalance_delay: file
+            .group_initial_rebalance_delay
+            .map_or(default.group_initial_rebalance_delay, Duration::from_millis),
+        group_max_session_timeout: file
+            .group_max_session_timeout_ms
+            .map_or(default.group_max_session_timeout, Duration::from_millis),
+        group_min_session_timeout: file
+            .group_min_session_timeout_ms
+            .map_or(default.group_min_session_timeout, Duration::from_millis),
+        group_topic_partitions: file.group_topic_partitions.unwrap_or(default.group_topic_partitions),
         internal_topic_replication_factor: file
             .internal_topic_replication_factor
             .unwrap_or(default.internal_topic_replication_factor),
@@ -219,6 +229,7 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
             .topic_partitions_per_shard
             .unwrap_or(default.topic_partitions_per_shard),
     };
+    positive("group_topic_partitions", properties.group_topic_partitions.into())?;
     positive("default_topic_partitions", properties.default_topic_partitions.into())?;
     positive("default_topic_replications", properties.default_topic_replications.into())?;
     positive("node_status_interval", properties.node_status_interval.as_millis().min(1) as i64)?;

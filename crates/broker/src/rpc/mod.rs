@@ -136,6 +136,12 @@ pub(crate) enum Refusal {
     UnknownPartition,
     #[error("the request has no sense here: {0}")]
     Invalid(String),
+    /// What is named is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// An earlier change of the same thing is under way.
+    #[error("{0}")]
+    UpdateInProgress(String),
     #[error("the volume failed: {0}")]
     Storage(String),
     #[error("not done in time")]
