@@ -21,6 +21,7 @@ mod log;
 mod metrics;
 mod node;
 mod producers;
+mod raft;
 mod replication;
 mod rpc;
 mod start;
