@@ -1,7 +1,10 @@
 //! Brokers on the machine's loopback addresses, with volumes in memory, asked over real sockets.
 
+mod access;
 mod cluster;
 mod config;
+mod configurations;
+mod fetching;
 mod groups;
 mod hostile;
 mod http;
@@ -11,4 +14,5 @@ mod restart;
 mod sasl;
 mod support;
 mod tls;
+mod topics;
 mod transactions;
