@@ -5,6 +5,7 @@
 
 mod check;
 mod content;
+pub(super) mod old;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
