@@ -23,7 +23,7 @@ use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
 use crate::security::listener_tls::TlsTable;
-use crate::security::stream::Stream;
+use crate::security::Stream;
 use crate::security::users::Passwords;
 use crate::start::Clock;
 use crate::status::{BrokerStatus, Counter};
@@ -58,6 +58,7 @@ pub(crate) struct Node {
     pub passwords: Passwords,
     /// Read where a promise is kept.
     pub bugs: Bugs,
+    pub kafka: crate::kafka::Shared,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
     cluster: Mutex<Cluster>,
@@ -93,6 +94,7 @@ impl Node {
             volume: parts.volume,
             clock: parts.clock,
             bugs: parts.bugs,
+            kafka: crate::kafka::Shared::new(),
             status: parts.status,
             peers: Peers::new(parts.tasks.clone(), parts.tls.get(&(Api::Rpc, String::new())).cloned()),
             tls: parts.tls,

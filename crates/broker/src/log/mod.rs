@@ -19,12 +19,18 @@
 #![allow(dead_code)]
 
 pub(crate) mod batch;
+mod codec;
+mod compaction;
 mod entry;
 mod hard_state;
 mod index_file;
 mod open;
 mod reads;
+pub(crate) mod records;
+mod retention;
 mod segment;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -92,6 +98,8 @@ pub(crate) struct Log {
     /// Everything up to this index is durable.
     synced_index: u64,
     producers: Producers,
+    /// Files of removed segments that are still to go.
+    garbage: Vec<PathBuf>,
     refuses: Option<String>,
 }
 
@@ -260,9 +268,12 @@ impl Log {
         let state = self.state.state();
         if (hard.term, hard.vote) == (state.hard.term, state.hard.vote) {
             self.state.set_commit(hard.commit);
-            return Ok(());
+        } else {
+            self.state.save(&self.volume, State { hard, ..state })?;
         }
-        Ok(self.state.save(&self.volume, State { hard, ..state })?)
+        let committed = self.offset_after(hard.commit);
+        self.producers.committed(committed);
+        Ok(())
     }
 
     /// Removes a replica's log with all that belongs to it, durably.

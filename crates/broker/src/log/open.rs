@@ -34,6 +34,7 @@ impl Log {
             segments,
             synced_index: 0,
             producers: Producers::default(),
+            garbage: Vec::new(),
             refuses: None,
         };
         log.synced_index = log.last_index();
@@ -60,6 +61,8 @@ impl Log {
         let last = self.segments.len() - 1;
         let mut producers = self.producers_at_start_of(last)?;
         self.replay(&self.segments[last], &mut producers)?;
+        producers.start_at(self.start_offset());
+        producers.committed(self.offset_after(self.hard_state().commit));
         self.producers = producers;
         Ok(())
     }
@@ -176,6 +179,8 @@ impl Opening<'_> {
             return Ok(true);
         }
         let (segment, tail) = Segment::scan(self.volume, path, own_start)?;
+        // A broker that was killed may have written what it had not synced.
+        self.volume.sync(&segment.path)?;
         self.segments.push(segment);
         match tail {
             Some(tail) => self.cut_tail(&tail, last).map(|()| false),
