@@ -23,7 +23,7 @@ use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
 use crate::security::listener_tls::TlsTable;
-use crate::security::stream::Stream;
+use crate::security::Stream;
 use crate::security::users::Passwords;
 use crate::start::Clock;
 use crate::status::{BrokerStatus, Counter};

@@ -11,6 +11,7 @@ pub(crate) mod authorization;
 mod configs;
 mod connection;
 mod describe_cluster;
+mod describe_log_dirs;
 mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
@@ -23,6 +24,8 @@ mod metadata;
 mod offset_for_leader_epoch;
 pub(crate) mod principal;
 mod produce;
+mod quotas;
+mod reassignments;
 mod replica;
 mod sasl;
 mod shared;
@@ -98,6 +101,13 @@ impl Session {
         let set =
             self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_bool));
         set.unwrap_or(started_with)
+    }
+
+    /// Mutes the connection once the answer is sent; the milliseconds are for the answer.
+    fn throttle(&self, wait: Duration) -> i32 {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        self.connection.throttle_ms.fetch_max(wait_ms, Ordering::Relaxed);
+        i32::try_from(wait_ms).unwrap_or(i32::MAX)
     }
 
     /// How long the connection is to be muted, once.
@@ -232,7 +242,9 @@ impl Call {
         answered_by! { self:
             AddOffsetsToTxn => transactions::add_offsets_to_txn,
             AddPartitionsToTxn => transactions::add_partitions_to_txn,
+            AlterClientQuotas => quotas::alter,
             AlterConfigs => configs::alter,
+            AlterPartitionReassignments => reassignments::alter,
             AlterUserScramCredentials => users::alter,
             ApiVersions => api_versions,
             CreateAcls => acls::create,
@@ -242,9 +254,11 @@ impl Call {
             DeleteGroups => groups::delete_groups,
             DeleteTopics => topics::delete,
             DescribeAcls => acls::describe,
+            DescribeClientQuotas => quotas::describe,
             DescribeCluster => describe_cluster,
             DescribeConfigs => configs::describe,
             DescribeGroups => groups::describe_groups,
+            DescribeLogDirs => describe_log_dirs,
             DescribeProducers => transactions::describe_producers,
             DescribeTopicPartitions => describe_topic_partitions,
             DescribeTransactions => transactions::describe_transactions,
@@ -259,6 +273,7 @@ impl Call {
             LeaveGroup => groups::leave_group,
             ListGroups => groups::list_groups,
             ListOffsets => list_offsets,
+            ListPartitionReassignments => reassignments::list,
             ListTransactions => transactions::list_transactions,
             Metadata => metadata,
             OffsetCommit => groups::offset_commit,

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::{Refusal, Reply, ReplyHead, RequestHead, frame};
 use crate::config::HostPort;
 use crate::security::listener_tls::ListenerTls;
-use crate::security::stream::Stream;
+use crate::security::Stream;
 use crate::tasks::Tasks;
 
 /// Frames that wait for their connection.
@@ -195,7 +195,8 @@ impl Drop for Forget<'_> {
     }
 }
 
-async fn connect_any(address: &HostPort) -> io::Result<TcpStream> {
+/// A connection to the first address of a name that takes one.
+pub(crate) async fn connect_any(address: &HostPort) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in lookup_host(&address.host, address.port).await? {
         match TcpStream::connect(candidate).await {

@@ -43,7 +43,7 @@ pub(super) fn open(codec: i16, bytes: &[u8], bytes_max: usize) -> Result<Cow<'_,
         0 => return Ok(Cow::Borrowed(bytes)),
         1 => bounded(flate2::read::MultiGzDecoder::new(bytes), bytes_max)?,
         2 => snappy(bytes, bytes_max)?,
-        3 => bounded(lz4::Decoder::new(bytes)?, bytes_max)?,
+        3 => lz4_frame(bytes, bytes_max)?,
         4 => bounded(zstd::stream::Decoder::with_buffer(bytes)?, bytes_max)?,
         codec => return Err(ContentError::Codec(codec)),
     };
@@ -54,6 +54,14 @@ fn bounded(reader: impl Read, bytes_max: usize) -> Result<Vec<u8>, ContentError>
     let mut opened = Vec::new();
     reader.take(bytes_max as u64 + 1).read_to_end(&mut opened)?;
     if opened.len() > bytes_max { Err(ContentError::Large(bytes_max)) } else { Ok(opened) }
+}
+
+/// The decoder takes the end of the bytes for the end of the frame unless it is asked.
+fn lz4_frame(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, ContentError> {
+    let mut decoder = lz4::Decoder::new(bytes)?;
+    let opened = bounded(&mut decoder, bytes_max)?;
+    decoder.finish().1?;
+    Ok(opened)
 }
 
 fn snappy(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, ContentError> {
