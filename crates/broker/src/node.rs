@@ -22,6 +22,7 @@ use crate::groups::machine::GroupMachine;
 use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
+use crate::security::Files;
 use crate::security::listener_tls::TlsTable;
 use crate::security::Stream;
 use crate::security::users::Passwords;
@@ -52,6 +53,8 @@ pub(crate) struct Node {
     pub producer_ids: ProducerIds,
     /// TLS of the listeners that speak it.
     pub tls: TlsTable,
+    /// Files of certificates and keys.
+    pub files: Files,
     /// What SASL and TLS draw from.
     pub randomness: Randomness,
     /// Passwords of HTTP clients.
@@ -81,6 +84,7 @@ pub(crate) struct Parts {
     pub cluster: Cluster,
     pub bugs: Bugs,
     pub tls: TlsTable,
+    pub files: Files,
     pub randomness: Randomness,
 }
 
@@ -98,6 +102,7 @@ impl Node {
             status: parts.status,
             peers: Peers::new(parts.tasks.clone(), parts.tls.get(&(Api::Rpc, String::new())).cloned()),
             tls: parts.tls,
+            files: parts.files,
             randomness: parts.randomness,
             passwords: Passwords::default(),
             tasks: parts.tasks,

@@ -22,7 +22,7 @@ mod lookup;
 mod metadata;
 mod offset_for_leader_epoch;
 pub(crate) mod principal;
-mod produce;
+pub(crate) mod produce;
 mod replica;
 mod sasl;
 mod shared;
