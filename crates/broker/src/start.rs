@@ -197,6 +197,7 @@ fn become_member(node: &Arc<Node>) {
     replication::reconcile(node);
     node.tasks.spawn(gossip::run(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(&node.groups).run(Arc::clone(node)));
+    node.tasks.spawn(Arc::clone(&node.transactions).run(Arc::clone(node)));
 }
 
 async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {

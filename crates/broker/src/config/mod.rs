@@ -78,6 +78,8 @@ pub struct ClusterProperties {
     pub log_segment_size: u64,
     /// Most replicas that a broker holds.
     pub topic_partitions_per_shard: u32,
+    /// Partitions of the topic that transactions are kept in.
+    pub transaction_coordinator_partitions: i32,
 }
 
 impl Default for ClusterProperties {
@@ -98,6 +100,7 @@ impl Default for ClusterProperties {
             fetch_max_bytes: 57_671_680,
             log_segment_size: 128 << 20,
             topic_partitions_per_shard: 5000,
+            transaction_coordinator_partitions: 50,
         }
     }
 }

@@ -111,7 +111,7 @@ async fn load<M: Machine>(
 /// Serves while this broker leads in `epoch`.
 async fn serve<M: Machine>(
     node: &Arc<Node>,
-    shard: &Shard<M>,
+    shard: &Arc<Shard<M>>,
     progress: &mut watch::Receiver<Progress>,
     epoch: i32,
 ) {
@@ -121,6 +121,7 @@ async fn serve<M: Machine>(
         let free = writing.is_none();
         let step = shard.step(|active| {
             refuse(node, &mut active.machine);
+            active.machine.follow_up(node, shard);
             active.alarm = active.machine.deadline();
             let batch = if free { active.machine.writes().next_batch() } else { None };
             (batch, active.alarm)

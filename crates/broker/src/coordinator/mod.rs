@@ -21,7 +21,7 @@ use kafka_protocol::ResponseError;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-pub(crate) use self::batch::Replayed;
+pub(crate) use self::batch::{Replayed, control_batch};
 pub(crate) use self::queue::{Write, WriteError, WriteKind, WriteQueue};
 pub(crate) use self::shard::Shard;
 use crate::node::Node;
@@ -79,6 +79,8 @@ pub(crate) trait Machine: Send + Sized + 'static {
     fn tick(&mut self, now: Now);
     /// The answers since the last call.
     fn take_answers(&mut self) -> Vec<(Ticket, Self::Answer)>;
+    /// Starts what the machine wants done elsewhere. Called by the driving task after each of its steps.
+    fn follow_up(&mut self, _node: &Arc<Node>, _shard: &Arc<Shard<Self>>) {}
 }
 
 /// One coordinator of a broker: a machine for each partition of its topic that the broker has a replica of.
@@ -102,8 +104,9 @@ impl<M: Machine> Coordinator<M> {
         Coordinator { topic, make, shards: Mutex::new(shards) }
     }
 
-    pub fn topic(&self) -> &'static str {
-        self.topic
+    /// The topic's id; `None` while there is no topic.
+    pub fn topic_id(&self, node: &Node) -> Option<Uuid> {
+        node.with_cluster(|cluster| cluster.state.topics.get(self.topic).map(|topic| topic.id))
     }
 
     /// The id of the topic and the partition that a key belongs to; `None` while there is no topic.

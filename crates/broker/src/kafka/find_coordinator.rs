@@ -12,11 +12,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{LEADER_WAIT_MAX, Session, address, text};
 use crate::cluster::topics::Topic;
 use crate::coordinator::partition_of;
-use crate::groups;
 use crate::node::PartitionKey;
+use crate::{groups, transactions};
 
 /// Key types (KIP-98); share groups (2) are not known here.
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 /// Between two looks whether a partition has a leader.
 const LEADER_RETRY: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -63,6 +64,7 @@ async fn try_find(
     let unavailable = |message: String| (ResponseError::CoordinatorNotAvailable, message);
     let topic = match key_type {
         GROUP => groups::ensure_topic(&session.node).await,
+        TRANSACTION => transactions::ensure_topic(&session.node).await,
         other => return Err((ResponseError::InvalidRequest, format!("key type {other} is not known"))),
     };
     let topic: Topic = topic.map_err(|refusal| unavailable(refusal.to_string()))?;

@@ -11,3 +11,4 @@ mod restart;
 mod sasl;
 mod support;
 mod tls;
+mod transactions;

@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
     ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, MetadataRequest,
     MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
@@ -194,16 +194,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Sends a request and reads its answer.
-    pub async fn ask<Q, A>(&mut self, api: ApiKey, version: i16, request: &Q) -> A
-    where
-        Q: Encodable + HeaderVersion,
-        A: Decodable + HeaderVersion,
-    {
+    pub async fn ask<Q: Request>(&mut self, api: ApiKey, version: i16, request: &Q) -> Q::Response {
         self.send(api, version, request).await;
         let mut bytes = self.receive().await.expect("an answer");
-        let header = ResponseHeader::decode(&mut bytes, A::header_version(version)).unwrap();
+        let header = ResponseHeader::decode(&mut bytes, Q::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, self.correlation_id);
-        let answer = A::decode(&mut bytes, version).unwrap();
+        let answer = Q::Response::decode(&mut bytes, version).unwrap();
         assert!(!bytes.has_remaining(), "the answer has {} bytes too many", bytes.remaining());
         answer
     }

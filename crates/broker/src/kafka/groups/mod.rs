@@ -29,7 +29,7 @@ use crate::groups::request::{Answer, Caller};
 type GroupShard = Arc<Shard<GroupMachine>>;
 
 /// The shard of a group that has members, whose id is not empty.
-fn member_shard(session: &Session, group: &str) -> Result<GroupShard, ResponseError> {
+pub(super) fn member_shard(session: &Session, group: &str) -> Result<GroupShard, ResponseError> {
     if group.is_empty() { Err(ResponseError::InvalidGroupId) } else { shard(session, group) }
 }
 
@@ -48,7 +48,7 @@ async fn answered(waiting: oneshot::Receiver<Answer>) -> Result<Answer, Response
 }
 
 /// Waits until something is written.
-async fn done(waiting: oneshot::Receiver<Answer>) -> Result<(), ResponseError> {
+pub(super) async fn done(waiting: oneshot::Receiver<Answer>) -> Result<(), ResponseError> {
     match answered(waiting).await? {
         Answer::Done(result) => result,
         Answer::Join(_) | Answer::Sync(_) => Err(ResponseError::UnknownServerError),
@@ -63,12 +63,12 @@ fn owned(text: &Option<StrBytes>) -> Option<String> {
     text.as_ref().map(|text| text.to_string())
 }
 
-fn caller(member: &StrBytes, instance: &Option<StrBytes>, generation: i32) -> Caller {
+pub(super) fn caller(member: &StrBytes, instance: &Option<StrBytes>, generation: i32) -> Caller {
     Caller { member: member.to_string(), instance: owned(instance), generation }
 }
 
 /// Whether a topic that clients see has the partition.
-fn exists(session: &Session, partition: &TopicPartition) -> bool {
+pub(super) fn exists(session: &Session, partition: &TopicPartition) -> bool {
     session.node.with_cluster(|cluster| {
         let topic = cluster.state.topics.get(&partition.topic).filter(|topic| topic.is_visible());
         let count = topic.map_or(0, |topic| topic.partitions.len());
