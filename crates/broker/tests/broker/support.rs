@@ -92,7 +92,7 @@ impl TestBroker {
             volume: Fs::builder().seed(seed).build(),
             status: BrokerStatus::new(),
             yaml,
-            bootstrap: "alive_timeout_ms: 1000\n".to_owned(),
+            bootstrap: "alive_timeout_ms: 1000\nmetadata_dissemination_interval_ms: 100\n".to_owned(),
             environment: Environment::default(),
             seed,
             task: None,

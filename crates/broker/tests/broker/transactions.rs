@@ -21,7 +21,7 @@ use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
-use crate::support::{Client, TestBroker, name, new_cluster};
+use crate::support::{Client, TestBroker, name, new_cluster, produce_request};
 
 /// Few partitions, so that they are opened soon.
 const BOOTSTRAP: &str =
