@@ -6,9 +6,11 @@
 
 pub(crate) mod acls;
 pub(crate) mod command;
+pub(crate) mod crash_tracking;
 pub(crate) mod discovery;
 pub(crate) mod features;
 pub(crate) mod gossip;
+pub(crate) mod health;
 pub(crate) mod identity;
 pub(crate) mod members;
 pub(crate) mod membership;
