@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hopwise_fabric::net::TcpListener;
+use hopwise_security::Randomness;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tokio::time::Instant;
-use turmoil_fs::Fs;
 
 use crate::bugs::Bugs;
 use crate::cluster::members::Members;
@@ -21,26 +21,32 @@ use crate::cluster::{Cluster, discovery, gossip, identity};
 use crate::config::{Api, HostPort, Listener, NodeConfig};
 use crate::http::{self, admin, proxy, registry};
 use crate::node::{Node, Parts, new_uuid};
+use crate::security::{Environment, bootstrap_users, listener_tls};
 use crate::status::{BrokerStatus, Phase};
 use crate::tasks::{Tasks, TasksGuard};
-use crate::volume::Volume;
+use crate::volume::{Disk, Volume};
 use crate::{kafka, replication, rpc};
 
 /// Tells the time of day, milliseconds since 1970, for timestamps that the broker makes.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Keeps what TLS and SASL draw apart from what the rest of the broker draws.
+const SECURITY_STREAM: u64 = 0x5e_c0_4e;
 
 /// What a broker is started with.
 pub struct StartParameters {
     /// Its node configuration.
     pub config: NodeConfig,
     /// Its volume; what is synced to it survives the broker.
-    pub volume: Fs,
+    pub volume: Disk,
     /// The time of day, for timestamps that the broker makes.
     pub clock: Clock,
     /// Where its randomness (uuids) comes from.
     pub seed: u64,
     /// Where its state can be seen; keep a clone.
     pub status: BrokerStatus,
+    /// Its files and users.
+    pub environment: Environment,
 }
 
 /// Why a broker does not run.
@@ -58,6 +64,18 @@ pub enum BrokerError {
         /// Why: in use, or not an address of this host.
         #[source]
         error: io::Error,
+    },
+    /// A certificate or a key is missing or wrong.
+    #[error("{api} listener \"{name}\" cannot start TLS: {file}: {problem}")]
+    Certificate {
+        /// What the listener speaks.
+        api: Api,
+        /// The listener's name.
+        name: String,
+        /// The file's path.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
     },
     /// The volume does not give or take what the start needs.
     #[error("the data directory cannot be used: {0}")]
@@ -114,14 +132,16 @@ impl Broker {
         let tasks = Tasks::default();
         let _running = Running { _tasks: tasks.guard(), status: parameters.status.clone() };
         let rpc = parameters.config.listeners_of(Api::Rpc).next().cloned();
+        let users = parameters.environment.users.clone();
         let node = prepare(parameters, tasks, bugs)?;
         node.status.set_phase(Phase::Joining);
         if let Some(listener) = rpc {
             let socket = open(&listener).await?;
-            node.tasks.spawn(rpc::server::serve(Arc::clone(&node), socket));
+            node.tasks.spawn(rpc::server::serve(Arc::clone(&node), listener, socket));
         }
         discovery::find_cluster(&node).await?;
         become_member(&node);
+        node.tasks.spawn(bootstrap_users::keep(Arc::clone(&node), users));
         open_listeners(&node).await?;
         node.status.set_phase(Phase::Ready);
         tracing::info!(broker = node.id(), "the broker is ready");
@@ -142,15 +162,29 @@ impl Drop for Running {
 }
 
 fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<Node>, BrokerError> {
-    let StartParameters { config, volume, clock, seed, status } = parameters;
+    let StartParameters { config, volume, clock, seed, status, environment } = parameters;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let volume = Volume::new(volume, config.data_directory.clone());
+    let randomness = Randomness::from_seed(seed ^ SECURITY_STREAM);
+    let tls = listener_tls::load(&config.listeners, &environment.files, &clock, &randomness)?;
+    let volume = Volume::new(volume, &config.data_directory);
     let identity = identity::start(&volume, new_uuid(&mut random)).map_err(BrokerError::Volume)?;
     let tables = identity::load_tables(&volume).map_err(BrokerError::Volume)?;
     let own_id = identity.membership.as_ref().map_or(-1, |membership| membership.id);
     let members = Members::new(own_id, tables.members, config.cluster.alive_timeout, Instant::now());
     let cluster = Cluster { members, state: tables.state, unsaved: false };
-    Ok(Arc::new(Node::new(Parts { config, volume, clock, status, tasks, random, identity, cluster, bugs })))
+    Ok(Arc::new(Node::new(Parts {
+        config,
+        volume,
+        clock,
+        status,
+        tasks,
+        random,
+        identity,
+        cluster,
+        bugs,
+        tls,
+        randomness,
+    })))
 }
 
 /// The broker has an id: it enters its own table, opens its replicas and greets the others.
@@ -162,6 +196,7 @@ fn become_member(node: &Arc<Node>) {
     gossip::remember(node, vec![own], State::default());
     replication::reconcile(node);
     node.tasks.spawn(gossip::run(Arc::clone(node)));
+    node.tasks.spawn(Arc::clone(&node.groups).run(Arc::clone(node)));
 }
 
 async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {
@@ -179,11 +214,17 @@ async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
             let socket = open(listener).await?;
             let owned = Arc::clone(node);
             match api {
-                Api::Admin => node.tasks.spawn(http::serve(owned, admin::router(Arc::clone(node)), socket)),
-                Api::HttpProxy => {
-                    node.tasks.spawn(http::serve(owned, proxy::router(Arc::clone(node)), socket));
+                Api::Admin => {
+                    let router = admin::router(Arc::clone(node));
+                    node.tasks.spawn(http::serve(owned, listener.clone(), router, socket));
                 }
-                Api::SchemaRegistry => node.tasks.spawn(http::serve(owned, registry::router(), socket)),
+                Api::HttpProxy => {
+                    let router = proxy::router(Arc::clone(node));
+                    node.tasks.spawn(http::serve(owned, listener.clone(), router, socket));
+                }
+                Api::SchemaRegistry => {
+                    node.tasks.spawn(http::serve(owned, listener.clone(), registry::router(), socket));
+                }
                 Api::Kafka | Api::Rpc => {
                     node.tasks.spawn(kafka::serve(owned, listener.clone(), socket));
                 }

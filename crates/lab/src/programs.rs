@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hopwise_broker::{Broker, BrokerStatus, HostPort, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerStatus, Disk, HostPort, NodeConfig, StartParameters};
 use hopwise_client::Whois;
 use hopwise_kube::cluster::{Container, Process, Programs};
 use tokio::sync::watch;
@@ -122,7 +122,7 @@ impl LabPrograms {
         let status = BrokerStatus::new();
         let parameters = StartParameters {
             config: config.clone(),
-            volume,
+            volume: Disk::Simulated(volume),
             clock: Arc::new(hopwise_engine::clock::unix_ms),
             seed: seed_of(&container.pod_uid),
             status: status.clone(),

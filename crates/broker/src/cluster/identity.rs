@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn the_uuid_stays_and_starts_are_counted() {
         let fs = Fs::builder().seed(3).build();
-        let volume = Volume::new(fs.clone(), PathBuf::from("/var/lib/redpanda/data"));
+        let volume = Volume::simulated(fs.clone(), PathBuf::from("/var/lib/redpanda/data"));
         let first = start(&volume, Uuid::from_u128(1)).unwrap();
         fs.crash();
         let second = start(&volume, Uuid::from_u128(2)).unwrap();

@@ -4,15 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hopwise_security::tls::MinVersion;
 use serde_saphyr::Spanned;
 
 use super::file::{BootstrapYaml, Endpoint, Redpanda, RedpandaYaml, Seed, Tls, unknown_keys};
 use super::{
     AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
+    security,
 };
 
 const REDPANDA: &str = "redpanda.yaml";
-const BOOTSTRAP: &str = ".bootstrap.yaml";
+pub(super) const BOOTSTRAP: &str = ".bootstrap.yaml";
 
 pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeConfig, ConfigError> {
     let file: RedpandaYaml = read(REDPANDA, text)?;
@@ -48,6 +50,7 @@ pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeCon
         rack: redpanda.rack.clone().filter(|rack| !rack.is_empty()),
         data_directory: data_directory(redpanda)?,
         cluster: cluster_properties(&bootstrap)?,
+        security: security::properties(&bootstrap)?,
         unknown: unknown_keys(text),
     };
     config.listeners = listeners(&file, redpanda, &bootstrap, rpc)?;
@@ -67,7 +70,7 @@ fn read<T: serde::de::DeserializeOwned>(file: &'static str, text: &str) -> Resul
     })
 }
 
-fn wrong(
+pub(super) fn wrong(
     field: impl Into<String>,
     line: Option<u64>,
     problem: impl Into<String>,
@@ -77,7 +80,7 @@ fn wrong(
     ConfigError::Field { file: REDPANDA, line, field, problem, expected: expected.to_owned() }
 }
 
-fn line(value: &Spanned<String>) -> Option<u64> {
+pub(super) fn line(value: &Spanned<String>) -> Option<u64> {
     Some(value.referenced.line()).filter(|line| *line > 0)
 }
 
@@ -205,6 +208,16 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
             .map_or(default.node_status_interval, Duration::from_millis),
         auto_create_topics_enabled: file.auto_create_topics_enabled.unwrap_or(false),
         default_topic_partitions: file.default_topic_partitions.unwrap_or(default.default_topic_partitions),
+        group_initial_rebalance_delay: file
+            .group_initial_rebalance_delay
+            .map_or(default.group_initial_rebalance_delay, Duration::from_millis),
+        group_max_session_timeout: file
+            .group_max_session_timeout_ms
+            .map_or(default.group_max_session_timeout, Duration::from_millis),
+        group_min_session_timeout: file
+            .group_min_session_timeout_ms
+            .map_or(default.group_min_session_timeout, Duration::from_millis),
+        group_topic_partitions: file.group_topic_partitions.unwrap_or(default.group_topic_partitions),
         internal_topic_replication_factor: file
             .internal_topic_replication_factor
             .unwrap_or(default.internal_topic_replication_factor),
@@ -219,6 +232,7 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
             .topic_partitions_per_shard
             .unwrap_or(default.topic_partitions_per_shard),
     };
+    positive("group_topic_partitions", properties.group_topic_partitions.into())?;
     positive("default_topic_partitions", properties.default_topic_partitions.into())?;
     positive("default_topic_replications", properties.default_topic_replications.into())?;
     positive("node_status_interval", properties.node_status_interval.as_millis().min(1) as i64)?;
@@ -234,6 +248,7 @@ struct Kind<'a> {
     tls: &'a [Tls],
     default: SocketAddr,
     authentication: Authentication,
+    min_version: MinVersion,
 }
 
 impl Kind<'_> {
@@ -241,6 +256,13 @@ impl Kind<'_> {
         let default = [Endpoint::default()];
         let entries = if self.entries.is_empty() { &default[..] } else { self.entries };
         entries.iter().enumerate().map(|(index, entry)| self.listener(index, entry)).collect()
+    }
+
+    /// The path of the TLS entry that belongs to a listener.
+    fn tls_field(&self, index: usize) -> String {
+        let name = self.entries.get(index).and_then(|entry| entry.name.as_deref()).unwrap_or_default();
+        let place = self.tls.iter().position(|tls| tls.name.as_deref().unwrap_or_default() == name);
+        format!("{}_tls[{}]", self.field.replace("redpanda.admin", "redpanda.admin_api"), place.unwrap_or(0))
     }
 
     fn listener(&self, index: usize, entry: &Endpoint) -> Result<Listener, ConfigError> {
@@ -266,6 +288,7 @@ impl Kind<'_> {
             bind: bind(&field, entry, self.default.ip(), self.default.port())?,
             advertised: None,
             tls: tls.is_some_and(|tls| tls.enabled == Some(true)),
+            tls_files: security::tls_files(&self.tls_field(index), tls, self.min_version)?,
             authentication,
             name,
         })
@@ -294,6 +317,7 @@ fn listeners(
     rpc: SocketAddr,
 ) -> Result<Vec<Listener>, ConfigError> {
     let chosen = |on: Option<bool>, method| if on == Some(true) { method } else { Authentication::None };
+    let min_version = security::min_version(bootstrap)?;
     let mut listeners = Kind {
         api: Api::Kafka,
         field: "redpanda.kafka_api",
@@ -301,6 +325,7 @@ fn listeners(
         tls: &redpanda.kafka_api_tls.0,
         default: SocketAddr::from(([127, 0, 0, 1], 9092)),
         authentication: chosen(bootstrap.enable_sasl, Authentication::Sasl),
+        min_version,
     }
     .listeners()?;
     let admin = Kind {
@@ -310,6 +335,7 @@ fn listeners(
         tls: &redpanda.admin_api_tls.0,
         default: SocketAddr::from(([127, 0, 0, 1], 9644)),
         authentication: chosen(bootstrap.admin_api_require_auth, Authentication::HttpBasic),
+        min_version,
     };
     listeners.extend(admin.listeners()?);
     if let Some(proxy) = &file.pandaproxy {
@@ -320,6 +346,7 @@ fn listeners(
             tls: &proxy.pandaproxy_api_tls.0,
             default: SocketAddr::from(([0, 0, 0, 0], 8082)),
             authentication: Authentication::None,
+            min_version,
         };
         listeners.extend(proxy.listeners()?);
     }
@@ -331,12 +358,23 @@ fn listeners(
             tls: &registry.schema_registry_api_tls.0,
             default: SocketAddr::from(([0, 0, 0, 0], 8081)),
             authentication: Authentication::None,
+            min_version,
         };
         listeners.extend(registry.listeners()?);
     }
-    let tls = redpanda.rpc_server_tls.as_ref().is_some_and(|tls| tls.enabled == Some(true));
+    let tls = redpanda.rpc_server_tls.as_ref();
+    let tls_files = security::tls_files("redpanda.rpc_server_tls", tls, min_version)?;
+    let tls = tls_files.is_some();
     let (name, authentication) = (String::new(), Authentication::None);
-    listeners.push(Listener { api: Api::Rpc, name, bind: rpc, advertised: None, tls, authentication });
+    listeners.push(Listener {
+        api: Api::Rpc,
+        name,
+        bind: rpc,
+        advertised: None,
+        tls,
+        tls_files,
+        authentication,
+    });
     Ok(listeners)
 }
 

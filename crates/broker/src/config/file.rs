@@ -73,13 +73,17 @@ pub(super) struct Seed {
     pub port: Option<u16>,
 }
 
-/// A TLS entry; certificates are not read.
+/// A TLS entry. Cipher lists and `crl_file` change nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Tls {
     pub name: Option<String>,
     pub enabled: Option<bool>,
+    pub cert_file: Option<String>,
+    pub key_file: Option<String>,
+    pub truststore_file: Option<String>,
     pub require_client_auth: Option<bool>,
+    pub min_tls_version: Option<Spanned<String>>,
 }
 
 /// `.bootstrap.yaml`: a flat map of cluster properties.
@@ -93,12 +97,20 @@ pub(super) struct BootstrapYaml {
     pub default_topic_replications: Option<i16>,
     pub enable_sasl: Option<bool>,
     pub fetch_max_bytes: Option<u32>,
+    pub group_initial_rebalance_delay: Option<u64>,
+    pub group_max_session_timeout_ms: Option<u64>,
+    pub group_min_session_timeout_ms: Option<u64>,
+    pub group_topic_partitions: Option<i32>,
     pub internal_topic_replication_factor: Option<i16>,
     pub kafka_batch_max_bytes: Option<u32>,
     pub kafka_enable_authorization: Option<bool>,
+    pub kafka_mtls_principal_mapping_rules: Option<Vec<String>>,
     pub kafka_request_max_bytes: Option<u32>,
     pub log_segment_size: Option<u64>,
     pub node_status_interval: Option<u64>,
+    pub sasl_mechanisms: Option<Vec<String>>,
+    pub superusers: Option<Vec<String>>,
+    pub tls_min_version: Option<String>,
     pub topic_partitions_per_shard: Option<u32>,
 }
 

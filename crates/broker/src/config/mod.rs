@@ -1,13 +1,15 @@
 //! A broker's node configuration: `redpanda.yaml` and, for the first start, `.bootstrap.yaml`.
 //!
 //! Both are the text that is mounted in the pod. What is read and what stops a start: redpanda.md 2.1 and
-//! 2.2. Left out: certificate files (no TLS in this version), `node_id_overrides`, the crash-loop counter.
+//! 2.2. Left out: `node_id_overrides`, the crash-loop counter.
 
 mod build;
 mod file;
 mod listener;
+mod security;
 
-pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener};
+pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener, TlsFiles};
+pub use security::SecurityProperties;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +38,8 @@ pub struct NodeConfig {
     pub data_directory: PathBuf,
     /// Cluster properties of the first start.
     pub cluster: ClusterProperties,
+    /// Cluster properties about who may do what.
+    pub security: SecurityProperties,
     /// Keys that change nothing here, by dotted path.
     pub unknown: BTreeMap<String, serde_json::Value>,
 }
@@ -53,6 +57,14 @@ pub struct ClusterProperties {
     pub default_topic_partitions: i32,
     /// Replicas of a topic that asks for the default.
     pub default_topic_replications: i16,
+    /// How long a new group waits for further members.
+    pub group_initial_rebalance_delay: Duration,
+    /// Longest session time-out that a member of a group may ask for.
+    pub group_max_session_timeout: Duration,
+    /// Shortest session time-out that a member of a group may ask for.
+    pub group_min_session_timeout: Duration,
+    /// Partitions of the topic that groups are kept in.
+    pub group_topic_partitions: i32,
     /// Replicas of the topics that brokers keep for themselves.
     pub internal_topic_replication_factor: i16,
     /// Largest batch that Produce takes, bytes.
@@ -75,6 +87,10 @@ impl Default for ClusterProperties {
             auto_create_topics_enabled: false,
             default_topic_partitions: 1,
             default_topic_replications: 1,
+            group_initial_rebalance_delay: Duration::from_millis(3000),
+            group_max_session_timeout: Duration::from_millis(300_000),
+            group_min_session_timeout: Duration::from_millis(6000),
+            group_topic_partitions: 16,
             internal_topic_replication_factor: 3,
             kafka_batch_max_bytes: 1 << 20,
             kafka_request_max_bytes: 100 << 20,

@@ -14,7 +14,7 @@ use super::{Session, address, text};
 /// Key types: groups and transactions (KIP-98); share groups (2) are not known here.
 const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=1;
 
-pub(super) fn answer(
+pub(super) async fn answer(
     session: &Session,
     request: FindCoordinatorRequest,
     version: i16,

@@ -1,12 +1,12 @@
 //! The Kafka listeners: requests in, responses out, in order, one connection a task.
 //!
 //! Frames are read and written with `kafka-protocol`. Bytes that are no request end their connection and
-//! nothing else. Left out in this version: TLS and SASL (a listener that asks for them answers plain text),
-//! groups, transactions and idempotent sequences, fetch sessions (every answer says "no session", which
-//! clients accept), quotas.
+//! nothing else. A key is answered by the module of its name: one line in [`versions`], one in
+//! [`answered_by!`], and an outline in [`guard`].
 
 mod address;
 mod api_versions;
+mod connection;
 mod create_topics;
 mod fetch;
 mod find_coordinator;
@@ -15,9 +15,12 @@ mod list_offsets;
 mod metadata;
 pub(crate) mod principal;
 mod produce;
+mod sasl;
 mod versions;
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,31 +29,51 @@ use hopwise_fabric::net::{TcpListener, TcpStream};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
-use tokio::io::AsyncWriteExt;
 
 use self::principal::Principal;
 use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
-use crate::rpc::frame::read_block;
 use crate::status::Counter;
 
 /// redpanda.md 4.4: `wait_for_leader_timeout_ms`.
 const LEADER_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// A connection's view of the broker: answers depend on the listener it entered by.
+/// One request's view of the broker: answers depend on the listener its connection entered by. Cheap to clone.
 #[derive(Clone)]
 struct Session {
     node: Arc<Node>,
     listener: Arc<Listener>,
+    connection: Arc<Connection>,
+    /// As the request's header has it; empty if there is none.
+    client_id: StrBytes,
+}
+
+/// What the requests of one connection share.
+struct Connection {
+    /// The client's address, if the socket knows it.
+    peer: Option<SocketAddr>,
     /// Set once the client has proved who it is.
-    principal: Arc<OnceLock<Principal>>,
+    principal: OnceLock<Principal>,
+    /// Milliseconds that the connection is to be muted after the answer under way.
+    throttle_ms: AtomicU32,
 }
 
 impl Session {
+    fn new(node: Arc<Node>, listener: Arc<Listener>, peer: Option<SocketAddr>) -> Session {
+        let connection =
+            Arc::new(Connection { peer, principal: OnceLock::new(), throttle_ms: AtomicU32::new(0) });
+        Session { node, listener, connection, client_id: StrBytes::new() }
+    }
+
     /// Who the client is.
     fn principal(&self) -> Principal {
-        self.principal.get().cloned().unwrap_or(Principal::Anonymous)
+        self.connection.principal.get().cloned().unwrap_or(Principal::Anonymous)
+    }
+
+    /// How long the connection is to be muted, once.
+    fn take_throttle(&self) -> Duration {
+        Duration::from_millis(self.connection.throttle_ms.swap(0, Ordering::Relaxed).into())
     }
 }
 
@@ -65,6 +88,8 @@ enum ConnectionError {
     NotOffered { key: i16, version: i16 },
     #[error("a response could not be encoded: {0}")]
     Encode(String),
+    #[error("the client did not authenticate: {0}")]
+    Unauthenticated(String),
 }
 
 /// Accepts connections for ever.
@@ -72,21 +97,29 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListen
     let listener = Arc::new(listener);
     loop {
         let stream = node.accept(&socket).await;
-        let session =
-            Session { node: Arc::clone(&node), listener: Arc::clone(&listener), principal: Arc::default() };
-        node.tasks.spawn(connection(session, stream));
+        let session = Session::new(Arc::clone(&node), Arc::clone(&listener), stream.peer_addr().ok());
+        node.tasks.spawn(serve_connection(session, stream));
     }
 }
 
-async fn connection(session: Session, mut stream: TcpStream) {
-    let peer = stream.peer_addr().ok();
-    let error = match answer_all(&session, &mut stream).await {
+async fn serve_connection(session: Session, stream: TcpStream) {
+    let Some(mut stream) = session.node.secure(&session.listener, stream).await else { return };
+    let gate = sasl::Gate::of(&session, stream.peer_certificate());
+    let answered = match gate {
+        Ok(gate) => connection::answer_all(&session, &mut stream, gate).await,
+        Err(error) => Err(error),
+    };
+    let error = match answered {
         Ok(()) => return,
         Err(error) => error,
     };
-    let listener = &session.listener.name;
+    let (peer, listener) = (session.connection.peer, &session.listener.name);
     match error {
-        ConnectionError::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
+        ConnectionError::Unauthenticated(why) => {
+            session.node.status.add(Counter::FailedAuthentications, 1);
+            tracing::warn!(?peer, listener, why, "closing a Kafka connection");
+        }
+        ConnectionError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             tracing::debug!(?peer, listener, %error, "a Kafka connection ended");
         }
         error => {
@@ -96,75 +129,80 @@ async fn connection(session: Session, mut stream: TcpStream) {
     }
 }
 
-async fn answer_all(session: &Session, stream: &mut TcpStream) -> Result<(), ConnectionError> {
-    let bytes_max = session.node.config.cluster.kafka_request_max_bytes;
-    while let Some(frame) = read_block(stream, bytes_max).await? {
-        let response = answer(session, frame).await?;
-        session.node.status.add(Counter::KafkaRequests, 1);
-        if let Some(response) = response {
-            stream.write_all(&response).await?;
+/// Answers a request by the module that is listed with its key. A module has
+/// `async fn answer(&Session, Request, version: i16) -> Response`.
+macro_rules! answered_by {
+    ($call:ident: $($key:ident => $($module:ident)::+,)+) => {
+        match $call.api {
+            $(ApiKey::$key => {
+                let request = decode(&mut $call.bytes, $call.version)?;
+                let response = $($module)::+::answer(&$call.session, request, $call.version).await;
+                $call.encode(&response)
+            })+
+            key => Err(ConnectionError::NotOffered { key: key as i16, version: $call.version }),
         }
-    }
-    Ok(())
+    };
 }
 
 /// Answers one request; `None` for a Produce that wants no answer.
-async fn answer(session: &Session, frame: Bytes) -> Result<Option<Bytes>, ConnectionError> {
+async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, ConnectionError> {
     let [k0, k1, v0, v1, c0, c1, c2, c3, ..] = frame[..] else {
         return Err(ConnectionError::Malformed("shorter than a request header".to_owned()));
     };
     let (key, version) = (i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]));
+    let correlation_id = i32::from_be_bytes([c0, c1, c2, c3]);
     let Some(offered) = versions::offered(key) else {
         return Err(ConnectionError::NotOffered { key, version });
     };
+    let api = offered.key;
     if !offered.answers(version) {
-        if offered.key == ApiKey::ApiVersions {
+        if api == ApiKey::ApiVersions {
             // The header's other fields depend on the version, the correlation id does not.
-            let correlation_id = i32::from_be_bytes([c0, c1, c2, c3]);
             let body = api_versions::response(Some(ResponseError::UnsupportedVersion));
-            return encode(ApiKey::ApiVersions, 0, correlation_id, &body).map(Some);
+            return encode(api, 0, correlation_id, &body).map(Some);
         }
         return Err(ConnectionError::NotOffered { key, version });
     }
-    let api = offered.key;
     let mut bytes = frame;
     guard::check(api, version, &bytes).map_err(|error| ConnectionError::Malformed(error.to_string()))?;
     let header: RequestHeader = decode(&mut bytes, api.request_header_version(version))?;
-    let correlation_id = header.correlation_id;
-    let client_id = header.client_id.unwrap_or_default();
-    tracing::trace!(?api, version, correlation_id, client = client_id.as_str(), principal = %session.principal(), "request");
-    let encoded = match api {
-        ApiKey::ApiVersions => {
-            let _: kafka_protocol::messages::ApiVersionsRequest = decode(&mut bytes, version)?;
-            encode(api, version, correlation_id, &api_versions::response(None))?
+    session.client_id = header.client_id.unwrap_or_default();
+    tracing::trace!(?api, version, correlation_id, client = session.client_id.as_str(), principal = %session.principal(), "request");
+    Call { session, api, version, correlation_id, bytes }.answer().await
+}
+
+/// A request whose header is read.
+struct Call {
+    session: Session,
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    /// The body.
+    bytes: Bytes,
+}
+
+impl Call {
+    async fn answer(mut self) -> Result<Option<Bytes>, ConnectionError> {
+        if self.api == ApiKey::Produce {
+            let request = decode(&mut self.bytes, self.version)?;
+            return match produce::answer(&self.session, request, self.version).await {
+                Some(response) => self.encode(&response),
+                None => Ok(None),
+            };
         }
-        ApiKey::Metadata => {
-            let response = metadata::answer(session, decode(&mut bytes, version)?, version).await;
-            encode(api, version, correlation_id, &response)?
+        answered_by! { self:
+            ApiVersions => api_versions,
+            CreateTopics => create_topics,
+            Fetch => fetch,
+            FindCoordinator => find_coordinator,
+            ListOffsets => list_offsets,
+            Metadata => metadata,
         }
-        ApiKey::Produce => match produce::answer(session, decode(&mut bytes, version)?, version).await {
-            Some(response) => encode(api, version, correlation_id, &response)?,
-            None => return Ok(None),
-        },
-        ApiKey::Fetch => {
-            let response = fetch::answer(session, decode(&mut bytes, version)?, version).await;
-            encode(api, version, correlation_id, &response)?
-        }
-        ApiKey::ListOffsets => {
-            let response = list_offsets::answer(session, decode(&mut bytes, version)?, version).await;
-            encode(api, version, correlation_id, &response)?
-        }
-        ApiKey::FindCoordinator => {
-            let response = find_coordinator::answer(session, decode(&mut bytes, version)?, version);
-            encode(api, version, correlation_id, &response)?
-        }
-        ApiKey::CreateTopics => {
-            let response = create_topics::answer(session, decode(&mut bytes, version)?, version).await;
-            encode(api, version, correlation_id, &response)?
-        }
-        _ => return Err(ConnectionError::NotOffered { key, version }),
-    };
-    Ok(Some(encoded))
+    }
+
+    fn encode(&self, body: &impl Encodable) -> Result<Option<Bytes>, ConnectionError> {
+        encode(self.api, self.version, self.correlation_id, body).map(Some)
+    }
 }
 
 fn decode<T: Decodable>(bytes: &mut Bytes, version: i16) -> Result<T, ConnectionError> {

@@ -6,7 +6,7 @@
 
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest,
-    ListOffsetsRequest, MetadataRequest, ProduceRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use kafka_protocol::protocol::{Message, VersionRange};
 
@@ -31,14 +31,16 @@ const fn key<T: Message>(key: ApiKey, least: i16) -> Offered {
 }
 
 /// Every key that is offered, by number.
-pub(super) const OFFERED: [Offered; 7] = [
+pub(super) const OFFERED: [Offered; 9] = [
     key::<ProduceRequest>(ApiKey::Produce, 0),
     key::<FetchRequest>(ApiKey::Fetch, 4),
     key::<ListOffsetsRequest>(ApiKey::ListOffsets, 1),
     key::<MetadataRequest>(ApiKey::Metadata, 0),
     key::<FindCoordinatorRequest>(ApiKey::FindCoordinator, 0),
+    key::<SaslHandshakeRequest>(ApiKey::SaslHandshake, 0),
     key::<ApiVersionsRequest>(ApiKey::ApiVersions, 0),
     key::<CreateTopicsRequest>(ApiKey::CreateTopics, 3),
+    key::<SaslAuthenticateRequest>(ApiKey::SaslAuthenticate, 0),
 ];
 
 /// The entry of a key.

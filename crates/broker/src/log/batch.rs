@@ -1,7 +1,10 @@
 //! A record batch as it lies on the wire and on disk (Kafka protocol, "Record Batch", magic 2).
 //!
-//! Only the header is read; records are looked at for timestamps alone, and only if they are not compressed.
+//! Mostly the header is read alone; records are decoded where a time is looked for, and where a log is compacted.
 //! Left out: the older message formats (magic 0 and 1), which Produce version 3 and later do not carry.
+
+use bytes::Bytes;
+use kafka_protocol::records::RecordBatchDecoder;
 
 /// Bytes before the records.
 pub(crate) const HEADER_BYTES: usize = 61;
@@ -11,6 +14,10 @@ const UNCOUNTED_BYTES: usize = 12;
 const CODEC_BITS: i16 = 0b111;
 /// Attribute bit 3: timestamps are those of the append.
 const LOG_APPEND_TIME: i16 = 1 << 3;
+/// Attribute bit 4: the batch belongs to a transaction.
+const TRANSACTIONAL: i16 = 1 << 4;
+/// Attribute bit 5: the batch is a marker of the broker's own.
+const CONTROL: i16 = 1 << 5;
 
 /// What a batch's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +30,10 @@ pub(crate) struct BatchHeader {
     pub last_offset_delta: i32,
     pub base_timestamp_ms: i64,
     pub max_timestamp_ms: i64,
+    /// -1 if the producer is not idempotent.
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    pub base_sequence: i32,
     pub record_count: i32,
 }
 
@@ -64,6 +75,9 @@ impl BatchHeader {
             last_offset_delta: i32::from_be_bytes(field(bytes, 23)?),
             base_timestamp_ms: i64::from_be_bytes(field(bytes, 27)?),
             max_timestamp_ms: i64::from_be_bytes(field(bytes, 35)?),
+            producer_id: i64::from_be_bytes(field(bytes, 43)?),
+            producer_epoch: i16::from_be_bytes(field(bytes, 51)?),
+            base_sequence: i32::from_be_bytes(field(bytes, 53)?),
             record_count: i32::from_be_bytes(field(bytes, 57)?),
         };
         if header.last_offset_delta < 0
@@ -93,6 +107,16 @@ impl BatchHeader {
     pub fn compressed(&self) -> bool {
         self.attributes & CODEC_BITS != 0
     }
+
+    /// Whether the batch belongs to a transaction; its marker does, too.
+    pub fn transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// Whether the batch is a marker that the broker wrote.
+    pub fn control(&self) -> bool {
+        self.attributes & CONTROL != 0
+    }
 }
 
 /// Gives a batch its place in the log. The checksum does not cover these fields.
@@ -110,30 +134,47 @@ pub(crate) fn stamp(batch: &mut [u8], now_ms: i64) {
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// The first record at or after `timestamp_ms`: its timestamp and offset. A compressed batch is not opened:
-/// its first offset stands for all of its records.
-pub(crate) fn first_at(batch: &[u8], header: &BatchHeader, timestamp_ms: i64) -> Option<(i64, i64)> {
+/// The first record at or after `timestamp_ms` and `start_offset`: its timestamp and offset.
+///
+/// # Errors
+/// Records that cannot be read.
+pub(crate) fn first_at(
+    batch: &[u8],
+    header: &BatchHeader,
+    timestamp_ms: i64,
+    start_offset: i64,
+) -> Result<Option<(i64, i64)>, String> {
     if header.max_timestamp_ms < timestamp_ms {
-        return None;
+        return Ok(None);
     }
     if header.attributes & LOG_APPEND_TIME != 0 {
-        return Some((header.max_timestamp_ms, header.base_offset));
+        return Ok(Some((header.max_timestamp_ms, header.base_offset.max(start_offset))));
     }
-    if header.compressed() || header.base_timestamp_ms >= timestamp_ms {
-        return Some((header.base_timestamp_ms.max(timestamp_ms), header.base_offset));
-    }
-    let mut rest = batch.get(HEADER_BYTES..header.size)?;
-    while !rest.is_empty() {
-        let length = usize::try_from(varint(&mut rest)?).ok()?;
-        let mut record = rest.get(1..length)?;
-        rest = rest.get(length..)?;
-        let timestamp = header.base_timestamp_ms.checked_add(varint(&mut record)?)?;
-        let offset = header.base_offset.checked_add(varint(&mut record)?)?;
-        if timestamp >= timestamp_ms {
-            return Some((timestamp, offset));
-        }
-    }
-    None
+    let set = RecordBatchDecoder::decode(&mut Bytes::copy_from_slice(&batch[..header.size]))
+        .map_err(|error| error.to_string())?;
+    let mut records = set.records.iter();
+    let found = records.find(|record| record.timestamp >= timestamp_ms && record.offset >= start_offset);
+    Ok(found.map(|record| (record.timestamp, record.offset)))
+}
+
+/// Key and value of the first record of a batch that is not compressed (control batches never are); `None` if
+/// there is none with both.
+pub(crate) fn first_record(batch: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = batch.get(HEADER_BYTES..)?;
+    let length = usize::try_from(varint(&mut rest)?).ok()?;
+    let mut record = rest.get(1..length)?;
+    varint(&mut record)?;
+    varint(&mut record)?;
+    let key = sized(&mut record)?;
+    let value = sized(&mut record)?;
+    Some((key, value))
+}
+
+fn sized<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(varint(bytes)?).ok()?;
+    let (field, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(field)
 }
 
 /// A zigzag variable-length integer, as records use it.

@@ -1,12 +1,12 @@
 //! The follower's side: take what the leader sends, tell what is there.
 
 use crate::log::batch::BatchHeader;
-use crate::log::{LogError, PartitionLog};
+use crate::log::{Log, LogError};
 use crate::node::{Node, PartitionKey};
 use crate::rpc::{Refusal, Reply};
 use crate::status::Counter;
 
-use super::partition::PartitionError;
+use super::partition::{PartitionError, append_batches};
 
 fn storage(node: &Node, error: PartitionError) -> Refusal {
     node.status.add(Counter::StorageErrors, 1);
@@ -39,7 +39,7 @@ pub(crate) fn append(
     Ok(reply)
 }
 
-fn append_new(log: &mut PartitionLog, base_offset: i64, batches: &[u8]) -> Result<i64, LogError> {
+fn append_new(log: &mut Log, base_offset: i64, batches: &[u8]) -> Result<i64, LogError> {
     let mut matched = base_offset;
     let mut rest = batches;
     while !rest.is_empty() {
@@ -47,21 +47,17 @@ fn append_new(log: &mut PartitionLog, base_offset: i64, batches: &[u8]) -> Resul
         if header.base_offset >= log.end_offset() {
             break;
         }
-        let there = log.batch_at(header.base_offset);
-        let same = there.is_some_and(|there| {
-            there.base_offset == header.base_offset
-                && there.last_offset == header.last_offset()
-                && there.crc == header.crc
-        });
-        if !same {
-            log.truncate(header.base_offset)?;
+        let index = log.index_of(header.base_offset).unwrap_or(0);
+        let there = log.entries(index, index + 1, 0)?;
+        if there.first().is_none_or(|entry| *entry.payload != rest[..header.size]) {
+            log.truncate(index)?;
             break;
         }
         matched = header.last_offset() + 1;
         rest = &rest[header.size..];
     }
     if !rest.is_empty() {
-        log.append(rest)?;
+        append_batches(log, rest)?;
         matched = log.end_offset();
     }
     Ok(matched)

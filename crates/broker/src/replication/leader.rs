@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use super::partition::{Partition, PartitionError};
+use super::partition::{Partition, PartitionError, append_batches};
 use crate::node::Node;
 use crate::rpc::client::CallError;
 use crate::rpc::{Reply, Request};
@@ -63,7 +63,7 @@ async fn hear_majority(node: &Arc<Node>, partition: &Partition) -> Result<Vec<(i
 /// Copies batches from a replica that has more. What goes wrong at the replica is tried again by the caller.
 async fn copy(node: &Arc<Node>, partition: &Partition, id: i32, from: i64) -> Result<(), PartitionError> {
     match read(node, partition, id, from, COPY_BYTES_MAX, APPEND_TIMEOUT).await {
-        Ok((_, batches)) if !batches.is_empty() => partition.with_log(|log| log.append(&batches)),
+        Ok((_, batches)) if !batches.is_empty() => partition.with_log(|log| append_batches(log, &batches)),
         Ok(_) => {
             sleep(RETRY).await;
             Ok(())

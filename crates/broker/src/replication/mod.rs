@@ -19,7 +19,7 @@ pub(crate) mod partition;
 use std::sync::Arc;
 
 use crate::cluster::topics::Topic;
-use crate::log::PartitionLog;
+use crate::log::{Log, LogConfig};
 use crate::node::Node;
 use crate::status::Counter;
 use partition::Partition;
@@ -41,7 +41,9 @@ pub(crate) fn reconcile(node: &Arc<Node>) {
                 let id = topic.id.simple().to_string();
                 let directory =
                     node.volume.root().join("kafka").join(&topic.name).join(format!("{index}_{}", &id[..8]));
-                let log = PartitionLog::open(&node.volume, &directory, node.config.cluster.log_segment_size);
+                let segment_bytes = node.config.cluster.log_segment_size;
+                let config = LogConfig { segment_bytes, ..LogConfig::default() };
+                let log = Log::open(&node.volume, &directory, config);
                 let log = report(node, &topic.name, index, log);
                 let partition = Arc::new(Partition::new(key, own, replicas.clone(), log));
                 partitions.insert(key, Arc::clone(&partition));
@@ -58,8 +60,8 @@ fn report(
     node: &Node,
     topic: &str,
     partition: usize,
-    log: std::io::Result<(PartitionLog, crate::log::Recovery)>,
-) -> Result<PartitionLog, String> {
+    log: std::io::Result<(Log, crate::log::Recovery)>,
+) -> Result<Log, String> {
     match log {
         Ok((log, recovery)) => {
             if let Some(reason) = recovery.reason {

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::log::{LogError, PartitionLog, batch};
+use crate::log::batch::BatchHeader;
+use crate::log::{Entry, EntryKind, Log, LogError, batch};
 use crate::node::PartitionKey;
 
 /// The epoch of every leader in this version, because leaders do not change.
@@ -24,7 +26,7 @@ pub(crate) struct Partition {
 }
 
 struct State {
-    log: Result<PartitionLog, String>,
+    log: Result<Log, String>,
     /// Per replica, the offset below which it holds what the leader holds.
     matched: BTreeMap<i32, i64>,
 }
@@ -87,13 +89,8 @@ impl From<LogError> for PartitionError {
 }
 
 impl Partition {
-    pub fn new(
-        key: PartitionKey,
-        own: i32,
-        replicas: Vec<i32>,
-        log: Result<PartitionLog, String>,
-    ) -> Partition {
-        let end = log.as_ref().map_or(0, PartitionLog::end_offset);
+    pub fn new(key: PartitionKey, own: i32, replicas: Vec<i32>, log: Result<Log, String>) -> Partition {
+        let end = log.as_ref().map_or(0, Log::end_offset);
         let progress = watch::Sender::new(Progress { end, epoch: LEADER_EPOCH, ..Progress::default() });
         Partition { key, replicas, own, state: Mutex::new(State { log, matched: BTreeMap::new() }), progress }
     }
@@ -137,7 +134,7 @@ impl Partition {
     /// Works on the log.
     pub fn with_log<R>(
         &self,
-        work: impl FnOnce(&mut PartitionLog) -> Result<R, LogError>,
+        work: impl FnOnce(&mut Log) -> Result<R, LogError>,
     ) -> Result<R, PartitionError> {
         let mut state = self.state();
         let log = state.log.as_mut().map_err(|reason| PartitionError::Storage(reason.clone()))?;
@@ -153,7 +150,7 @@ impl Partition {
 
     /// The first offset that is kept.
     pub fn start_offset(&self) -> i64 {
-        self.state().log.as_ref().map_or(0, PartitionLog::start_offset)
+        self.state().log.as_ref().map_or(0, Log::start_offset)
     }
 
     /// Waits until the leader serves.
@@ -191,7 +188,7 @@ impl Partition {
             if let Some(now_ms) = append_time_ms {
                 batch::stamp(&mut batch, now_ms);
             }
-            log.append(&batch)?;
+            append_batches(log, &batch)?;
             Ok((base_offset, log.end_offset() - 1, log.start_offset()))
         })?;
         self.matched(self.own, last_offset + 1);
@@ -210,7 +207,7 @@ impl Partition {
     /// Notes that a replica holds what the leader holds below `offset`, and commits what a majority holds.
     pub fn matched(&self, replica: i32, offset: i64) {
         let mut state = self.state();
-        let end = state.log.as_ref().map_or(0, PartitionLog::end_offset);
+        let end = state.log.as_ref().map_or(0, Log::end_offset);
         state.matched.insert(replica, offset.min(end));
         let mut offsets: Vec<i64> = state.matched.values().copied().collect();
         offsets.sort_unstable_by(|a, b| b.cmp(a));
@@ -242,4 +239,23 @@ impl Partition {
             changed
         });
     }
+}
+
+/// Appends whole batches whose offsets continue the log, and syncs.
+pub(super) fn append_batches(log: &mut Log, batches: &[u8]) -> Result<(), LogError> {
+    let mut entries = Vec::new();
+    let mut rest = batches;
+    while !rest.is_empty() {
+        let header = BatchHeader::check(rest).map_err(std::io::Error::other)?;
+        entries.push(Entry {
+            index: log.last_index() + 1 + entries.len() as u64,
+            term: LEADER_EPOCH as u64,
+            kind: EntryKind::Batch,
+            base_offset: header.base_offset,
+            payload: Bytes::copy_from_slice(&rest[..header.size]),
+        });
+        rest = &rest[header.size..];
+    }
+    log.append(&entries)?;
+    log.sync()
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Refusal, Reply, ReplyHead, Request, RequestHead, frame};
 use crate::cluster::{discovery, gossip, submit};
+use crate::config::Listener;
 use crate::node::Node;
 use crate::replication;
 use crate::status::Counter;
@@ -19,22 +20,24 @@ use crate::status::Counter;
 const REQUESTS_MAX: usize = 128;
 
 /// Accepts connections for ever.
-pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener) {
+pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListener) {
+    let listener = Arc::new(listener);
     loop {
-        let stream = node.accept(&listener).await;
-        let connection = connection(Arc::clone(&node), stream);
+        let stream = node.accept(&socket).await;
+        let connection = connection(Arc::clone(&node), Arc::clone(&listener), stream);
         node.tasks.spawn(connection);
     }
 }
 
-async fn connection(node: Arc<Node>, stream: TcpStream) {
+async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream) {
     let peer = stream.peer_addr().ok();
+    let Some(stream) = node.secure(&listener, stream).await else { return };
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (replies, mut queue) = mpsc::channel::<Bytes>(REQUESTS_MAX);
     let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
     let write = async {
         while let Some(frame) = queue.recv().await {
-            if writer.write_all(&frame).await.is_err() {
+            if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
                 break;
             }
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use hopwise_broker::{Broker, BrokerError, BrokerStatus, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerError, BrokerStatus, Disk, Environment, NodeConfig, StartParameters};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -50,6 +50,7 @@ pub struct TestBroker {
     pub status: BrokerStatus,
     pub yaml: String,
     pub bootstrap: String,
+    pub environment: Environment,
     seed: u64,
     task: Option<JoinHandle<BrokerError>>,
 }
@@ -92,6 +93,7 @@ impl TestBroker {
             status: BrokerStatus::new(),
             yaml,
             bootstrap: "alive_timeout_ms: 1000\n".to_owned(),
+            environment: Environment::default(),
             seed,
             task: None,
         }
@@ -103,10 +105,11 @@ impl TestBroker {
         self.status = BrokerStatus::new();
         let parameters = StartParameters {
             config: NodeConfig::parse(&self.yaml, Some(&self.bootstrap)).unwrap(),
-            volume: self.volume.clone(),
+            volume: Disk::Simulated(self.volume.clone()),
             clock: Arc::new(|| NOW_MS),
             seed: self.seed,
             status: self.status.clone(),
+            environment: self.environment.clone(),
         };
         self.task = Some(tokio::spawn(async move {
             match Broker::start(parameters).await {

@@ -1,0 +1,1 @@
+//! Random work on a log, compared with a model.

@@ -1,0 +1,1 @@
+//! Producers through batches, markers and time.
