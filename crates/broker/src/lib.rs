@@ -20,6 +20,7 @@ mod kafka;
 mod log;
 mod metrics;
 mod node;
+mod operations;
 mod producers;
 mod replication;
 mod rpc;

@@ -9,16 +9,20 @@ use hopwise_fabric::net::{TcpListener, TcpStream};
 use hopwise_security::Randomness;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::bugs::Bugs;
 use crate::cluster::Cluster;
 use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
+use crate::cluster::properties;
 use crate::config::{Api, HostPort, Listener, NodeConfig};
 use crate::coordinator::Coordinator;
 use crate::groups;
 use crate::groups::machine::GroupMachine;
+use crate::metrics::Metrics;
+use crate::operations::Control;
 use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
@@ -53,6 +57,10 @@ pub(crate) struct Node {
     pub passwords: Passwords,
     /// Read where a promise is kept.
     pub bugs: Bugs,
+    pub metrics: Metrics,
+    pub control: Control,
+    /// When the broker was started.
+    pub started: Instant,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
     cluster: Mutex<Cluster>,
@@ -93,6 +101,9 @@ impl Node {
             tls: parts.tls,
             randomness: parts.randomness,
             passwords: Passwords::default(),
+            metrics: Metrics::default(),
+            control: Control::default(),
+            started: Instant::now(),
             tasks: parts.tasks,
             random: Mutex::new(parts.random),
             identity: Mutex::new(parts.identity),
@@ -127,6 +138,14 @@ impl Node {
         self.with_cluster(|cluster| {
             let replicas = cluster.state.topics.by_id(topic)?.partitions.get(usize::try_from(index).ok()?)?;
             replicas.first().map(|leader| (*leader, 1))
+        })
+    }
+
+    /// A cluster property: what the cluster has decided, or before it has, what `.bootstrap.yaml` says.
+    pub fn property(&self, name: &str) -> serde_json::Value {
+        self.with_cluster(|cluster| match cluster.state.config_version {
+            0 => properties::value_of(&self.config.bootstrap, name),
+            _ => properties::value_of(&cluster.state.properties, name),
         })
     }
 

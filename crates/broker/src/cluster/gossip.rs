@@ -44,6 +44,8 @@ pub(crate) fn remember(node: &Arc<Node>, members: Vec<Member>, state: State) {
             cluster.state = state;
         }
         let changed = cluster.members.merge(members) | newer;
+        let removed = &cluster.state.removed;
+        cluster.members.forget(|id| removed.contains_key(&id));
         cluster.unsaved |= changed;
         changed
     });
@@ -98,6 +100,7 @@ async fn ping(node: Arc<Node>, id: i32) {
         ticks.tick().await;
         let Some(member) = node.with_cluster(|cluster| cluster.members.get(id).cloned()) else { continue };
         let own = fingerprints(&node);
+        node.metrics.node_status.sent.add(1);
         match node.call(&member, Request::Ping(own), &[], PING_TIMEOUT).await {
             Ok((Reply::Pong(theirs), _)) => {
                 node.with_cluster(|cluster| cluster.members.heard(id, Instant::now()));
@@ -106,7 +109,10 @@ async fn ping(node: Arc<Node>, id: i32) {
                 }
             }
             Ok(_) => {}
-            Err(error) => tracing::trace!(id, %error, "no answer to a ping"),
+            Err(error) => {
+                node.metrics.node_status.timed_out.add(1);
+                tracing::trace!(id, %error, "no answer to a ping");
+            }
         }
     }
 }

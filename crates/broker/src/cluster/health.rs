@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::members::Member;
-use super::properties;
 use crate::node::Node;
 use crate::operations;
 use crate::operations::drain::DrainStatus;
@@ -25,25 +24,25 @@ pub(crate) const VERSION: &str = concat!("hopwise-", env!("CARGO_PKG_VERSION"));
 /// How long a broker may take for its report.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Everything that keeps a cluster from being healthy.
+pub(crate) const REASONS: [&str; 5] = [
+    "nodes_down",
+    "leaderless_partitions",
+    "under_replicated_partitions",
+    "no_elected_controller",
+    "no_health_report",
+];
+
 /// What a broker reports of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NodeReport {
     pub version: String,
     pub recovery_mode: bool,
-    pub disks: Vec<Disk>,
     pub drain: DrainStatus,
     /// Partitions that it leads and whose other replicas lack something: topic, partition, replicas that lag.
     pub behind: Vec<(String, i32, usize)>,
     /// Bytes of its replicas whose partition is getting other replicas.
     pub sizes: Vec<(String, i32, u64)>,
-}
-
-/// Room on a volume, bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Disk {
-    pub path: String,
-    pub free: u64,
-    pub total: u64,
 }
 
 /// The last reports.
@@ -91,7 +90,6 @@ pub(crate) fn own_report(node: &Node) -> NodeReport {
     NodeReport {
         version: VERSION.to_owned(),
         recovery_mode: node.config.recovery_mode_enabled,
-        disks: disks(node),
         drain: node.control.drain.status(),
         behind,
         sizes,
@@ -103,18 +101,11 @@ pub(crate) fn size_of(partition: &Partition) -> u64 {
     partition.with_log(|log| Ok(log.size_bytes())).unwrap_or(0)
 }
 
-fn disks(node: &Node) -> Vec<Disk> {
-    let path = node.config.data_directory.display().to_string();
-    node.volume.space().map(|space| Disk { path, free: space.free, total: space.total }).into_iter().collect()
-}
-
 /// Everybody's reports.
 pub(crate) async fn reports(node: &Arc<Node>) -> Reports {
     let now = Instant::now();
-    let age = node.with_cluster(|cluster| {
-        properties::integer(&cluster.state.properties, "health_monitor_max_metadata_age")
-    });
-    let age_max = Duration::from_millis(age.and_then(|age| u64::try_from(age).ok()).unwrap_or(10_000));
+    let age_max =
+        Duration::from_millis(node.property("health_monitor_max_metadata_age").as_u64().unwrap_or(0));
     let known = node.control.collected.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut reports = match known {
         Some((at, reports)) if now.duration_since(at) < age_max => reports,
@@ -127,6 +118,12 @@ pub(crate) async fn reports(node: &Arc<Node>) -> Reports {
     };
     reports.0.insert(node.id(), own_report(node));
     reports
+}
+
+/// How old the others' reports are.
+pub(crate) fn age(node: &Node) -> Duration {
+    let known = node.control.collected.0.lock().unwrap_or_else(PoisonError::into_inner);
+    known.as_ref().map_or(Duration::ZERO, |(at, _)| Instant::now().duration_since(*at))
 }
 
 async fn collect(node: &Arc<Node>) -> Reports {
@@ -161,14 +158,14 @@ pub(crate) struct Overview {
 impl Overview {
     /// Why the cluster is not healthy; nothing if it is.
     pub fn reasons(&self) -> Vec<&'static str> {
-        let reasons = [
-            (!self.down.is_empty(), "nodes_down"),
-            (!self.leaderless.is_empty(), "leaderless_partitions"),
-            (!self.under_replicated.is_empty(), "under_replicated_partitions"),
-            (self.controller.is_none(), "no_elected_controller"),
-            (!self.silent.is_empty(), "no_health_report"),
+        let holds = [
+            !self.down.is_empty(),
+            !self.leaderless.is_empty(),
+            !self.under_replicated.is_empty(),
+            self.controller.is_none(),
+            !self.silent.is_empty(),
         ];
-        reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).collect()
+        REASONS.into_iter().zip(holds).filter(|(_, holds)| *holds).map(|(reason, _)| reason).collect()
     }
 }
 

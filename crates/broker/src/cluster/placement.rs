@@ -122,11 +122,12 @@ impl Placeable {
     }
 
     /// The best broker for a replica beside `others`: in a rack of its own if there is one, with few replicas.
-    fn best(&self, others: &[i32], loads: &Loads) -> Option<&Candidate> {
-        let free = self.candidates.iter().filter(|candidate| {
-            !others.contains(&candidate.id) && loads.get(candidate.id) < self.capacity
-        });
-        free.min_by_key(|candidate| (self.shares_rack(candidate, others), loads.get(candidate.id), candidate.id))
+    fn best(&self, others: &[i32], taken: impl Fn(i32) -> bool, loads: &Loads) -> Option<&Candidate> {
+        let is_free = |id: i32| !others.contains(&id) && !taken(id) && loads.get(id) < self.capacity;
+        let free = self.candidates.iter().filter(|candidate| is_free(candidate.id));
+        free.min_by_key(|candidate| {
+            (self.shares_rack(candidate, others), loads.get(candidate.id), candidate.id)
+        })
     }
 
     fn shares_rack(&self, candidate: &Candidate, others: &[i32]) -> bool {
@@ -144,8 +145,7 @@ impl Placeable {
                 continue;
             }
             let others: Vec<i32> = next.iter().copied().filter(|id| *id != from).collect();
-            let allowed = |id: i32| !leaving.contains(&id);
-            let to = self.best(&others, loads).map(|candidate| candidate.id).filter(|id| allowed(*id))?;
+            let to = self.best(&others, |id| leaving.contains(&id), loads)?.id;
             next[index] = to;
             moved.push((from, to));
         }
@@ -164,7 +164,7 @@ impl Placeable {
         })?;
         let from = replicas[doubled];
         let others: Vec<i32> = replicas.iter().copied().filter(|id| *id != from).collect();
-        let best = self.best(replicas, loads)?;
+        let best = self.best(&others, |id| id == from, loads)?;
         if best.rack.is_none() || self.shares_rack(best, &others) {
             return None;
         }
@@ -177,10 +177,11 @@ impl Placeable {
     /// The replicas with one moved from a broker that has at least two more than the one it goes to; `None` if
     /// there is none, or if racks would suffer.
     pub fn even_out(&self, replicas: &[i32], loads: &mut Loads) -> Option<Vec<i32>> {
-        let index = (0..replicas.len()).max_by_key(|index| (loads.get(replicas[*index]), usize::MAX - index))?;
+        let index =
+            (0..replicas.len()).max_by_key(|index| (loads.get(replicas[*index]), usize::MAX - index))?;
         let from = replicas[index];
         let others: Vec<i32> = replicas.iter().copied().filter(|id| *id != from).collect();
-        let best = self.best(replicas, loads)?;
+        let best = self.best(&others, |id| id == from, loads)?;
         let gains = loads.get(best.id) + 1 < loads.get(from);
         if !gains || self.shares_rack(best, &others) {
             return None;
@@ -190,6 +191,18 @@ impl Placeable {
         loads.moved(from, best.id);
         Some(next)
     }
+}
+
+/// How many partitions have two replicas in one rack though there are more racks.
+pub(crate) fn broken_racks(state: &State) -> usize {
+    let rack = |id: &i32| state.members.get(id).and_then(|member| member.member.rack.as_deref());
+    let racks: BTreeSet<&str> = state.members.keys().filter_map(rack).collect();
+    let broken = |replicas: &&Vec<i32>| {
+        let used: BTreeSet<&str> = replicas.iter().filter_map(rack).collect();
+        let named = replicas.iter().filter(|id| rack(id).is_some()).count();
+        used.len() < named && used.len() < racks.len()
+    };
+    state.topics.all().flat_map(|topic| &topic.partitions).filter(broken).count()
 }
 
 #[cfg(test)]
@@ -239,6 +252,13 @@ pub(crate) mod tests {
             Candidate { id: member.id, rack: member.rack.clone() }
         };
         Placeable { candidates: able.map(candidate).collect(), capacity: 1000 }
+    }
+
+    #[test]
+    fn a_rack_is_doubled_in_vain_only_if_there_is_another() {
+        assert_eq!(broken_racks(&in_racks(&["a", "a", "b"], &[&[0, 1], &[0, 2]])), 1);
+        assert_eq!(broken_racks(&in_racks(&["a", "a"], &[&[0, 1]])), 0);
+        assert_eq!(broken_racks(&cluster(3, &[&[0, 1]])), 0);
     }
 
     #[test]

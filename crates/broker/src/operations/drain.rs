@@ -67,8 +67,12 @@ impl State {
         self.failed.retain(|key, _| led.iter().any(|led| led.key == *key));
         let eligible: Vec<&Led> = led.iter().filter(|led| !led.others.is_empty()).collect();
         let due = |key: &PartitionKey| self.failed.get(key).is_none_or(|at| now.duration_since(*at) >= RETRY);
-        let moves: Vec<(PartitionKey, i32)> =
-            eligible.iter().filter(|led| due(&led.key)).take(BATCH).map(|led| (led.key, led.others[0])).collect();
+        let moves: Vec<(PartitionKey, i32)> = eligible
+            .iter()
+            .filter(|led| due(&led.key))
+            .take(BATCH)
+            .map(|led| (led.key, led.others[0]))
+            .collect();
         self.status = DrainStatus {
             draining: true,
             finished: eligible.is_empty(),
@@ -79,6 +83,13 @@ impl State {
             failed: self.failed.len(),
         };
         moves
+    }
+
+    fn all_done(&mut self, now: Instant, moved: impl Iterator<Item = (PartitionKey, bool)>) {
+        for (key, moved) in moved {
+            self.done(now, key, moved);
+        }
+        self.status.transferring = 0;
     }
 
     fn done(&mut self, now: Instant, key: PartitionKey, moved: bool) {
@@ -136,13 +147,8 @@ pub(crate) async fn run(node: Arc<Node>) {
         }
         let transfers = moves.iter().map(|(key, target)| leadership::transfer(&node, *key, Some(*target)));
         let results = join_all(transfers).await;
-        let now = Instant::now();
-        let mut state = node.control.drain.state();
-        for ((key, _), result) in moves.iter().zip(results) {
-            state.done(now, *key, result.is_ok());
-        }
-        state.status.transferring = 0;
-        drop(state);
+        let moved = moves.iter().zip(results).map(|((key, _), result)| (*key, result.is_ok()));
+        node.control.drain.state().all_done(Instant::now(), moved);
         // Transfers that fail at once must not keep the broker busy.
         tokio::task::yield_now().await;
     }
@@ -155,7 +161,8 @@ fn led(node: &Node) -> Vec<Led> {
     });
     let able = leadership::able_to_lead(node);
     let own = node.id();
-    let others = |replicas: Vec<i32>| replicas.into_iter().filter(|id| *id != own && able.contains(id)).collect();
+    let others =
+        |replicas: Vec<i32>| replicas.into_iter().filter(|id| *id != own && able.contains(id)).collect();
     led.into_iter().map(|(key, replicas)| Led { key, others: others(replicas) }).collect()
 }
 

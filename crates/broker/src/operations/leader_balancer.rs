@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{is_controller, leadership, milliseconds, property};
+use super::{is_controller, leadership, milliseconds};
 use crate::node::{Node, PartitionKey};
 
 /// Between becoming the controller's leader, or a change of the members, and the first round (redpanda.md 4.4).
@@ -117,12 +117,12 @@ pub(crate) async fn run(node: Arc<Node>) {
     let mut rounds = Rounds::default();
     loop {
         sleep(TICK).await;
-        let active = is_controller(&node) && property(&node, "enable_leader_balancer") == true;
+        let active = is_controller(&node) && node.property("enable_leader_balancer") == true;
         let able = if active { able(&node) } else { BTreeSet::new() };
         if !rounds.is_due(Instant::now(), active, &able) {
             continue;
         }
-        let limit = property(&node, "leader_balancer_transfer_limit_per_shard").as_u64().unwrap_or(512);
+        let limit = node.property("leader_balancer_transfer_limit_per_shard").as_u64().unwrap_or(512);
         let now = Instant::now();
         let muted = |key: &PartitionKey| rounds.muted_until.get(key).is_some_and(|until| now < *until);
         let transfers = plan(&groups(&node), &able, muted, limit as usize);
@@ -137,7 +137,12 @@ pub(crate) async fn run(node: Arc<Node>) {
         } else {
             milliseconds(&node, "metadata_dissemination_interval_ms") + ROUND_MARGIN
         };
-        rounds.finished(Instant::now(), &transfers, milliseconds(&node, "leader_balancer_mute_timeout"), rest);
+        rounds.finished(
+            Instant::now(),
+            &transfers,
+            milliseconds(&node, "leader_balancer_mute_timeout"),
+            rest,
+        );
     }
 }
 

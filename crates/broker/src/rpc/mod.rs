@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::cluster::command::{Applied, Command};
+use crate::cluster::health::NodeReport;
 use crate::cluster::identity::Membership;
 use crate::cluster::members::Member;
 use crate::cluster::state::State;
@@ -64,6 +65,10 @@ pub(crate) enum Request {
     Append { topic: Uuid, partition: i32, base_offset: i64, high_watermark: i64 },
     /// Your replica's end, and batches from an offset on.
     ReadReplica { topic: Uuid, partition: i32, offset: i64, bytes_max: u32 },
+    /// How are you?
+    NodeReport,
+    /// Give the leadership of a partition that you lead to another broker.
+    TransferLeadership { topic: Uuid, partition: i32, target: i32 },
 }
 
 /// A broker that has no id yet.
@@ -118,6 +123,9 @@ pub(crate) enum Reply {
     Replica {
         end: i64,
     },
+    NodeReport(NodeReport),
+    /// There is nothing to tell.
+    Done,
 }
 
 /// Why a broker does not do what it is asked.
@@ -142,6 +150,9 @@ pub(crate) enum Refusal {
     /// An earlier change of the same thing is under way.
     #[error("{0}")]
     UpdateInProgress(String),
+    /// It cannot be done now, and may be later.
+    #[error("{0}")]
+    Busy(String),
     #[error("the volume failed: {0}")]
     Storage(String),
     #[error("not done in time")]

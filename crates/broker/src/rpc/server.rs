@@ -10,9 +10,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use super::{Refusal, Reply, ReplyHead, Request, RequestHead, frame};
-use crate::cluster::{discovery, gossip, submit};
+use crate::cluster::{discovery, gossip, health, submit};
 use crate::config::Listener;
 use crate::node::Node;
+use crate::operations::leadership;
 use crate::replication;
 use crate::status::Counter;
 
@@ -95,7 +96,15 @@ async fn answer(node: &Arc<Node>, head: RequestHead, body: Bytes) -> Result<(Rep
     let reply = match head.request {
         Request::BootstrapInfo => discovery::bootstrap_info(node),
         Request::Join(member) => discovery::admit(node, member).await?,
-        Request::Ping(_) => Reply::Pong(gossip::fingerprints(node)),
+        Request::NodeReport => Reply::NodeReport(health::own_report(node)),
+        Request::TransferLeadership { topic, partition, target } => {
+            leadership::transfer(node, (topic, partition), Some(target)).await?;
+            Reply::Done
+        }
+        Request::Ping(_) => {
+            node.metrics.node_status.received.add(1);
+            Reply::Pong(gossip::fingerprints(node))
+        }
         Request::Sync { members, state } => gossip::take(node, members, state),
         Request::Submit { command, timeout_ms } => {
             let patience = Duration::from_millis(timeout_ms);

@@ -111,11 +111,7 @@ async fn change(
 type Changes = BTreeMap<String, Option<Value>>;
 
 /// The changes to make, and what is wrong with them by property. By force, values are taken as they are.
-fn checked(
-    change: Change,
-    set: BTreeMap<String, Value>,
-    force: bool,
-) -> (Changes, BTreeMap<String, String>) {
+fn checked(change: Change, set: BTreeMap<String, Value>, force: bool) -> (Changes, BTreeMap<String, String>) {
     let mut problems = BTreeMap::new();
     let mut changes = Changes::new();
     for (name, value) in change.upsert {

@@ -1,7 +1,7 @@
 //! Admin API v2: ConnectRPC over HTTP with JSON bodies, `POST /redpanda.core.admin.v2.SERVICE/METHOD`.
 //!
 //! There are `BrokerService` (`ListBrokers`, `GetBroker`) and `ClusterService` (`GetHealth`); bodies in Protobuf
-//! are refused, as are other services and methods (`unimplemented`). Source: redpanda.md 3.1.1; connectrpc.com,
+//! are refused, as are other methods (`unimplemented`). Source: redpanda.md 3.1.1; connectrpc.com,
 //! "Protocol reference", unary requests and error codes.
 
 use std::sync::Arc;
@@ -10,14 +10,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::post;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::access::Access;
-use super::answer::AdminError;
 use crate::cluster::health;
 use crate::cluster::members::Member;
 use crate::node::Node;
@@ -26,7 +25,10 @@ const JSON: &str = "application/json";
 const PACKAGE: &str = "redpanda.core.admin.v2.";
 
 pub(super) fn routes(access: &Access) -> Router<Arc<Node>> {
-    Router::new().route("/{service}/{method}", access.superuser(post(call)))
+    let path = |service: &str| format!("/{PACKAGE}{service}/{{method}}");
+    Router::new()
+        .route(&path("BrokerService"), access.superuser(post(broker_service)))
+        .route(&path("ClusterService"), access.superuser(post(cluster_service)))
 }
 
 /// An error of the protocol: its code, and the HTTP status that goes with it.
@@ -34,34 +36,48 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response {
     crate::http::json(status, JSON, &json!({"code": code, "message": message}))
 }
 
-async fn call(
-    State(node): State<Arc<Node>>,
-    Path((service, method)): Path<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let Some(service) = service.strip_prefix(PACKAGE) else {
-        return AdminError::not_found("Not found").into_response();
-    };
+/// The message of a call.
+///
+/// # Errors
+/// What to answer instead.
+fn message(headers: &HeaderMap, body: &Bytes) -> Result<Value, Response> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
     if content_type.split(';').next().map(str::trim) != Some(JSON) {
         let message = "send the message as application/json";
-        return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown", message);
+        return Err(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unknown", message));
     }
-    let request: Value = match serde_json::from_slice(&body) {
-        Ok(request) => request,
-        Err(problem) => {
-            return error(StatusCode::BAD_REQUEST, "invalid_argument", &problem.to_string());
-        }
-    };
-    match (service, method.as_str()) {
-        ("BrokerService", "ListBrokers") => list_brokers(&node).await,
-        ("BrokerService", "GetBroker") => get_broker(&node, request).await,
-        ("ClusterService", "GetHealth") => get_health(&node).await,
-        _ => {
-            let message = format!("{PACKAGE}{service}/{method} is not there");
-            error(StatusCode::NOT_IMPLEMENTED, "unimplemented", &message)
-        }
+    serde_json::from_slice(body)
+        .map_err(|problem| error(StatusCode::BAD_REQUEST, "invalid_argument", &problem.to_string()))
+}
+
+fn unimplemented(method: &str) -> Response {
+    error(StatusCode::NOT_IMPLEMENTED, "unimplemented", &format!("there is no method {method}"))
+}
+
+async fn broker_service(
+    State(node): State<Arc<Node>>,
+    Path(method): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Response> {
+    let request = message(&headers, &body)?;
+    match method.as_str() {
+        "ListBrokers" => Ok(list_brokers(&node).await),
+        "GetBroker" => Ok(get_broker(&node, request).await),
+        _ => Err(unimplemented(&method)),
+    }
+}
+
+async fn cluster_service(
+    State(node): State<Arc<Node>>,
+    Path(method): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Response> {
+    message(&headers, &body)?;
+    match method.as_str() {
+        "GetHealth" => Ok(get_health(&node).await),
+        _ => Err(unimplemented(&method)),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::access::Access;
 use super::answer::{AdminError, Answer, number, ok};
 use super::partitions::{internal_name, leader_of, ntp};
-use crate::cluster::{health, properties};
+use crate::cluster::health;
 use crate::node::Node;
 
 pub(super) fn routes(access: &Access) -> Router<Arc<Node>> {
@@ -27,9 +27,9 @@ pub(super) fn routes(access: &Access) -> Router<Arc<Node>> {
 /// Nobody was heard for `node_isolation_heartbeat_timeout`, and there is no controller (redpanda.md 4.2).
 async fn is_node_isolated(State(node): State<Arc<Node>>) -> Answer {
     let (now, own) = (Instant::now(), node.id());
+    let patience = node.property("node_isolation_heartbeat_timeout").as_u64().unwrap_or(0);
+    let patience = Duration::from_millis(patience);
     let isolated = node.with_cluster(|cluster| {
-        let patience = properties::integer(&cluster.state.properties, "node_isolation_heartbeat_timeout");
-        let patience = Duration::from_millis(patience.and_then(|it| u64::try_from(it).ok()).unwrap_or(3000));
         let mut others = cluster.members.all().map(|member| member.id).filter(|id| *id != own).peekable();
         let alone = others.peek().is_none();
         let silent = |id: i32| cluster.members.silence(id, now).is_none_or(|silence| silence > patience);
@@ -88,7 +88,8 @@ async fn partition(
     let name = internal_name(&ns, &topic);
     let found = node.with_cluster(|cluster| cluster.state.topics.get(&name).cloned());
     let found = found.filter(|found| usize::try_from(index).is_ok_and(|it| it < found.partitions.len()));
-    let found = found.ok_or_else(|| AdminError::not_found(format!("Could not find ntp: {ns}/{topic}/{index}")))?;
+    let found =
+        found.ok_or_else(|| AdminError::not_found(format!("Could not find ntp: {ns}/{topic}/{index}")))?;
     let replica = node.partition((found.id, index)).map(|replica| {
         let progress = replica.progress();
         json!({

@@ -46,12 +46,7 @@ struct Wanted {
     state: String,
 }
 
-async fn set(
-    State(node): State<Arc<Node>>,
-    Path(name): Path<String>,
-    origin: Origin,
-    body: Bytes,
-) -> Answer {
+async fn set(State(node): State<Arc<Node>>, Path(name): Path<String>, origin: Origin, body: Bytes) -> Answer {
     if let Some(redirect) = to_controller(&node, &origin)? {
         return Ok(redirect);
     }

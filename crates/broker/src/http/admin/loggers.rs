@@ -71,7 +71,13 @@ impl Loggers {
     }
 
     /// Sets a level and gives the former one.
-    fn set(&self, name: &'static str, level: &'static str, until: Option<Instant>, now: Instant) -> &'static str {
+    fn set(
+        &self,
+        name: &'static str,
+        level: &'static str,
+        until: Option<Instant>,
+        now: Instant,
+    ) -> &'static str {
         let (former, _) = self.level(name, now);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Set { level, until });
         former

@@ -80,6 +80,9 @@ mod tests {
         // The cluster has decided, and the broker has not told anything yet.
         assert_eq!(status(true, None), json!({"draining": true}));
         let shown = status(true, Some(&drain));
-        assert_eq!((&shown["finished"], &shown["partitions"], &shown["failed"]), (&json!(true), &json!(4), &json!(0)));
+        assert_eq!(
+            (&shown["finished"], &shown["partitions"], &shown["failed"]),
+            (&json!(true), &json!(4), &json!(0))
+        );
     }
 }

@@ -33,9 +33,7 @@ pub(super) fn values(node: &Node) -> Value {
             .collect()
     };
     let advertised = |entries: &[AdvertisedListener]| -> Vec<Value> {
-        let entry = |entry: &AdvertisedListener| {
-            json!({"name": entry.name, "address": entry.address.host, "port": entry.address.port})
-        };
+        let entry = |entry: &AdvertisedListener| json!({"name": entry.name, "address": entry.address.host, "port": entry.address.port});
         entries.iter().map(entry).collect()
     };
     let seeds = config.seed_servers.iter();

@@ -106,7 +106,8 @@ async fn local(State(node): State<Arc<Node>>) -> Answer {
 async fn local_summary(State(node): State<Arc<Node>>) -> Answer {
     let partitions: Vec<_> = node.with_partitions(|partitions| partitions.values().cloned().collect());
     let leaderless = partitions.iter().filter(|partition| partition.leader().is_none()).count();
-    let behind = partitions.iter().filter(|partition| partition.leads() && partition.replicas_behind() > 0).count();
+    let behind =
+        partitions.iter().filter(|partition| partition.leads() && partition.replicas_behind() > 0).count();
     // The controller's group is one of them.
     let no_controller = usize::from(super::controller(&node).is_none());
     ok(json!({
@@ -270,7 +271,6 @@ async fn disable(
     super::submit(node, Command::DisablePartitions { topic, partition, disabled }).await?;
     empty()
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -98,7 +98,8 @@ pub(super) async fn all(node: &Arc<Node>) -> Vec<Change> {
     let reports = health::reports(node).await;
     node.with_cluster(|cluster| {
         let change = |(topic, partition, change): (&str, i32, &Reassignment)| {
-            let replicas = cluster.state.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)?;
+            let replicas =
+                cluster.state.topics.get(topic)?.partitions.get(usize::try_from(partition).ok()?)?;
             let size = |id: &i32| reports.size(*id, topic, partition).unwrap_or(0);
             let new = change.target.iter().filter(|id| !replicas.contains(id));
             Some(Change {
@@ -165,7 +166,9 @@ async fn set_replicas(
 ) -> Answer {
     let partition = number("the partition", &partition)?;
     if (ns.as_str(), topic.as_str()) == ("redpanda", "controller") {
-        return Err(AdminError::bad_request("the replicas of the controller follow the members of the cluster"));
+        return Err(AdminError::bad_request(
+            "the replicas of the controller follow the members of the cluster",
+        ));
     }
     let replicas: Vec<Replica> = read(&body)?;
     if let Some(replica) = replicas.iter().find(|replica| replica.core != 0) {

@@ -83,7 +83,8 @@ fn redirect(origin: &Origin, own: &[AdvertisedListener], leader: &Member, admin_
         None => ("", Some(admin_port)),
     };
     let entered = own.iter().position(|entry| entry.address.host == name);
-    let host = entered.and_then(|index| leader.kafka.get(index)).map_or(&leader.rpc.host, |it| &it.address.host);
+    let host =
+        entered.and_then(|index| leader.kafka.get(index)).map_or(&leader.rpc.host, |it| &it.address.host);
     let authority = match port {
         Some(port) => HostPort::new(host.clone(), port).to_string(),
         None if host.contains(':') => format!("[{host}]"),

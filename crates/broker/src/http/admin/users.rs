@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::routing::{get, put};
-use hopwise_security::sasl::{ITERATIONS_DEFAULT, Mechanism, ScramCredential as Scram};
+use hopwise_security::sasl::{ITERATIONS_DEFAULT, Mechanism, ScramCredential as Scram, Users};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -14,9 +14,10 @@ use super::access::Access;
 use super::answer::{AdminError, Answer, empty, ok, read};
 use super::redirect::{Origin, to_controller};
 use crate::cluster::command::Command;
-use crate::cluster::users::{ScramCredential, ScramMechanism};
+use crate::cluster::users::ScramCredential;
 use crate::node::Node;
 use crate::rpc::Refusal;
+use crate::security::users::{ClusterUsers, stored};
 
 /// Longest name and password, bytes.
 const TEXT_BYTES_MAX: usize = 1024;
@@ -52,7 +53,8 @@ impl User {
     }
 
     fn check(&self, name: &str) -> Result<(), AdminError> {
-        let bad = |text: &str| text.is_empty() || text.len() > TEXT_BYTES_MAX || text.contains(char::is_control);
+        let bad =
+            |text: &str| text.is_empty() || text.len() > TEXT_BYTES_MAX || text.contains(char::is_control);
         if bad(name) || bad(&self.password) {
             return Err(AdminError::bad_request(format!(
                 "a name and a password have 1 to {TEXT_BYTES_MAX} bytes and no control characters"
@@ -62,33 +64,15 @@ impl User {
     }
 
     fn credential(&self, node: &Node) -> Result<ScramCredential, AdminError> {
-        let salt = node.new_uuid().into_bytes().to_vec();
-        let made = Scram::with_salt(self.mechanism()?, &self.password, ITERATIONS_DEFAULT, salt);
+        let made = Scram::new(self.mechanism()?, &self.password, ITERATIONS_DEFAULT, &node.randomness);
         Ok(stored(made))
     }
 }
 
-fn stored(made: Scram) -> ScramCredential {
-    let mechanism = match made.mechanism {
-        Mechanism::ScramSha512 => ScramMechanism::Sha512,
-        _ => ScramMechanism::Sha256,
-    };
-    let Scram { salt, iterations, stored_key, server_key, .. } = made;
-    ScramCredential { mechanism, salt, iterations, stored_key, server_key }
-}
-
 /// Whether a user has this password under this algorithm already.
 fn is_same(node: &Node, name: &str, user: &User) -> bool {
-    let Ok(mechanism) = user.mechanism() else { return false };
-    let credentials = node.with_cluster(|cluster| cluster.state.users.get(name).cloned()).unwrap_or_default();
-    let known = credentials.into_values().find(|known| match known.mechanism {
-        ScramMechanism::Sha256 => mechanism == Mechanism::ScramSha256,
-        ScramMechanism::Sha512 => mechanism == Mechanism::ScramSha512,
-    });
-    known.is_some_and(|known| {
-        let ScramCredential { salt, iterations, stored_key, server_key, .. } = known;
-        Scram { mechanism, salt, iterations, stored_key, server_key }.matches(&user.password)
-    })
+    let known = user.mechanism().ok().and_then(|mechanism| ClusterUsers(node).credential(name, mechanism));
+    known.is_some_and(|known| known.matches(&user.password))
 }
 
 /// The same user again is no error; one with another password is.
@@ -137,7 +121,9 @@ async fn remove(State(node): State<Arc<Node>>, Path(name): Path<String>, origin:
     let deadline = Instant::now() + super::SUBMIT_TIMEOUT;
     match crate::cluster::submit::submit(&node, command, deadline).await {
         // Somebody else was faster.
-        Err(Refusal::Kafka(code, _)) if code == kafka_protocol::ResponseError::ResourceNotFound.code() => empty(),
+        Err(Refusal::Kafka(code, _)) if code == kafka_protocol::ResponseError::ResourceNotFound.code() => {
+            empty()
+        }
         Err(refusal) => Err(refusal.into()),
         Ok(_) => empty(),
     }
