@@ -30,6 +30,8 @@ mod start;
 mod status;
 mod tasks;
 mod topic_creation;
+mod topic_properties;
+mod transactions;
 mod volume;
 
 #[cfg(feature = "bugs")]

@@ -27,11 +27,14 @@ use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
 use crate::security::listener_tls::TlsTable;
-use crate::security::stream::Stream;
+use crate::security::Stream;
 use crate::security::users::Passwords;
 use crate::start::Clock;
 use crate::status::{BrokerStatus, Counter};
 use crate::tasks::Tasks;
+use crate::transactions;
+use crate::transactions::machine::TransactionMachine;
+use crate::transactions::producer_ids::ProducerIds;
 use crate::volume::Volume;
 
 /// Between two attempts to accept after one failed (too many open files, for instance).
@@ -49,6 +52,8 @@ pub(crate) struct Node {
     pub tasks: Tasks,
     pub peers: Peers,
     pub groups: Arc<Coordinator<GroupMachine>>,
+    pub transactions: Arc<Coordinator<TransactionMachine>>,
+    pub producer_ids: ProducerIds,
     /// TLS of the listeners that speak it.
     pub tls: TlsTable,
     /// What SASL and TLS draw from.
@@ -61,6 +66,7 @@ pub(crate) struct Node {
     pub control: Control,
     /// When the broker was started.
     pub started: Instant,
+    pub kafka: crate::kafka::Shared,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
     cluster: Mutex<Cluster>,
@@ -88,14 +94,15 @@ pub(crate) struct Parts {
 
 impl Node {
     pub fn new(parts: Parts) -> Node {
-        let settings = groups::Settings::of(&parts.config.cluster);
-        let groups = Coordinator::new(groups::TOPIC, move |now| GroupMachine::new(settings.clone(), now));
         Node {
-            groups: Arc::new(groups),
+            groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
+            transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
+            producer_ids: ProducerIds::default(),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,
             bugs: parts.bugs,
+            kafka: crate::kafka::Shared::new(),
             status: parts.status,
             peers: Peers::new(parts.tasks.clone(), parts.tls.get(&(Api::Rpc, String::new())).cloned()),
             tls: parts.tls,

@@ -212,6 +212,7 @@ fn become_member(node: &Arc<Node>) {
     node.tasks.spawn(gossip::run(Arc::clone(node)));
     operations::start(node);
     node.tasks.spawn(Arc::clone(&node.groups).run(Arc::clone(node)));
+    node.tasks.spawn(Arc::clone(&node.transactions).run(Arc::clone(node)));
 }
 
 async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {

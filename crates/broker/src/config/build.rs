@@ -245,8 +245,12 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
         topic_partitions_per_shard: file
             .topic_partitions_per_shard
             .unwrap_or(default.topic_partitions_per_shard),
+        transaction_coordinator_partitions: file
+            .transaction_coordinator_partitions
+            .unwrap_or(default.transaction_coordinator_partitions),
     };
     positive("group_topic_partitions", properties.group_topic_partitions.into())?;
+    positive("transaction_coordinator_partitions", properties.transaction_coordinator_partitions.into())?;
     positive("default_topic_partitions", properties.default_topic_partitions.into())?;
     positive("default_topic_replications", properties.default_topic_replications.into())?;
     positive("node_status_interval", properties.node_status_interval.as_millis().min(1) as i64)?;

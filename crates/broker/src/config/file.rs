@@ -120,6 +120,7 @@ pub(super) struct BootstrapYaml {
     pub superusers: Option<Vec<String>>,
     pub tls_min_version: Option<String>,
     pub topic_partitions_per_shard: Option<u32>,
+    pub transaction_coordinator_partitions: Option<i32>,
 }
 
 /// A list, or one entry without the list around it, as Redpanda's `one_or_many` properties accept both.

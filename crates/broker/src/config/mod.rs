@@ -6,6 +6,7 @@
 mod build;
 mod file;
 mod listener;
+mod relocation;
 mod security;
 
 pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener, TlsFiles};
@@ -85,6 +86,8 @@ pub struct ClusterProperties {
     pub log_segment_size: u64,
     /// Most replicas that a broker holds.
     pub topic_partitions_per_shard: u32,
+    /// Partitions of the topic that transactions are kept in.
+    pub transaction_coordinator_partitions: i32,
 }
 
 impl Default for ClusterProperties {
@@ -105,6 +108,7 @@ impl Default for ClusterProperties {
             fetch_max_bytes: 57_671_680,
             log_segment_size: 128 << 20,
             topic_partitions_per_shard: 5000,
+            transaction_coordinator_partitions: 50,
         }
     }
 }

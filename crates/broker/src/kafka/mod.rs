@@ -4,18 +4,31 @@
 //! nothing else. A key is answered by the module of its name: one line in [`versions`], one in
 //! [`answered_by!`], and an outline in [`guard`].
 
+mod acls;
 mod address;
 mod api_versions;
+pub(crate) mod authorization;
+mod configs;
 mod connection;
-mod create_topics;
+mod describe_cluster;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
+mod groups;
 mod guard;
+mod leaders;
 mod list_offsets;
+mod lookup;
 mod metadata;
+mod offset_for_leader_epoch;
 pub(crate) mod principal;
 mod produce;
+mod replica;
 mod sasl;
+mod shared;
+mod topics;
+mod transactions;
+mod users;
 mod versions;
 
 use std::io;
@@ -29,8 +42,10 @@ use hopwise_fabric::net::{TcpListener, TcpStream};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use serde_json::Value;
 
 use self::principal::Principal;
+pub(crate) use self::shared::Shared;
 use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
@@ -71,6 +86,20 @@ impl Session {
         self.connection.principal.get().cloned().unwrap_or(Principal::Anonymous)
     }
 
+    /// A cluster property that is a number: what is set, or what the broker was started with.
+    fn number<T: TryFrom<i64>>(&self, name: &str, started_with: T) -> T {
+        let set =
+            self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_i64));
+        set.and_then(|value| T::try_from(value).ok()).unwrap_or(started_with)
+    }
+
+    /// A cluster property that is on or off: what is set, or what the broker was started with.
+    fn flag(&self, name: &str, started_with: bool) -> bool {
+        let set =
+            self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_bool));
+        set.unwrap_or(started_with)
+    }
+
     /// How long the connection is to be muted, once.
     fn take_throttle(&self) -> Duration {
         Duration::from_millis(self.connection.throttle_ms.swap(0, Ordering::Relaxed).into())
@@ -92,13 +121,23 @@ enum ConnectionError {
     Unauthenticated(String),
 }
 
-/// Accepts connections for ever.
+/// Accepts connections for ever. Those beyond `kafka_connections_max` are closed at once.
 pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListener) {
     let listener = Arc::new(listener);
     loop {
         let stream = node.accept(&socket).await;
+        let max = node.with_cluster(|cluster| {
+            cluster.state.properties.get("kafka_connections_max").and_then(Value::as_u64)
+        });
+        let Some(counted) = node.kafka.admit(max) else {
+            tracing::warn!(?max, listener = listener.name, "a Kafka connection too many is closed");
+            continue;
+        };
         let session = Session::new(Arc::clone(&node), Arc::clone(&listener), stream.peer_addr().ok());
-        node.tasks.spawn(serve_connection(session, stream));
+        node.tasks.spawn(async move {
+            let _counted = counted;
+            serve_connection(session, stream).await;
+        });
     }
 }
 
@@ -191,12 +230,43 @@ impl Call {
             };
         }
         answered_by! { self:
+            AddOffsetsToTxn => transactions::add_offsets_to_txn,
+            AddPartitionsToTxn => transactions::add_partitions_to_txn,
+            AlterConfigs => configs::alter,
+            AlterUserScramCredentials => users::alter,
             ApiVersions => api_versions,
-            CreateTopics => create_topics,
+            CreateAcls => acls::create,
+            CreatePartitions => topics::partitions,
+            CreateTopics => topics::create,
+            DeleteAcls => acls::delete,
+            DeleteGroups => groups::delete_groups,
+            DeleteTopics => topics::delete,
+            DescribeAcls => acls::describe,
+            DescribeCluster => describe_cluster,
+            DescribeConfigs => configs::describe,
+            DescribeGroups => groups::describe_groups,
+            DescribeProducers => transactions::describe_producers,
+            DescribeTopicPartitions => describe_topic_partitions,
+            DescribeTransactions => transactions::describe_transactions,
+            DescribeUserScramCredentials => users::describe,
+            EndTxn => transactions::end_txn,
             Fetch => fetch,
             FindCoordinator => find_coordinator,
+            Heartbeat => groups::heartbeat,
+            IncrementalAlterConfigs => configs::incremental,
+            InitProducerId => transactions::init_producer_id,
+            JoinGroup => groups::join_group,
+            LeaveGroup => groups::leave_group,
+            ListGroups => groups::list_groups,
             ListOffsets => list_offsets,
+            ListTransactions => transactions::list_transactions,
             Metadata => metadata,
+            OffsetCommit => groups::offset_commit,
+            OffsetDelete => groups::offset_delete,
+            OffsetFetch => groups::offset_fetch,
+            OffsetForLeaderEpoch => offset_for_leader_epoch,
+            SyncGroup => groups::sync_group,
+            TxnOffsetCommit => transactions::txn_offset_commit,
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::{Refusal, Reply, ReplyHead, RequestHead, frame};
 use crate::config::HostPort;
 use crate::security::listener_tls::ListenerTls;
-use crate::security::stream::Stream;
+use crate::security::Stream;
 use crate::tasks::Tasks;
 
 /// Frames that wait for their connection.

@@ -26,6 +26,8 @@ use crate::cluster::identity::Membership;
 use crate::cluster::members::Member;
 use crate::cluster::state::State;
 use crate::config::HostPort;
+use crate::node::PartitionKey;
+use crate::transactions::markers::Markers;
 
 /// The head of a request frame.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,6 +63,8 @@ pub(crate) enum Request {
     Sync { members: Vec<Member>, state: State },
     /// Carry out a command; for the controller.
     Submit { command: Command, timeout_ms: u64 },
+    /// Write the ends of a transaction to partitions that you lead.
+    WriteTxnMarkers(Markers),
     /// Append the batches in the body to your replica.
     Append { topic: Uuid, partition: i32, base_offset: i64, high_watermark: i64 },
     /// Your replica's end, and batches from an offset on.
@@ -112,6 +116,8 @@ pub(crate) enum Reply {
         state: State,
     },
     Applied(Applied),
+    /// The partitions that have their markers.
+    MarkersWritten(Vec<PartitionKey>),
     /// The replica holds what the leader's log holds below `matched`.
     Appended {
         matched: i64,

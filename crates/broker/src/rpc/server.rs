@@ -16,6 +16,7 @@ use crate::node::Node;
 use crate::operations::leadership;
 use crate::replication;
 use crate::status::Counter;
+use crate::transactions::markers;
 
 /// Requests of one connection that are worked on at a time; further ones wait in the socket.
 const REQUESTS_MAX: usize = 128;
@@ -110,6 +111,7 @@ async fn answer(node: &Arc<Node>, head: RequestHead, body: Bytes) -> Result<(Rep
             let patience = Duration::from_millis(timeout_ms);
             Reply::Applied(submit::submit_here(node, command, patience).await?)
         }
+        Request::WriteTxnMarkers(markers) => Reply::MarkersWritten(markers::write(node, &markers).await),
         Request::Append { topic, partition, base_offset, high_watermark } => {
             replication::follower::append(node, (topic, partition), base_offset, high_watermark, &body)?
         }

@@ -15,8 +15,7 @@ use hopwise_security::tls::{
     ClientSettings, Clock, MaterialError, ServerSettings, TlsAcceptor, TlsConnector, TlsFailure,
 };
 
-use super::Files;
-use super::stream::Stream;
+use super::{Files, Stream};
 use crate::config::{Api, Listener, TlsFiles};
 use crate::start::BrokerError;
 

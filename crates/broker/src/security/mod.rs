@@ -4,16 +4,19 @@ pub(crate) mod bootstrap_users;
 pub(crate) mod http_basic;
 pub(crate) mod listener_tls;
 pub(crate) mod principal_mapping;
-pub(crate) mod stream;
 pub(crate) mod users;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hopwise_fabric::net::TcpStream;
 use tokio::sync::watch;
 
 pub use bootstrap_users::BootstrapUser;
+
+/// A connection that was accepted or opened, with or without TLS.
+pub(crate) type Stream = hopwise_security::tls::Stream<TcpStream>;
 
 /// Reads a file as the broker's process sees it; `None` if it is not there.
 pub type Files = Arc<dyn Fn(&Path) -> Option<Bytes> + Send + Sync>;

@@ -2,9 +2,13 @@
 
 mod cluster;
 mod config;
+mod groups;
 mod hostile;
 mod http;
 mod metadata;
 mod records;
 mod restart;
+mod sasl;
 mod support;
+mod tls;
+mod transactions;

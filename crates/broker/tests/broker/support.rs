@@ -19,11 +19,11 @@ use kafka_protocol::messages::{
     ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, MetadataRequest,
     MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -176,27 +176,30 @@ pub fn new_cluster(count: usize) -> Vec<TestBroker> {
 }
 
 /// A connection to a Kafka listener.
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     correlation_id: i32,
 }
 
 impl Client {
     pub async fn connect(ip: IpAddr, port: u16) -> Client {
-        Client { stream: TcpStream::connect((ip, port)).await.unwrap(), correlation_id: 0 }
+        Client::over(TcpStream::connect((ip, port)).await.unwrap())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// On a connection that is already there.
+    pub fn over(stream: S) -> Client<S> {
+        Client { stream, correlation_id: 0 }
     }
 
     /// Sends a request and reads its answer.
-    pub async fn ask<Q, A>(&mut self, api: ApiKey, version: i16, request: &Q) -> A
-    where
-        Q: Encodable + HeaderVersion,
-        A: Decodable + HeaderVersion,
-    {
+    pub async fn ask<Q: Request>(&mut self, api: ApiKey, version: i16, request: &Q) -> Q::Response {
         self.send(api, version, request).await;
         let mut bytes = self.receive().await.expect("an answer");
-        let header = ResponseHeader::decode(&mut bytes, A::header_version(version)).unwrap();
+        let header = ResponseHeader::decode(&mut bytes, Q::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, self.correlation_id);
-        let answer = A::decode(&mut bytes, version).unwrap();
+        let answer = Q::Response::decode(&mut bytes, version).unwrap();
         assert!(!bytes.has_remaining(), "the answer has {} bytes too many", bytes.remaining());
         answer
     }
@@ -220,6 +223,7 @@ impl Client {
         bytes.put_slice(frame);
         // A broker that does not like the bytes may have closed the connection already.
         let _ = self.stream.write_all(&bytes).await;
+        let _ = self.stream.flush().await;
     }
 
     /// The next frame; `None` if the broker closed the connection.

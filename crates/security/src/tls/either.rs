@@ -1,20 +1,30 @@
-//! A connection that was accepted or opened, with or without TLS.
+//! A connection with or without TLS.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hopwise_fabric::net::TcpStream;
-use hopwise_security::tls::TlsStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::TlsStream;
+
 /// A connection.
-pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+pub enum Stream<S> {
+    /// In plain text.
+    Plain(S),
+    /// Under TLS.
+    Tls(Box<TlsStream<S>>),
 }
 
-impl Stream {
+impl<S> Stream<S> {
+    /// The stream underneath.
+    pub fn get_ref(&self) -> &S {
+        match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref(),
+        }
+    }
+
     /// The peer's certificate in DER, if it has shown one.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         match self {
@@ -24,7 +34,7 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -37,7 +47,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
