@@ -17,6 +17,7 @@ pub(crate) mod membership;
 pub(crate) mod placement;
 pub(crate) mod properties;
 pub(crate) mod quotas;
+pub(crate) mod rate_limit;
 pub(crate) mod reassignment;
 pub(crate) mod roles;
 pub(crate) mod state;

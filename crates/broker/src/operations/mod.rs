@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::cluster::health::Collected;
 use crate::cluster::placement::{Candidate, Placeable};
+use crate::cluster::rate_limit::Limits;
 use crate::http::admin::loggers::Loggers;
 use crate::node::Node;
 
@@ -33,6 +34,7 @@ pub(crate) struct Control {
     pub balancer: partition_balancer::Balancer,
     pub collected: Collected,
     pub loggers: Loggers,
+    pub limits: Limits,
     wake_balancer: Notify,
 }
 
