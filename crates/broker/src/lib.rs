@@ -22,6 +22,7 @@ mod metrics;
 mod node;
 mod operations;
 mod producers;
+mod raft;
 mod replication;
 mod rpc;
 mod schema_registry;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::bugs::Bugs;
 use crate::cluster::Cluster;
+use crate::cluster::controller::{CONTROLLER, Controller};
 use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
 use crate::cluster::properties;
@@ -23,6 +24,8 @@ use crate::groups;
 use crate::groups::machine::GroupMachine;
 use crate::metrics::Metrics;
 use crate::operations::Control;
+use crate::replication::driver::Driver;
+use crate::replication::leaders::Leadership;
 use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
@@ -60,6 +63,9 @@ pub(crate) struct Node {
     pub randomness: Randomness,
     /// Passwords of HTTP clients.
     pub passwords: Passwords,
+    /// What keeps the replicas going.
+    pub raft: Arc<Driver>,
+    pub controller: Controller,
     /// Read where a promise is kept.
     pub bugs: Bugs,
     pub metrics: Metrics,
@@ -98,6 +104,8 @@ impl Node {
             groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
             transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
             producer_ids: ProducerIds::default(),
+            raft: Arc::new(Driver::new(parts.config.cluster.raft_timeouts(), parts.tasks.clone())),
+            controller: Controller::default(),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,
@@ -138,14 +146,22 @@ impl Node {
     }
 
     /// The broker that leads a partition and its epoch, as far as this broker knows.
-    pub fn leader_of(&self, (topic, index): PartitionKey) -> Option<(i32, i32)> {
-        if let Some(partition) = self.partition((topic, index)) {
-            return partition.leader().map(|leader| (leader, partition.leader_epoch()));
+    pub fn leader_of(&self, key: PartitionKey) -> Option<(i32, i32)> {
+        let known = self.raft.leaders.get(key);
+        known.leader.map(|leader| (leader, known.epoch))
+    }
+
+    /// What this broker knows of a partition's leader, also of the former one.
+    pub fn leadership_of(&self, key: PartitionKey) -> Leadership {
+        self.raft.leaders.get(key)
+    }
+
+    /// This broker's replica of a partition, or of the controller.
+    pub fn replica(&self, key: PartitionKey) -> Option<Arc<Partition>> {
+        if key == CONTROLLER {
+            return self.controller.replica().cloned();
         }
-        self.with_cluster(|cluster| {
-            let replicas = cluster.state.topics.by_id(topic)?.partitions.get(usize::try_from(index).ok()?)?;
-            replicas.first().map(|leader| (*leader, 1))
-        })
+        self.partition(key)
     }
 
     /// A cluster property: what the cluster has decided, or before it has, what `.bootstrap.yaml` says.
@@ -191,16 +207,21 @@ impl Node {
         }
     }
 
-    /// Writes the tables to the volume if they changed.
-    pub fn save_tables(&self) -> std::io::Result<()> {
+    /// Writes the members table to the volume if it changed.
+    pub fn save_members(&self) -> std::io::Result<()> {
         let mut cluster = lock(&self.cluster);
         if !cluster.unsaved {
             return Ok(());
         }
-        let tables = Tables { members: cluster.members.to_vec(), state: cluster.state.clone() };
+        let tables = Tables { members: cluster.members.to_vec() };
         identity::save_tables(&self.volume, &tables)?;
         cluster.unsaved = false;
         Ok(())
+    }
+
+    /// A seed for something that draws its own randomness, from the broker's seed.
+    pub fn new_seed(&self) -> u64 {
+        lock(&self.random).next_u64()
     }
 
     /// A random uuid (version 4) from the broker's seed.

@@ -190,3 +190,12 @@ fn varint(bytes: &mut &[u8]) -> Option<i64> {
     }
     None
 }
+/// How many records whole batches hold, by their headers.
+pub(crate) fn record_count(mut batches: &[u8]) -> u64 {
+    let mut count = 0;
+    while let Ok(header) = BatchHeader::read(batches) {
+        count += u64::try_from(header.record_count).unwrap_or(0);
+        batches = batches.get(header.size..).unwrap_or_default();
+    }
+    count
+}

@@ -107,8 +107,20 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A Kafka request was answered.
-    pub fn handled(&self, api_key: i16, took: Duration) {
+    /// A Kafka request was answered; bytes are those of the frames.
+    pub fn kafka_answered(&self, api_key: i16, received: usize, sent: usize, took: Duration) {
+        self.kafka.received_bytes.add(received as u64);
+        self.kafka.sent_bytes.add(sent as u64);
+        match api_key {
+            0 => self.produce_latency.observe(took),
+            1 => self.fetch_latency.observe(took),
+            _ => {}
+        }
+        self.handled(api_key, took);
+    }
+
+    /// A request took its time at its handler.
+    fn handled(&self, api_key: i16, took: Duration) {
         self.kafka.latency.observe(took);
         if let Some(handler) = usize::try_from(api_key).ok().and_then(|key| self.handlers.get(key)) {
             handler.observe(took);

@@ -3,7 +3,7 @@
 //! Partitions are moved 25 at a time; one that could not be moved is tried again after a while. A partition with
 //! one replica, or whose other replicas are away, stays. Source: redpanda.md 4.5 (maintenance).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::leadership;
 use crate::node::{Node, PartitionKey};
+use crate::replication::partition::Partition;
 
 /// Transfers at a time (redpanda.md 4.5).
 const BATCH: usize = 25;
@@ -133,8 +134,10 @@ pub(crate) fn is_wanted(node: &Node) -> bool {
 
 /// Drains this broker whenever that is wanted, for ever.
 pub(crate) async fn run(node: Arc<Node>) {
+    let mut blocked = BTreeSet::new();
     loop {
         let wanted = is_wanted(&node);
+        block(&node, wanted, &mut blocked);
         let led = if wanted { led(&node) } else { Vec::new() };
         let moves = node.control.drain.state().plan(Instant::now(), wanted, &led);
         if moves.is_empty() {
@@ -152,6 +155,19 @@ pub(crate) async fn run(node: Arc<Node>) {
         // Transfers that fail at once must not keep the broker busy.
         tokio::task::yield_now().await;
     }
+}
+
+/// Keeps this broker's replicas from becoming leaders, or lets them again.
+fn block(node: &Node, wanted: bool, blocked: &mut BTreeSet<PartitionKey>) {
+    if !wanted && blocked.is_empty() {
+        return;
+    }
+    let mut replicas: Vec<Arc<Partition>> = node.with_partitions(|all| all.values().cloned().collect());
+    replicas.extend(node.controller.replica().cloned());
+    for replica in replicas.iter().filter(|replica| blocked.contains(&replica.key) != wanted) {
+        replica.set_blocked(wanted);
+    }
+    *blocked = if wanted { replicas.iter().map(|replica| replica.key).collect() } else { BTreeSet::new() };
 }
 
 fn led(node: &Node) -> Vec<Led> {

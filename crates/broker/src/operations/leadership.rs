@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::node::{Node, PartitionKey};
+use crate::raft::{TransferError, broker_id};
 use crate::rpc::{Refusal, Reply, Request};
 
 /// A transfer has 10 s to catch the target up and 1 s for its election (redpanda.md 4.4); with a margin for RPC.
@@ -46,7 +47,7 @@ pub(crate) async fn transfer(
             *other.ok_or_else(|| Refusal::Invalid("no other replica can lead now".to_owned()))?
         }
     };
-    partition.transfer_leadership(target).await.map_err(|error| Refusal::Busy(error.to_string()))
+    partition.transfer_leadership(Some(target)).await.map_err(refused)
 }
 
 /// Asks the broker that leads a partition to give its leadership to `target`.
@@ -72,10 +73,28 @@ pub(crate) async fn transfer_at(
     }
 }
 
-/// Moves the leadership of the controller's group.
+/// Moves the leadership of the controller's group, which this broker leads; to any able member if there is no
+/// `target`.
 ///
 /// # Errors
 /// Why it did not move.
-pub(crate) async fn transfer_controller(_node: &Arc<Node>, _target: Option<i32>) -> Result<(), Refusal> {
-    Err(Refusal::Busy("the controller stays where it is".to_owned()))
+pub(crate) async fn transfer_controller(node: &Arc<Node>, target: Option<i32>) -> Result<(), Refusal> {
+    let replica = node.controller.replica().ok_or(Refusal::NotReady)?;
+    let target = match target {
+        Some(target) => target,
+        None => {
+            let able = able_to_lead(node);
+            let voters = replica.configuration().voters.into_iter().filter_map(broker_id);
+            let other = voters.filter(|id| *id != node.id() && able.contains(id)).min();
+            other.ok_or_else(|| Refusal::Invalid("no other member can lead now".to_owned()))?
+        }
+    };
+    replica.transfer_leadership(Some(target)).await.map_err(refused)
+}
+
+fn refused(error: TransferError) -> Refusal {
+    match error {
+        TransferError::NotVoter(_) => Refusal::Invalid(error.to_string()),
+        _ => Refusal::Busy(error.to_string()),
+    }
 }

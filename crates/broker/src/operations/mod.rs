@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::cluster::controller::CONTROLLER;
 use crate::cluster::health::Collected;
 use crate::cluster::placement::{Candidate, Placeable};
 use crate::cluster::rate_limit::Limits;
@@ -55,9 +56,10 @@ pub(crate) fn start(node: &Arc<Node>) {
     node.tasks.spawn(partition_balancer::run(Arc::clone(node)));
 }
 
-/// The controller's leader, as far as this broker knows.
+/// The leader of the controller's group, as far as this broker knows; nobody while it cannot be reached.
 pub(crate) fn controller(node: &Node) -> Option<i32> {
-    node.with_cluster(|cluster| cluster.members.controller(Instant::now()))
+    let (leader, _) = node.leader_of(CONTROLLER)?;
+    node.with_cluster(|cluster| cluster.members.reachable(leader, Instant::now())).then_some(leader)
 }
 
 fn is_controller(node: &Node) -> bool {

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::access::Access;
 use super::answer::AdminError;
 use super::partitions::ntp;
+use super::reconfigurations;
 use crate::cluster::health::{self, Overview};
 use crate::cluster::placement::broken_racks;
 use crate::metrics::text::{CONTENT_TYPE, Exposition};
@@ -59,6 +60,9 @@ async fn exposition(node: &Arc<Node>) -> Exposition {
     cluster(node, &overview, &mut out);
     cluster_health(node, &overview, &mut out);
     partitions(node, &mut out);
+    let gap: u64 = reconfigurations::all(node).await.iter().map(reconfigurations::Change::left).sum();
+    let help = "Bytes that new replicas still lack.";
+    out.gauge("redpanda_raft_learners_gap_bytes", help, &[], gap as f64);
     requests(node, &mut out);
     services(node, &mut out);
     process(node, &mut out);

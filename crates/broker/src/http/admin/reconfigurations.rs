@@ -51,7 +51,8 @@ impl Change {
         !self.current.contains(&id) && self.change.target.contains(&id)
     }
 
-    fn left(&self) -> u64 {
+    /// Bytes that the new replica still lacks.
+    pub fn left(&self) -> u64 {
         self.size.saturating_sub(self.moved)
     }
 

@@ -11,7 +11,6 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use tokio::time::Instant;
 
 use super::answer::AdminError;
 use crate::cluster::members::Member;
@@ -52,8 +51,7 @@ struct Redirect {
 /// # Errors
 /// 503 if there is none.
 pub(super) fn to_controller(node: &Node, origin: &Origin) -> Result<Option<Response>, AdminError> {
-    let leader = node.with_cluster(|cluster| cluster.members.controller(Instant::now()));
-    to_leader(node, origin, leader, "redpanda/controller/0")
+    to_leader(node, origin, super::controller(node), "redpanda/controller/0")
 }
 
 /// Nothing if this broker leads; the redirect to the leader of `what` otherwise.
