@@ -29,6 +29,7 @@ use crate::replication::leaders::Leadership;
 use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
+use crate::security::Files;
 use crate::security::Stream;
 use crate::security::listener_tls::TlsTable;
 use crate::security::users::Passwords;
@@ -59,6 +60,8 @@ pub(crate) struct Node {
     pub producer_ids: ProducerIds,
     /// TLS of the listeners that speak it.
     pub tls: TlsTable,
+    /// Files of certificates and keys.
+    pub files: Files,
     /// What SASL and TLS draw from.
     pub randomness: Randomness,
     /// Passwords of HTTP clients.
@@ -95,6 +98,7 @@ pub(crate) struct Parts {
     pub cluster: Cluster,
     pub bugs: Bugs,
     pub tls: TlsTable,
+    pub files: Files,
     pub randomness: Randomness,
 }
 
@@ -114,6 +118,7 @@ impl Node {
             status: parts.status,
             peers: Peers::new(parts.tasks.clone(), parts.tls.get(&(Api::Rpc, String::new())).cloned()),
             tls: parts.tls,
+            files: parts.files,
             randomness: parts.randomness,
             passwords: Passwords::default(),
             metrics: Metrics::default(),

@@ -19,13 +19,13 @@ use crate::cluster::members::Members;
 use crate::cluster::state::State;
 use crate::cluster::{Cluster, controller, crash_tracking, discovery, identity, node_status};
 use crate::config::{Api, HostPort, Listener, NodeConfig};
-use crate::http::{self, admin, proxy, registry};
+use crate::http::{self, admin, proxy};
 use crate::node::{Node, Parts, new_uuid};
 use crate::security::{Environment, bootstrap_users, listener_tls};
 use crate::status::{BrokerStatus, Phase};
 use crate::tasks::{Tasks, TasksGuard};
 use crate::volume::{Disk, Volume};
-use crate::{kafka, operations, replication, rpc};
+use crate::{kafka, operations, replication, rpc, schema_registry};
 
 /// Tells the time of day, milliseconds since 1970, for timestamps that the broker makes.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -198,6 +198,7 @@ fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<
         cluster,
         bugs,
         tls,
+        files: environment.files,
         randomness,
     })))
 }
@@ -230,6 +231,8 @@ async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {
 }
 
 async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
+    // One for all listeners: what they share is the same.
+    let registry = schema_registry::router(node);
     for api in [Api::Admin, Api::HttpProxy, Api::SchemaRegistry, Api::Kafka] {
         // In recovery mode these two are not started (redpanda.md 2.3).
         if node.config.recovery_mode_enabled && matches!(api, Api::HttpProxy | Api::SchemaRegistry) {
@@ -248,7 +251,7 @@ async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
                     node.tasks.spawn(http::serve(owned, listener.clone(), router, socket));
                 }
                 Api::SchemaRegistry => {
-                    node.tasks.spawn(http::serve(owned, listener.clone(), registry::router(), socket));
+                    node.tasks.spawn(http::serve(owned, listener.clone(), registry.clone(), socket));
                 }
                 Api::Kafka | Api::Rpc => {
                     node.tasks.spawn(kafka::serve(owned, listener.clone(), socket));

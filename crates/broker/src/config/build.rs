@@ -10,8 +10,8 @@ use serde_saphyr::Spanned;
 
 use super::file::{BootstrapYaml, Endpoint, Redpanda, RedpandaYaml, Seed, Tls, WriteCaching, unknown_keys};
 use super::{
-    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
-    security,
+    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, HttpServices,
+    Listener, NodeConfig, kafka_client, security,
 };
 
 /// redpanda.md 2.1.
@@ -20,7 +20,11 @@ const REDPANDA: &str = "redpanda.yaml";
 pub(super) const BOOTSTRAP: &str = ".bootstrap.yaml";
 
 pub(super) fn node_config(text: &str, bootstrap_text: Option<&str>) -> Result<NodeConfig, ConfigError> {
-    let file: RedpandaYaml = read(REDPANDA, text)?;
+    let mut file: RedpandaYaml = read(REDPANDA, text)?;
+    let pandaproxy_client = kafka_client::client("pandaproxy_client", file.pandaproxy_client.take())?;
+    let schema_registry_client =
+        kafka_client::client("schema_registry_client", file.schema_registry_client.take())?;
+    let services = http_services(&file)?;
     let redpanda = file.redpanda.as_ref().ok_or(ConfigError::MissingRoot)?;
     let bootstrap: BootstrapYaml = match bootstrap_text {
         Some(text) if !text.trim().is_empty() => read(BOOTSTRAP, text)?,
@@ -63,6 +67,9 @@ pub(super) fn node_config(text: &str, bootstrap_text: Option<&str>) -> Result<No
             bootstrap_text.unwrap_or_default().as_bytes(),
         ),
         bootstrap: properties,
+        pandaproxy_client,
+        schema_registry_client,
+        services,
         cluster: cluster_properties(&bootstrap)?,
         security: security::properties(&bootstrap)?,
         unknown: unknown_keys(text),
@@ -70,6 +77,37 @@ pub(super) fn node_config(text: &str, bootstrap_text: Option<&str>) -> Result<No
     config.listeners = listeners(&file, redpanda, &bootstrap, rpc)?;
     fill_advertised(&mut config);
     Ok(config)
+}
+
+/// The settings of the HTTP Proxy and the Schema Registry that are not listeners.
+fn http_services(file: &RedpandaYaml) -> Result<HttpServices, ConfigError> {
+    let default = HttpServices::default();
+    let proxy = file.pandaproxy.as_ref();
+    let milliseconds = |value: Option<u64>, default| value.map_or(default, Duration::from_millis);
+    let replication = file.schema_registry.as_ref().and_then(|own| own.schema_registry_replication_factor);
+    if let Some(factor) = replication.filter(|factor| *factor < 1) {
+        return Err(wrong(
+            "schema_registry.schema_registry_replication_factor",
+            None,
+            format!("{factor} is too small"),
+            "use 1 or more, or leave it out",
+        ));
+    }
+    Ok(HttpServices {
+        consumer_instance_timeout: milliseconds(
+            proxy.and_then(|proxy| proxy.consumer_instance_timeout_ms),
+            default.consumer_instance_timeout,
+        ),
+        client_cache_max_size: proxy
+            .and_then(|proxy| proxy.client_cache_max_size)
+            .unwrap_or(default.client_cache_max_size)
+            .max(1),
+        client_keep_alive: milliseconds(
+            proxy.and_then(|proxy| proxy.client_keep_alive),
+            default.client_keep_alive,
+        ),
+        schema_registry_replication_factor: replication,
+    })
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: &'static str, text: &str) -> Result<T, ConfigError> {
@@ -114,7 +152,7 @@ fn bind(field: &str, entry: &Endpoint, ip: IpAddr, port: u16) -> Result<SocketAd
     }
 }
 
-fn advertised(field: &str, entry: &Endpoint, port: u16) -> Result<HostPort, ConfigError> {
+pub(super) fn advertised(field: &str, entry: &Endpoint, port: u16) -> Result<HostPort, ConfigError> {
     let expected = "advertise a name or address that clients can reach";
     let field = format!("{field}.address");
     let address = match &entry.address {

@@ -10,12 +10,16 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+use super::kafka_client::KafkaClientSection;
+
 /// `redpanda.yaml`.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct RedpandaYaml {
     pub redpanda: Option<Redpanda>,
     pub pandaproxy: Option<Pandaproxy>,
     pub schema_registry: Option<SchemaRegistry>,
+    pub pandaproxy_client: Option<KafkaClientSection>,
+    pub schema_registry_client: Option<KafkaClientSection>,
 }
 
 /// The `redpanda` section.
@@ -52,6 +56,10 @@ pub(super) struct Pandaproxy {
     pub pandaproxy_api: OneOrMany<Endpoint>,
     pub pandaproxy_api_tls: OneOrMany<Tls>,
     pub advertised_pandaproxy_api: OneOrMany<Endpoint>,
+    pub client_cache_max_size: Option<usize>,
+    /// Milliseconds.
+    pub client_keep_alive: Option<u64>,
+    pub consumer_instance_timeout_ms: Option<u64>,
 }
 
 /// The `schema_registry` section.
@@ -60,6 +68,7 @@ pub(super) struct Pandaproxy {
 pub(super) struct SchemaRegistry {
     pub schema_registry_api: OneOrMany<Endpoint>,
     pub schema_registry_api_tls: OneOrMany<Tls>,
+    pub schema_registry_replication_factor: Option<i16>,
 }
 
 /// A listener, an advertised address, or a plain address.
@@ -210,8 +219,16 @@ const REDPANDA_KEYS: &[&str] = &[
     "crash_loop_limit",
     "recovery_mode_enabled",
 ];
-const PANDAPROXY_KEYS: &[&str] = &["pandaproxy_api", "pandaproxy_api_tls", "advertised_pandaproxy_api"];
-const SCHEMA_REGISTRY_KEYS: &[&str] = &["schema_registry_api", "schema_registry_api_tls"];
+const PANDAPROXY_KEYS: &[&str] = &[
+    "pandaproxy_api",
+    "pandaproxy_api_tls",
+    "advertised_pandaproxy_api",
+    "client_cache_max_size",
+    "client_keep_alive",
+    "consumer_instance_timeout_ms",
+];
+const SCHEMA_REGISTRY_KEYS: &[&str] =
+    &["schema_registry_api", "schema_registry_api_tls", "schema_registry_replication_factor"];
 
 /// The keys of `redpanda.yaml` that change nothing here, by dotted path, with their values.
 pub(super) fn unknown_keys(text: &str) -> BTreeMap<String, serde_json::Value> {
@@ -222,6 +239,7 @@ pub(super) fn unknown_keys(text: &str) -> BTreeMap<String, serde_json::Value> {
             "redpanda" => REDPANDA_KEYS,
             "pandaproxy" => PANDAPROXY_KEYS,
             "schema_registry" => SCHEMA_REGISTRY_KEYS,
+            "pandaproxy_client" | "schema_registry_client" => super::kafka_client::KEYS,
             _ => {
                 unknown.insert(section, value);
                 continue;

@@ -5,10 +5,12 @@
 
 mod build;
 mod file;
+mod kafka_client;
 mod listener;
 mod relocation;
 mod security;
 
+pub use kafka_client::{BrokerTls, KafkaClientConfig};
 pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener, TlsFiles};
 pub use security::SecurityProperties;
 
@@ -47,12 +49,42 @@ pub struct NodeConfig {
     pub(crate) fingerprint: u32,
     /// What `.bootstrap.yaml` says.
     pub(crate) bootstrap: BTreeMap<String, serde_json::Value>,
+    /// The HTTP Proxy's Kafka client.
+    pub pandaproxy_client: KafkaClientConfig,
+    /// The Schema Registry's Kafka client.
+    pub schema_registry_client: KafkaClientConfig,
+    /// Other settings of the HTTP Proxy and the Schema Registry.
+    pub services: HttpServices,
     /// Cluster properties of the first start.
     pub cluster: ClusterProperties,
     /// Cluster properties about who may do what.
     pub security: SecurityProperties,
     /// Keys that change nothing here, by dotted path.
     pub unknown: BTreeMap<String, serde_json::Value>,
+}
+
+/// Settings of the HTTP Proxy and the Schema Registry besides their listeners and clients (redpanda.md 2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpServices {
+    /// After which an idle consumer of the HTTP Proxy is given up.
+    pub consumer_instance_timeout: Duration,
+    /// Kafka clients that the HTTP Proxy keeps, one per user.
+    pub client_cache_max_size: usize,
+    /// After which an idle one of them is given up.
+    pub client_keep_alive: Duration,
+    /// Replicas of the registry's topic; `None` for the cluster's default.
+    pub schema_registry_replication_factor: Option<i16>,
+}
+
+impl Default for HttpServices {
+    fn default() -> Self {
+        HttpServices {
+            consumer_instance_timeout: Duration::from_millis(300_000),
+            client_cache_max_size: 10,
+            client_keep_alive: Duration::from_millis(300_000),
+            schema_registry_replication_factor: None,
+        }
+    }
 }
 
 /// The cluster properties that this version obeys (redpanda.md 4.4 for the defaults).

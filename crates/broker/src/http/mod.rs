@@ -5,7 +5,6 @@
 
 pub(crate) mod admin;
 pub(crate) mod proxy;
-pub(crate) mod registry;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -83,7 +82,7 @@ pub(crate) fn json(status: StatusCode, content_type: &'static str, body: &impl S
 }
 
 /// Whether the client takes an answer of one of these types.
-fn accepts(headers: &axum::http::HeaderMap, types: &[&str]) -> bool {
+pub(crate) fn accepts(headers: &axum::http::HeaderMap, types: &[&str]) -> bool {
     let Some(accept) = headers.get(header::ACCEPT) else { return true };
     let Ok(accept) = accept.to_str() else { return false };
     let named = |entry: &str| entry.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

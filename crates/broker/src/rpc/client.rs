@@ -198,7 +198,7 @@ impl Drop for Forget<'_> {
 }
 
 /// Connects to the first of a name's addresses that answers.
-pub(super) async fn connect_any(address: &HostPort) -> io::Result<TcpStream> {
+pub(crate) async fn connect_any(address: &HostPort) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in lookup_host(&address.host, address.port).await? {
         match TcpStream::connect(candidate).await {

@@ -1,5 +1,6 @@
 //! Brokers on the machine's loopback addresses, with volumes in memory, asked over real sockets.
 
+mod access;
 mod admin;
 mod admin_brokers;
 mod admin_config;
@@ -9,13 +10,18 @@ mod admin_redirects;
 mod admin_security;
 mod cluster;
 mod config;
+mod configurations;
+mod fetching;
 mod groups;
 mod hostile;
 mod http;
 mod metadata;
 mod records;
+mod rest;
 mod restart;
 mod sasl;
+mod schema_registry;
 mod support;
 mod tls;
+mod topics;
 mod transactions;
