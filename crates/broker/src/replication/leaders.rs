@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use crate::cluster::members::Member;
 use crate::node::{Node, PartitionKey};
@@ -42,7 +43,11 @@ pub(crate) struct News {
 
 /// The table.
 #[derive(Default)]
-pub(crate) struct Leaders(Mutex<Table>);
+pub(crate) struct Leaders {
+    table: Mutex<Table>,
+    /// Rises with every leader that is learnt.
+    learnt: watch::Sender<u64>,
+}
 
 #[derive(Default)]
 struct Table {
@@ -53,7 +58,7 @@ struct Table {
 
 impl Leaders {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn get(&self, key: PartitionKey) -> Leadership {
@@ -72,6 +77,23 @@ impl Leaders {
         if let Some(leader) = leader.filter(|_| serves) {
             table.news.insert(key, News { key, leader, epoch });
         }
+        drop(table);
+        if leader.is_some() {
+            self.learnt.send_modify(|learnt| *learnt += 1);
+        }
+    }
+
+    /// Waits until each of the partitions has had a leader that is known here; `false` if that takes longer.
+    pub async fn known(&self, keys: &[PartitionKey], deadline: Instant) -> bool {
+        let mut learnt = self.learnt.subscribe();
+        for key in keys {
+            while self.get(*key).leader.is_none() {
+                if !matches!(timeout_at(deadline, learnt.changed()).await, Ok(Ok(()))) {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// Takes over what other brokers tell.
@@ -83,6 +105,8 @@ impl Leaders {
                 *known = Leadership { leader: Some(*leader), epoch: *epoch, former: Some(*leader) };
             }
         }
+        drop(table);
+        self.learnt.send_modify(|learnt| *learnt += 1);
     }
 
     /// The whole table, for a broker that starts.

@@ -370,6 +370,23 @@ impl Partition {
         }
     }
 
+    /// How many other voting replicas lack something that is committed, as the leader knows.
+    pub fn replicas_behind(&self) -> usize {
+        let own = raft_id(self.own);
+        let behind = self.with_group(|group| {
+            let commit = group.commit();
+            let others = group.configuration().voters.iter().filter(|id| **id != own);
+            others.filter(|id| group.matched(**id).is_none_or(|matched| matched < commit)).count()
+        });
+        behind.unwrap_or(0)
+    }
+
+    /// Keeps the replica from becoming leader, or lets it again (maintenance mode).
+    pub fn set_blocked(&self, blocked: bool) {
+        // A group that is closed leads nothing anyhow.
+        let _ = self.with_group(|group| group.set_blocked(blocked));
+    }
+
     /// Hands leadership over, to `target` or to the replica that has most of the log. Returns when this replica
     /// has ceased to lead.
     ///
