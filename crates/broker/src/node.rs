@@ -17,6 +17,7 @@ use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
 use crate::config::{HostPort, NodeConfig};
 use crate::coordinator::Coordinator;
+use crate::groups;
 use crate::groups::machine::GroupMachine;
 use crate::replication::driver::Driver;
 use crate::replication::leaders::Leadership;
@@ -27,7 +28,6 @@ use crate::start::Clock;
 use crate::status::{BrokerStatus, Counter};
 use crate::tasks::Tasks;
 use crate::volume::Volume;
-use crate::groups;
 
 /// Between two attempts to accept after one failed (too many open files, for instance).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);

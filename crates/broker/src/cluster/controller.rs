@@ -24,9 +24,10 @@ use super::state::State;
 use crate::log::{LogConfig, LogStart};
 use crate::node::{Node, PartitionKey};
 use crate::raft::{Committed, Group, Snapshot, Start, raft_id};
+use crate::replication;
+use crate::replication::driver;
 use crate::replication::partition::Partition;
 use crate::replication::store::ReplicaStore;
-use crate::replication;
 use crate::rpc::Refusal;
 
 /// The group's name among those of partitions.
@@ -129,7 +130,7 @@ pub(crate) fn open(node: &Arc<Node>) -> io::Result<()> {
         Partition::new(CONTROLLER, directory(node), founders, Ok(group), Arc::clone(&node.raft), node.bugs);
     // It is opened once.
     let _ = node.controller.replica.set(Arc::new(replica));
-    node.raft.mark(CONTROLLER);
+    driver::settle(node, CONTROLLER);
     Ok(())
 }
 
@@ -263,7 +264,8 @@ pub(crate) async fn propose(
     let (sender, outcome) = oneshot::channel();
     node.controller.inner().waiting.insert(request, sender);
     let _forget = Forget { node, request };
-    let proposed = replica.with_group(|group| group.propose_command(Bytes::from(envelope)).map(|_| group.term()));
+    let proposed =
+        replica.with_group(|group| group.propose_command(Bytes::from(envelope)).map(|_| group.term()));
     let term = match proposed {
         Ok(Ok(term)) => term as i32,
         _ => return Err(Refusal::NotController),

@@ -36,8 +36,14 @@ pub(crate) struct Members {
 
 impl Members {
     pub fn new(own_id: i32, members: Vec<Member>, alive_timeout: Duration, now: Instant) -> Members {
-        let mut table =
-            Members { own_id, started: now, alive_timeout, controller: None, members: BTreeMap::new(), heard: BTreeMap::new() };
+        let mut table = Members {
+            own_id,
+            started: now,
+            alive_timeout,
+            controller: None,
+            members: BTreeMap::new(),
+            heard: BTreeMap::new(),
+        };
         table.merge(members);
         table
     }

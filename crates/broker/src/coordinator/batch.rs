@@ -7,9 +7,9 @@ use kafka_protocol::records::{
     RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
+use super::Record;
 use super::codec::FieldWriter;
 use super::queue::{Batch, WriteKind};
-use super::Record;
 use crate::log::batch::BatchHeader;
 
 /// The version of control records' keys, and of their values.
@@ -126,12 +126,8 @@ mod tests {
             value: value.map(|value| Bytes::from_static(value.as_bytes())),
         };
         let records = vec![record("a", Some("1")), record("b", None)];
-        let marker = |commit| WriteKind::Marker {
-            producer_id: 7,
-            producer_epoch: 2,
-            coordinator_epoch: 5,
-            commit,
-        };
+        let marker =
+            |commit| WriteKind::Marker { producer_id: 7, producer_epoch: 2, coordinator_epoch: 5, commit };
         let transactional = WriteKind::Transactional { producer_id: 7, producer_epoch: 2 };
         for (kind, records) in [
             (WriteKind::Plain, records.clone()),

@@ -199,7 +199,10 @@ mod tests {
             let partition = partition_of(key, 16);
             counts[partition as usize] += 1;
             let among_more = partition_of(key, 17);
-            assert!(among_more == partition || among_more == 16, "jump hashing moves keys to the new one alone");
+            assert!(
+                among_more == partition || among_more == 16,
+                "jump hashing moves keys to the new one alone"
+            );
             moved += usize::from(among_more != partition);
         }
         assert!(counts.iter().all(|count| (850..1150).contains(count)), "{counts:?}");

@@ -68,7 +68,11 @@ impl<T> Default for WriteQueue<T> {
 }
 
 fn size<T>(write: &Write<T>) -> usize {
-    write.records.iter().map(|record| record.key.len() + record.value.as_ref().map_or(0, |value| value.len())).sum()
+    write
+        .records
+        .iter()
+        .map(|record| record.key.len() + record.value.as_ref().map_or(0, |value| value.len()))
+        .sum()
 }
 
 impl<T> WriteQueue<T> {
@@ -127,7 +131,9 @@ mod tests {
     fn plain_writes_go_together_and_others_alone_in_order() {
         let transactional = WriteKind::Transactional { producer_id: 1, producer_epoch: 0 };
         let mut queue = WriteQueue::default();
-        for (kind, then) in [WriteKind::Plain, WriteKind::Plain, transactional, WriteKind::Plain].into_iter().zip(0..) {
+        for (kind, then) in
+            [WriteKind::Plain, WriteKind::Plain, transactional, WriteKind::Plain].into_iter().zip(0..)
+        {
             queue.push(write(kind, 10, then));
         }
         let mut batches = Vec::new();

@@ -232,7 +232,8 @@ impl GroupMachine {
         partitions: Vec<TopicPartition>,
         ticket: Option<Ticket>,
     ) {
-        let records = partitions.iter().map(|partition| records::offset_tombstone(group, partition)).collect();
+        let records =
+            partitions.iter().map(|partition| records::offset_tombstone(group, partition)).collect();
         let then = Then::OffsetsDeleted { group: group.to_owned(), partitions, ticket };
         self.writes.push(Write { kind: WriteKind::Plain, records, then });
     }
@@ -359,7 +360,8 @@ impl GroupMachine {
         let now = Now { instant: self.started, unix_ms: 0 };
         match record {
             GroupRecord::Offset { group: id, partition, committed: Some(committed) } => {
-                let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(&id, committed.committed_ms));
+                let group =
+                    self.groups.entry(id.clone()).or_insert_with(|| Group::new(&id, committed.committed_ms));
                 let offsets = BTreeMap::from([(partition, committed)]);
                 match producer_id {
                     Some(producer_id) => self.add_pending(&id, producer_id, offsets, base_offset),

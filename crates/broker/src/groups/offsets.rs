@@ -175,8 +175,9 @@ impl Group {
         &self,
         offsets: &BTreeMap<TopicPartition, Committed>,
     ) -> Vec<crate::coordinator::Record> {
-        let record =
-            |(partition, committed): (&TopicPartition, &Committed)| records::offset_record(&self.id, partition, committed);
+        let record = |(partition, committed): (&TopicPartition, &Committed)| {
+            records::offset_record(&self.id, partition, committed)
+        };
         offsets.iter().map(record).collect()
     }
 
@@ -234,7 +235,8 @@ impl Group {
             let expired = committed.expires_ms.map_or(by_age, |expires_ms| now_ms >= expires_ms);
             expired && !subscribed.contains(&partition.topic) && !self.offsets.unstable(partition)
         };
-        let expired = self.offsets.committed.iter().filter(|(partition, committed)| expired(partition, committed));
+        let expired =
+            self.offsets.committed.iter().filter(|(partition, committed)| expired(partition, committed));
         expired.map(|(partition, _)| partition.clone()).collect()
     }
 }

@@ -232,7 +232,8 @@ mod tests {
     fn values_of_older_versions_are_read() {
         let mut value = FieldWriter::version(0);
         value.i64(5).text("").i64(9);
-        let record = Record { key: offset_key("g", &TopicPartition::new("t", 0)), value: Some(value.finish()) };
+        let record =
+            Record { key: offset_key("g", &TopicPartition::new("t", 0)), value: Some(value.finish()) };
         let Ok(GroupRecord::Offset { committed: Some(committed), .. }) = read(record) else { panic!() };
         assert_eq!((committed.offset, committed.leader_epoch, committed.committed_ms), (5, -1, 9));
         let mut value = FieldWriter::version(0);

@@ -101,12 +101,7 @@ impl Group {
     }
 
     /// The leader's assignment could not be written: the members have to try again.
-    pub(super) fn not_assigned(
-        &mut self,
-        generation: i32,
-        error: ResponseError,
-        context: &mut Context<'_>,
-    ) {
+    pub(super) fn not_assigned(&mut self, generation: i32, error: ResponseError, context: &mut Context<'_>) {
         if self.state == State::CompletingRebalance && self.generation == generation {
             self.fail_syncs(error, context);
             self.rebalance(context);

@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::Rng;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2};
 use raft::eraftpb::{Entry as RaftEntry, EntryType, Message, MessageType};
 use raft::{ProgressState, RawNode, StateRole};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
 use tokio::time::Instant;
 
 use super::configuration::Configuration;
@@ -216,11 +216,6 @@ impl<S: EntryStore> Group<S> {
     /// Everything up to here is committed and in the log.
     pub fn commit(&self) -> u64 {
         self.node.raft.raft_log.committed
-    }
-
-    /// What the group's leader shows to consumers: committed, or with write caching in a majority's memory.
-    pub fn visible(&self) -> u64 {
-        self.flush.visible(self.commit()).min(self.node.raft.raft_log.last_index())
     }
 
     /// Everything up to here is committed, durable here, and applied.

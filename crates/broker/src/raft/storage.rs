@@ -36,6 +36,8 @@ pub(crate) trait EntryStore: Send + 'static {
     fn hard_state(&self) -> HardState;
     /// Durable when it returns, if the term or the vote changed.
     fn save_hard_state(&mut self, state: HardState) -> Result<(), LogError>;
+    /// Everything up to here is committed and applied.
+    fn applied_to(&mut self, index: u64) -> Result<(), LogError>;
     /// What the state machine holds already when the log is opened; `None` if it needs no entries.
     fn applied(&self) -> Option<u64> {
         None
@@ -257,7 +259,8 @@ impl<S: EntryStore> Storage for LogStorage<S> {
         if !context.can_async() {
             return (low..high).map(|index| self.light(index)).collect();
         }
-        let bytes_max = max_size.into().map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let bytes_max =
+            max_size.into().map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         match self.store.entries(low, high, bytes_max) {
             Ok(entries) => Ok(entries.into_iter().map(to_raft).collect()),
             Err(LogError::Removed { .. }) => Err(StorageError::Compacted.into()),

@@ -20,9 +20,9 @@ use super::partition::Partition;
 use crate::cluster::controller;
 use crate::node::{Node, PartitionKey};
 use crate::raft::{Output, Role, Timeouts, broker_id, raft_id};
+use crate::rpc::frame;
 use crate::rpc::lanes::{Lane, Lanes, Receiver};
 use crate::rpc::raft_frame::{Beat, RaftFrame, Received, Route};
-use crate::rpc::frame;
 use crate::tasks::Tasks;
 
 /// Bytes of entries in one frame, unless a single message has more.
@@ -190,6 +190,11 @@ async fn run(node: Arc<Node>) {
         let marked = std::mem::take(&mut *lock(&driver.marked));
         round(&node, marked, now);
     }
+}
+
+/// Looks after one replica at once: a broker that starts applies what it has before it goes on.
+pub(crate) fn settle(node: &Arc<Node>, key: PartitionKey) {
+    round(node, BTreeSet::from([key]), Instant::now());
 }
 
 /// Writes, sends, syncs, and sends what followed from that, until the replicas have come to rest.
@@ -386,7 +391,12 @@ fn post(node: &Arc<Node>, peer: i32, way: Way, content: &RaftFrame) -> bool {
 }
 
 /// Takes a frame from a peer. `back` is the connection that it came on, if the peer opened that.
-pub(crate) fn receive(node: &Arc<Node>, kind: u8, content: Bytes, back: Option<&mpsc::Sender<Bytes>>) -> bool {
+pub(crate) fn receive(
+    node: &Arc<Node>,
+    kind: u8,
+    content: Bytes,
+    back: Option<&mpsc::Sender<Bytes>>,
+) -> bool {
     let Some((route, content)) = RaftFrame::decode(kind, content) else { return false };
     let Some(membership) = node.membership() else { return true };
     if route.to != membership.id || route.cluster != membership.cluster {

@@ -31,7 +31,9 @@ pub(crate) async fn run(node: Arc<Node>) {
     loop {
         ticks.tick().await;
         for (key, target) in targets(&node) {
-            let Some(replica) = node.replica(key).filter(|replica| replica.progress().leading) else { continue };
+            let Some(replica) = node.replica(key).filter(|replica| replica.progress().leading) else {
+                continue;
+            };
             step(&node, &replica, target).await;
         }
     }
@@ -99,7 +101,8 @@ fn learners_are_ready(replica: &Partition, voters: &BTreeSet<u64>) -> bool {
 
 /// Tells the controller that a group has the replicas that it was to get.
 async fn report(node: &Arc<Node>, key: PartitionKey, replicas: Vec<i32>) {
-    let topic = node.with_cluster(|cluster| cluster.state.topics.by_id(key.0).map(|topic| topic.name.clone()));
+    let topic =
+        node.with_cluster(|cluster| cluster.state.topics.by_id(key.0).map(|topic| topic.name.clone()));
     let Some(topic) = topic else { return };
     let command = Command::FinishReassignment { topic, partition: key.1, replicas };
     if let Err(refusal) = submit(node, command, Instant::now() + REPORT_TIMEOUT).await {

@@ -78,9 +78,8 @@ pub(crate) fn reconcile(node: &Arc<Node>) {
         (wanted(&cluster.state, own), topics)
     });
     let keys: BTreeSet<PartitionKey> = wanted.iter().map(|wanted| wanted.key).collect();
-    let unwanted: Vec<PartitionKey> = node.with_partitions(|partitions| {
-        partitions.keys().copied().filter(|key| !keys.contains(key)).collect()
-    });
+    let unwanted: Vec<PartitionKey> = node
+        .with_partitions(|partitions| partitions.keys().copied().filter(|key| !keys.contains(key)).collect());
     for key in unwanted {
         match topics.contains(&key.0) {
             true => node.tasks.spawn(retire(Arc::clone(node), key)),
@@ -115,7 +114,11 @@ fn directory(node: &Node, topic: &str, (id, index): PartitionKey) -> PathBuf {
     node.volume.root().join("kafka").join(topic).join(format!("{index}_{}", &id[..8]))
 }
 
-fn open_group(node: &Node, wanted: &Wanted, directory: &std::path::Path) -> Result<Group<ReplicaStore>, String> {
+fn open_group(
+    node: &Node,
+    wanted: &Wanted,
+    directory: &std::path::Path,
+) -> Result<Group<ReplicaStore>, String> {
     let segment_bytes = node.config.cluster.log_segment_size;
     let config = LogConfig { segment_bytes, ..LogConfig::default() };
     let founders: Vec<u64> = wanted.founders.iter().copied().map(raft_id).collect();
@@ -139,7 +142,14 @@ pub(crate) fn tell_recovery(node: &Node, topic: &str, partition: i32, recovery: 
     if let Some(reason) = &recovery.reason {
         node.status.add(Counter::RecoveryCutBytes, recovery.cut_bytes);
         let (cut_bytes, damage) = (recovery.cut_bytes, recovery.damage);
-        tracing::warn!(topic, partition, cut_bytes, damage, reason, "a log's end was torn or damaged and is cut");
+        tracing::warn!(
+            topic,
+            partition,
+            cut_bytes,
+            damage,
+            reason,
+            "a log's end was torn or damaged and is cut"
+        );
     }
 }
 

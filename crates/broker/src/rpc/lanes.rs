@@ -17,9 +17,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::ReplyHead;
 use super::client::connect_any;
 use super::frame::{self, Frame};
-use super::ReplyHead;
 use crate::config::HostPort;
 use crate::tasks::Tasks;
 

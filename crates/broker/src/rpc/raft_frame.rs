@@ -120,7 +120,10 @@ impl RaftFrame {
         let frame = match kind {
             1 => RaftFrame::Messages(all(&mut bytes, message)?),
             2 => RaftFrame::Heartbeat { number: bytes.try_get_u64().ok()?, beats: all(&mut bytes, beat)? },
-            3 => RaftFrame::HeartbeatAnswer { number: bytes.try_get_u64().ok()?, differ: all(&mut bytes, key)? },
+            3 => RaftFrame::HeartbeatAnswer {
+                number: bytes.try_get_u64().ok()?,
+                differ: all(&mut bytes, key)?,
+            },
             4 => RaftFrame::Received(all(&mut bytes, received)?),
             _ => return None,
         };
@@ -181,7 +184,8 @@ mod tests {
         let mut message = Message { to: 1, from: 2, term: 5, index: 8, ..Message::default() };
         message.msg_type = MessageType::MsgAppend;
         message.set_entries(
-            vec![Entry { index: 9, term: 5, data: Bytes::from_static(b"records"), ..Entry::default() }].into(),
+            vec![Entry { index: 9, term: 5, data: Bytes::from_static(b"records"), ..Entry::default() }]
+                .into(),
         );
         vec![
             RaftFrame::Messages(vec![(key, message.clone()), (key, message)]),
