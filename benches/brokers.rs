@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hopwise_broker::{Broker, BrokerStatus, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerStatus, Disk, Environment, NodeConfig, StartParameters};
 use hopwise_client::{Acks, Client, HostPort, Options, Record};
 use hopwise_engine::{HostId, Simulation, Span, host};
 use hopwise_fabric::{Device, Fabric, FabricWorld, LinkConfig, Router, Stack};
@@ -57,10 +57,11 @@ async fn start(brokers: usize) -> HostId {
         let status = BrokerStatus::new();
         let parameters = StartParameters {
             config: NodeConfig::parse(&yaml(index, brokers), None).expect("a sound configuration"),
-            volume: Fs::builder().seed(index as u64).build(),
+            volume: Disk::Simulated(Fs::builder().seed(index as u64).build()),
             clock: Arc::new(hopwise_engine::clock::unix_ms),
             seed: index as u64,
             status: status.clone(),
+            environment: Environment::default(),
         };
         host::spawn_on(own, async move {
             Broker::start(parameters).await.expect_err("a broker runs").to_string()

@@ -17,6 +17,7 @@ mod coordinator;
 mod groups;
 mod http;
 mod kafka;
+mod kafka_client;
 mod log;
 mod metrics;
 mod node;
@@ -24,17 +25,23 @@ mod producers;
 mod raft;
 mod replication;
 mod rpc;
+mod schema_registry;
+mod security;
 mod start;
 mod status;
 mod tasks;
 mod topic_creation;
+mod topic_properties;
+mod transactions;
 mod volume;
 
 #[cfg(feature = "bugs")]
 pub use bugs::Bugs;
 pub use config::{
-    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
+    AdvertisedListener, Api, Authentication, BrokerTls, ClusterProperties, ConfigError, HostPort,
+    HttpServices, KafkaClientConfig, Listener, NodeConfig, SecurityProperties, TlsFiles,
 };
+pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};
 pub use status::{BrokerStatus, Counter, Phase};
 pub use volume::Disk;

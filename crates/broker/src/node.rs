@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hopwise_fabric::net::{TcpListener, TcpStream};
+use hopwise_security::Randomness;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 use uuid::Uuid;
@@ -15,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::cluster::controller::{CONTROLLER, Controller};
 use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
-use crate::config::{HostPort, NodeConfig};
+use crate::config::{Api, HostPort, Listener, NodeConfig};
 use crate::coordinator::Coordinator;
 use crate::groups;
 use crate::groups::machine::GroupMachine;
@@ -24,9 +25,15 @@ use crate::replication::leaders::Leadership;
 use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
+use crate::security::Stream;
+use crate::security::listener_tls::TlsTable;
+use crate::security::users::Passwords;
 use crate::start::Clock;
 use crate::status::{BrokerStatus, Counter};
 use crate::tasks::Tasks;
+use crate::transactions;
+use crate::transactions::machine::TransactionMachine;
+use crate::transactions::producer_ids::ProducerIds;
 use crate::volume::Volume;
 
 /// Between two attempts to accept after one failed (too many open files, for instance).
@@ -44,11 +51,20 @@ pub(crate) struct Node {
     pub tasks: Tasks,
     pub peers: Peers,
     pub groups: Arc<Coordinator<GroupMachine>>,
+    pub transactions: Arc<Coordinator<TransactionMachine>>,
+    pub producer_ids: ProducerIds,
+    /// TLS of the listeners that speak it.
+    pub tls: TlsTable,
+    /// What SASL and TLS draw from.
+    pub randomness: Randomness,
+    /// Passwords of HTTP clients.
+    pub passwords: Passwords,
     /// What keeps the replicas going.
     pub raft: Arc<Driver>,
     pub controller: Controller,
     /// Read where a promise is kept.
     pub bugs: Bugs,
+    pub kafka: crate::kafka::Shared,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
     cluster: Mutex<Cluster>,
@@ -70,22 +86,28 @@ pub(crate) struct Parts {
     pub identity: Identity,
     pub cluster: Cluster,
     pub bugs: Bugs,
+    pub tls: TlsTable,
+    pub randomness: Randomness,
 }
 
 impl Node {
     pub fn new(parts: Parts) -> Node {
-        let settings = groups::Settings::of(&parts.config.cluster);
-        let groups = Coordinator::new(groups::TOPIC, move |now| GroupMachine::new(settings.clone(), now));
         Node {
-            groups: Arc::new(groups),
+            groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
+            transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
+            producer_ids: ProducerIds::default(),
             raft: Arc::new(Driver::new(parts.config.cluster.raft_timeouts(), parts.tasks.clone())),
             controller: Controller::default(),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,
             bugs: parts.bugs,
+            kafka: crate::kafka::Shared::new(),
             status: parts.status,
-            peers: Peers::new(parts.tasks.clone()),
+            peers: Peers::new(parts.tasks.clone(), parts.tls.get(&(Api::Rpc, String::new())).cloned()),
+            tls: parts.tls,
+            randomness: parts.randomness,
+            passwords: Passwords::default(),
             tasks: parts.tasks,
             random: Mutex::new(parts.random),
             identity: Mutex::new(parts.identity),
@@ -239,6 +261,25 @@ impl Node {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
+            }
+        }
+    }
+}
+
+impl Node {
+    /// The handshake of a connection that came in by a listener, if it speaks TLS. A failure is told in the log.
+    pub async fn secure(&self, listener: &Listener, stream: TcpStream) -> Option<Stream> {
+        let Some(tls) = self.tls.get(&(listener.api, listener.name.clone())) else {
+            return Some(Stream::Plain(stream));
+        };
+        let peer = stream.peer_addr().ok();
+        match tls.accept(stream).await {
+            Ok(stream) => Some(stream),
+            Err(failure) => {
+                self.status.add(Counter::FailedHandshakes, 1);
+                let (api, name) = (listener.api, &listener.name);
+                tracing::warn!(?peer, %api, name, %failure, "a TLS handshake failed");
+                None
             }
         }
     }

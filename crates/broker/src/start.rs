@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hopwise_fabric::net::TcpListener;
+use hopwise_security::Randomness;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use tokio::time::Instant;
@@ -18,15 +19,19 @@ use crate::cluster::members::Members;
 use crate::cluster::state::State;
 use crate::cluster::{Cluster, controller, discovery, identity, node_status};
 use crate::config::{Api, HostPort, Listener, NodeConfig};
-use crate::http::{self, admin, proxy, registry};
+use crate::http::{self, admin, proxy};
 use crate::node::{Node, Parts, new_uuid};
+use crate::security::{Environment, bootstrap_users, listener_tls};
 use crate::status::{BrokerStatus, Phase};
 use crate::tasks::{Tasks, TasksGuard};
 use crate::volume::{Disk, Volume};
-use crate::{kafka, replication, rpc};
+use crate::{kafka, replication, rpc, schema_registry};
 
 /// Tells the time of day, milliseconds since 1970, for timestamps that the broker makes.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Keeps what TLS and SASL draw apart from what the rest of the broker draws.
+const SECURITY_STREAM: u64 = 0x5e_c0_4e;
 
 /// What a broker is started with.
 pub struct StartParameters {
@@ -40,6 +45,8 @@ pub struct StartParameters {
     pub seed: u64,
     /// Where its state can be seen; keep a clone.
     pub status: BrokerStatus,
+    /// Its files and users.
+    pub environment: Environment,
 }
 
 /// Why a broker does not run.
@@ -57,6 +64,18 @@ pub enum BrokerError {
         /// Why: in use, or not an address of this host.
         #[source]
         error: io::Error,
+    },
+    /// A certificate or a key is missing or wrong.
+    #[error("{api} listener \"{name}\" cannot start TLS: {file}: {problem}")]
+    Certificate {
+        /// What the listener speaks.
+        api: Api,
+        /// The listener's name.
+        name: String,
+        /// The file's path.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
     },
     /// The volume does not give or take what the start needs.
     #[error("the data directory cannot be used: {0}")]
@@ -113,15 +132,17 @@ impl Broker {
         let tasks = Tasks::default();
         let _running = Running { _tasks: tasks.guard(), status: parameters.status.clone() };
         let rpc = parameters.config.listeners_of(Api::Rpc).next().cloned();
+        let users = parameters.environment.users.clone();
         let node = prepare(parameters, tasks, bugs)?;
         node.status.set_phase(Phase::Joining);
         if let Some(listener) = rpc {
             let socket = open(&listener).await?;
-            node.tasks.spawn(rpc::server::serve(Arc::clone(&node), socket));
+            node.tasks.spawn(rpc::server::serve(Arc::clone(&node), listener, socket));
         }
         discovery::find_cluster(&node).await?;
         become_member(&node)?;
         discovery::register(&node).await?;
+        node.tasks.spawn(bootstrap_users::keep(Arc::clone(&node), users));
         open_listeners(&node).await?;
         node.status.set_phase(Phase::Ready);
         tracing::info!(broker = node.id(), "the broker is ready");
@@ -142,15 +163,29 @@ impl Drop for Running {
 }
 
 fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<Node>, BrokerError> {
-    let StartParameters { config, volume, clock, seed, status } = parameters;
+    let StartParameters { config, volume, clock, seed, status, environment } = parameters;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let randomness = Randomness::from_seed(seed ^ SECURITY_STREAM);
+    let tls = listener_tls::load(&config.listeners, &environment.files, &clock, &randomness)?;
     let volume = Volume::new(volume, &config.data_directory);
     let identity = identity::start(&volume, new_uuid(&mut random)).map_err(BrokerError::Volume)?;
     let tables = identity::load_tables(&volume).map_err(BrokerError::Volume)?;
     let own_id = identity.membership.as_ref().map_or(-1, |membership| membership.id);
     let members = Members::new(own_id, tables.members, config.cluster.alive_timeout, Instant::now());
     let cluster = Cluster { members, state: State::default(), unsaved: false };
-    Ok(Arc::new(Node::new(Parts { config, volume, clock, status, tasks, random, identity, cluster, bugs })))
+    Ok(Arc::new(Node::new(Parts {
+        config,
+        volume,
+        clock,
+        status,
+        tasks,
+        random,
+        identity,
+        cluster,
+        bugs,
+        tls,
+        randomness,
+    })))
 }
 
 /// The broker has an id: it enters its own table, opens its replicas and greets the others.
@@ -166,6 +201,7 @@ fn become_member(node: &Arc<Node>) -> Result<(), BrokerError> {
     node.tasks.spawn(replication::leaders::run(Arc::clone(node)));
     node.tasks.spawn(replication::membership::run(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(&node.groups).run(Arc::clone(node)));
+    node.tasks.spawn(Arc::clone(&node.transactions).run(Arc::clone(node)));
     Ok(())
 }
 
@@ -179,16 +215,24 @@ async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {
 }
 
 async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
+    // One for all listeners: what they share is the same.
+    let registry = schema_registry::router(node);
     for api in [Api::Admin, Api::HttpProxy, Api::SchemaRegistry, Api::Kafka] {
         for listener in node.config.listeners_of(api) {
             let socket = open(listener).await?;
             let owned = Arc::clone(node);
             match api {
-                Api::Admin => node.tasks.spawn(http::serve(owned, admin::router(Arc::clone(node)), socket)),
-                Api::HttpProxy => {
-                    node.tasks.spawn(http::serve(owned, proxy::router(Arc::clone(node)), socket));
+                Api::Admin => {
+                    let router = admin::router(Arc::clone(node));
+                    node.tasks.spawn(http::serve(owned, listener.clone(), router, socket));
                 }
-                Api::SchemaRegistry => node.tasks.spawn(http::serve(owned, registry::router(), socket)),
+                Api::HttpProxy => {
+                    let router = proxy::router(Arc::clone(node));
+                    node.tasks.spawn(http::serve(owned, listener.clone(), router, socket));
+                }
+                Api::SchemaRegistry => {
+                    node.tasks.spawn(http::serve(owned, listener.clone(), registry.clone(), socket));
+                }
                 Api::Kafka | Api::Rpc => {
                     node.tasks.spawn(kafka::serve(owned, listener.clone(), socket));
                 }

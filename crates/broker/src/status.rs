@@ -52,11 +52,15 @@ pub enum Counter {
     RecoveryCutBytes,
     /// Reads and writes that the volume refused.
     StorageErrors,
+    /// TLS handshakes with clients that failed.
+    FailedHandshakes,
+    /// Clients that did not prove who they are.
+    FailedAuthentications,
 }
 
 impl Counter {
     /// Every counter.
-    pub const ALL: [Counter; 10] = [
+    pub const ALL: [Counter; 12] = [
         Counter::Connections,
         Counter::KafkaRequests,
         Counter::HttpRequests,
@@ -67,6 +71,8 @@ impl Counter {
         Counter::MalformedFrames,
         Counter::RecoveryCutBytes,
         Counter::StorageErrors,
+        Counter::FailedHandshakes,
+        Counter::FailedAuthentications,
     ];
 }
 

@@ -154,7 +154,7 @@ impl Setback {
     }
 
     fn of_miss(missed: Missed) -> Setback {
-        let Failure { outcome, explanation } = missed.failure;
+        let Failure { outcome, explanation, .. } = missed.failure;
         Setback { outcome, code: None, explanation, passing: !missed.unsupported, doubt: !missed.unsupported }
     }
 

@@ -14,12 +14,12 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use hopwise_engine::Span;
 use hopwise_fabric::Route;
-use hopwise_fabric::net::TcpStream;
 use kafka_protocol::protocol::Request;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use crate::security::{Stream, route};
 use crate::{Failure, Outcome, frame};
 
 /// Room for one read; an idle connection keeps this much. A longer answer makes room for itself.
@@ -67,7 +67,7 @@ enum Command {
 
 impl Connection {
     /// Takes over an open socket; its task belongs to the current host.
-    pub fn new(stream: TcpStream, options: ConnectionOptions) -> Connection {
+    pub fn new(stream: Stream, options: ConnectionOptions) -> Connection {
         let (commands, queue) = mpsc::unbounded_channel();
         let broken = Arc::new(OnceLock::new());
         let driver = Driver {
@@ -194,7 +194,7 @@ struct Unwritten {
 }
 
 struct Driver {
-    stream: TcpStream,
+    stream: Stream,
     queue: mpsc::UnboundedReceiver<Command>,
     queue_closed: bool,
     output: VecDeque<Bytes>,
@@ -212,7 +212,7 @@ impl Driver {
         let Err(failure) = end else { return };
         let _ = self.broken.set((Instant::now(), failure.clone()));
         self.queue.close();
-        let route = self.stream.route();
+        let route = route(&self.stream);
         let unwritten = self.unwritten.drain(..).filter_map(|request| request.unanswered);
         let in_flight = self.in_flight.drain(..).map(|pending| (pending.started, pending.reply));
         for (started, reply) in in_flight.chain(unwritten) {
@@ -296,7 +296,7 @@ impl Driver {
             }
             if let Some((started, reply)) = self.unwritten.pop_front().and_then(|request| request.unanswered)
             {
-                let (route, took) = (self.stream.route(), crate::dial::since(started));
+                let (route, took) = (route(&self.stream), crate::dial::since(started));
                 let _ = reply.send(Ok(Answer { response: Bytes::new(), route, took }));
             }
         }
@@ -328,14 +328,14 @@ impl Driver {
                 format!("the answer is not Kafka: it has correlation id {received}, {expected}"),
             ));
         };
-        let (route, took) = (self.stream.route(), crate::dial::since(pending.started));
+        let (route, took) = (route(&self.stream), crate::dial::since(pending.started));
         let _ = pending.reply.send(Ok(Answer { response: frame, route, took }));
         Ok(())
     }
 
     fn lost(&self, error: &io::Error) -> Failure {
-        Failure::new(
-            Outcome::of_io(error),
+        Failure::of_io(
+            error,
             format!("the connection broke with {} requests in flight: {error}", self.in_flight.len()),
         )
     }

@@ -1,13 +1,19 @@
-//! The first exchange on a connection: ApiVersions (KIP-35, KIP-511), which tells what the broker speaks.
+//! The first exchanges on a connection: ApiVersions (KIP-35, KIP-511), which tells what the broker speaks, and
+//! for a client with credentials SASL (KIP-43, KIP-152).
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use hopwise_engine::Span;
-use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use hopwise_security::Randomness;
+use hopwise_security::sasl::{ClientSession, ClientStep, Login};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, SaslAuthenticateRequest, SaslHandshakeRequest,
+};
 use kafka_protocol::protocol::{Request, StrBytes, VersionRange};
 
 use crate::connection::{Connection, Unanswered};
-use crate::{Failure, Outcome, frame};
+use crate::{Failure, Outcome, Security, frame};
 
 /// UNSUPPORTED_VERSION (Kafka protocol guide, error codes).
 const UNSUPPORTED_VERSION: i16 = 35;
@@ -57,7 +63,17 @@ pub(crate) struct Handshake {
 }
 
 /// Asks for the versions in the newest form known, and in version 0 if the broker does not know that form.
-pub(crate) async fn shake(connection: &Connection) -> Result<Handshake, Unanswered> {
+///
+/// A client with credentials then logs in.
+pub(crate) async fn shake(connection: &Connection, security: &Security) -> Result<Handshake, Unanswered> {
+    let mut shaken = ask_versions(connection).await?;
+    if let Some((login, randomness)) = &security.login {
+        shaken.took = shaken.took + log_in(connection, &shaken.versions, login, randomness).await?;
+    }
+    Ok(shaken)
+}
+
+async fn ask_versions(connection: &Connection) -> Result<Handshake, Unanswered> {
     let newest = API_VERSIONS_VERSION_MAX;
     let request = ApiVersionsRequest::default()
         .with_client_software_name(StrBytes::from_static_str("hopwise"))
@@ -86,6 +102,50 @@ pub(crate) async fn shake(connection: &Connection) -> Result<Handshake, Unanswer
         return Err(Unanswered { failure, route, took });
     }
     Ok(Handshake { versions: offered(&response), took })
+}
+
+/// The newest versions of the two requests that are used.
+const SASL_HANDSHAKE_VERSION: i16 = 1;
+const SASL_AUTHENTICATE_VERSION_MAX: i16 = 2;
+
+async fn log_in(
+    connection: &Connection,
+    versions: &ApiVersions,
+    login: &Login,
+    randomness: &Randomness,
+) -> Result<Span, Unanswered> {
+    let failed = |failure, route, took| Unanswered { failure, route, took };
+    let version = versions
+        .pick::<SaslAuthenticateRequest>(SASL_AUTHENTICATE_VERSION_MAX)
+        .map_err(|failure| failed(failure, None, Span::ZERO))?;
+    let mechanism = StrBytes::from_static_str(login.mechanism().name());
+    let request = SaslHandshakeRequest::default().with_mechanism(mechanism);
+    let shaken = connection.request(&request, SASL_HANDSHAKE_VERSION).await?;
+    let mut took = shaken.took;
+    if shaken.response.error_code != 0 {
+        let offered: Vec<&str> = shaken.response.mechanisms.iter().map(|name| name.as_str()).collect();
+        let (meaning, offered) = (crate::error::meaning(shaken.response.error_code), offered.join(", "));
+        let explanation = format!("the broker does not take {}: {meaning}; it offers {offered}", login.mechanism());
+        return Err(failed(Failure::new(Outcome::AuthenticationFailed, explanation), shaken.route, took));
+    }
+    let (mut session, mut token) = ClientSession::start(login.clone(), randomness);
+    loop {
+        let request = SaslAuthenticateRequest::default().with_auth_bytes(Bytes::from(token));
+        let answer = connection.request(&request, version).await?;
+        took = took + answer.took;
+        let refused = |why: String| {
+            let explanation = format!("user {:?} is not let in: {why}", login.user());
+            failed(Failure::new(Outcome::AuthenticationFailed, explanation), answer.route.clone(), took)
+        };
+        if answer.response.error_code != 0 {
+            let message = answer.response.error_message.as_ref().map(|message| message.to_string());
+            return Err(refused(message.unwrap_or_else(|| crate::error::meaning(answer.response.error_code))));
+        }
+        match session.step(&answer.response.auth_bytes).map_err(|error| refused(error.to_string()))? {
+            ClientStep::Respond(next) => token = next,
+            ClientStep::Done => return Ok(took),
+        }
+    }
 }
 
 fn offered(response: &ApiVersionsResponse) -> ApiVersions {

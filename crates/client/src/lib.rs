@@ -8,8 +8,7 @@
 //! It sees the network as sockets only (`hopwise_fabric::net`), so the same code runs in virtual time and on the
 //! machine's own sockets. [`trial`] tries one listener at a time, for `hopwise check`.
 //!
-//! Left out: TLS and SASL (what a listener that wants them answers is recognised and explained), idempotent and
-//! transactional producing, consumer groups, fetching from the closest replica (KIP-392), leader hints in error
+//! Left out: idempotent and transactional producing, consumer groups, fetching from the closest replica (KIP-392), leader hints in error
 //! answers (KIP-951), compression.
 
 mod address;
@@ -32,6 +31,7 @@ mod outcome;
 mod producer;
 mod record;
 mod refresh;
+mod security;
 mod suspicion;
 pub mod trial;
 
@@ -47,3 +47,4 @@ pub use options::{DnsPolicy, Names, Options, Resolve, Whois};
 pub use outcome::{Failure, Outcome};
 pub use producer::{Delivery, Producer, partition_of};
 pub use record::{Counters, Observer, Operation, RequestRecord};
+pub use security::Security;

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use hopwise_engine::Span;
 use hopwise_fabric::Route;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::backoff;
 use crate::connection::{Connection, ConnectionOptions};
 use crate::dial::{self, DialFailure};
 use crate::handshake::{self, ApiVersions};
 use crate::options::Resolve;
-use crate::{Failure, HostPort, Options};
+use crate::{Failure, HostPort, Options, Outcome};
 
 /// A connection ready for requests.
 #[derive(Clone)]
@@ -132,8 +132,20 @@ impl Link {
             }
         };
         (opening.ip, opening.connect, opening.connected) = (Some(dialed.ip), Some(dialed.connect), true);
-        let connection = Connection::new(dialed.stream, ConnectionOptions::of(options));
-        match handshake::shake(&connection).await {
+        let secured = options.security.secure(&self.address.host, dialed.stream);
+        let stream = match timeout(options.request_timeout, secured).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err((failure, route))) => {
+                opening.route = route;
+                return (opening, Err(failure));
+            }
+            Err(_) => {
+                let explanation = format!("no TLS handshake within {:?}", options.request_timeout);
+                return (opening, Err(Failure::new(Outcome::Timeout, explanation)));
+            }
+        };
+        let connection = Connection::new(stream, ConnectionOptions::of(options));
+        match handshake::shake(&connection, &options.security).await {
             Ok(shaken) => {
                 opening.handshake = Some(shaken.took);
                 (opening, Ok(Ready { connection, versions: shaken.versions, ip: dialed.ip }))

@@ -12,7 +12,7 @@ use std::time::Duration;
 use hopwise_engine::Time;
 use hopwise_fabric::Route;
 
-use crate::{HostPort, Observer};
+use crate::{HostPort, Observer, Security};
 
 /// Tells which broker id stands behind a route; `None` where the route reached no broker.
 pub type Whois = Arc<dyn Fn(&Route) -> Option<i32> + Send + Sync>;
@@ -84,6 +84,8 @@ pub struct Options {
     pub dns: DnsPolicy,
     /// Names that need no DNS.
     pub names: Option<Names>,
+    /// TLS and credentials.
+    pub security: Security,
     /// Seed of the jitter.
     pub seed: u64,
     /// The instant of the simulation at which the client is made; records count from here.
@@ -114,6 +116,7 @@ impl Options {
             receive_bytes_max: 100_000_000,
             dns: DnsPolicy::default(),
             names: None,
+            security: Security::default(),
             seed: 0,
             base: Time::ZERO,
             whois: None,

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 
+use hopwise_security::tls::TlsFailure;
 use kafka_protocol::ResponseError;
 
 /// How far an attempt came.
@@ -110,12 +111,14 @@ pub struct Failure {
     pub outcome: Outcome,
     /// What was seen, in a sentence.
     pub explanation: String,
+    /// Why TLS failed, if it did.
+    pub tls: Option<TlsFailure>,
 }
 
 impl Failure {
     /// A failure with its explanation.
     pub fn new(outcome: Outcome, explanation: impl Into<String>) -> Self {
-        Failure { outcome, explanation: explanation.into() }
+        Failure { outcome, explanation: explanation.into(), tls: None }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hopwise_broker::{Broker, BrokerStatus, Disk, HostPort, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerStatus, Disk, Environment, HostPort, NodeConfig, StartParameters};
 use hopwise_client::Whois;
 use hopwise_kube::cluster::{Container, Process, Programs};
 use tokio::sync::watch;
@@ -126,6 +126,7 @@ impl LabPrograms {
             clock: Arc::new(hopwise_engine::clock::unix_ms),
             seed: seed_of(&container.pod_uid),
             status: status.clone(),
+            environment: Environment::default(),
         };
         let broker = RunningBroker { pod: pod.to_owned(), config, status: status.clone() };
         self.brokers.locked(|registry| registry.running.insert(pod.to_owned(), broker));

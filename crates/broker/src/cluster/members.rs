@@ -117,6 +117,12 @@ impl Members {
         id == self.own_id || now.saturating_duration_since(since) <= self.alive_timeout
     }
 
+    /// Whether the broker was heard lately; one that was never heard has that long from this broker's start on.
+    pub fn heard_within(&self, id: i32, patience: Duration, now: Instant) -> bool {
+        let since = self.heard.get(&id).copied().unwrap_or(self.started);
+        now.saturating_duration_since(since) <= patience
+    }
+
     /// The leader of the controller group, if it can be reached.
     pub fn controller(&self, now: Instant) -> Option<i32> {
         self.controller.filter(|id| self.reachable(*id, now))

@@ -27,6 +27,11 @@ impl Topic {
         !self.name.contains('/')
     }
 
+    /// Whether the topic has a partition of this index.
+    pub fn has_partition(&self, index: i32) -> bool {
+        usize::try_from(index).is_ok_and(|index| index < self.partitions.len())
+    }
+
     /// Whether records get the time of their append.
     pub fn log_append_time(&self) -> bool {
         self.configs.get(TIMESTAMP_TYPE).is_some_and(|value| value == "LogAppendTime")

@@ -4,18 +4,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hopwise_security::tls::MinVersion;
 use serde_saphyr::Spanned;
 
 use super::file::{BootstrapYaml, Endpoint, Redpanda, RedpandaYaml, Seed, Tls, WriteCaching, unknown_keys};
 use super::{
-    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
+    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, HttpServices,
+    Listener, NodeConfig, kafka_client, security,
 };
 
 const REDPANDA: &str = "redpanda.yaml";
-const BOOTSTRAP: &str = ".bootstrap.yaml";
+pub(super) const BOOTSTRAP: &str = ".bootstrap.yaml";
 
 pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeConfig, ConfigError> {
-    let file: RedpandaYaml = read(REDPANDA, text)?;
+    let mut file: RedpandaYaml = read(REDPANDA, text)?;
+    let pandaproxy_client = kafka_client::client("pandaproxy_client", file.pandaproxy_client.take())?;
+    let schema_registry_client =
+        kafka_client::client("schema_registry_client", file.schema_registry_client.take())?;
+    let services = http_services(&file)?;
     let redpanda = file.redpanda.as_ref().ok_or(ConfigError::MissingRoot)?;
     let bootstrap: BootstrapYaml = match bootstrap {
         Some(text) if !text.trim().is_empty() => read(BOOTSTRAP, text)?,
@@ -47,12 +53,47 @@ pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeCon
         node_id: node_id(redpanda)?,
         rack: redpanda.rack.clone().filter(|rack| !rack.is_empty()),
         data_directory: data_directory(redpanda)?,
+        pandaproxy_client,
+        schema_registry_client,
+        services,
         cluster: cluster_properties(&bootstrap)?,
+        security: security::properties(&bootstrap)?,
         unknown: unknown_keys(text),
     };
     config.listeners = listeners(&file, redpanda, &bootstrap, rpc)?;
     fill_advertised(&mut config);
     Ok(config)
+}
+
+/// The settings of the HTTP Proxy and the Schema Registry that are not listeners.
+fn http_services(file: &RedpandaYaml) -> Result<HttpServices, ConfigError> {
+    let default = HttpServices::default();
+    let proxy = file.pandaproxy.as_ref();
+    let milliseconds = |value: Option<u64>, default| value.map_or(default, Duration::from_millis);
+    let replication = file.schema_registry.as_ref().and_then(|own| own.schema_registry_replication_factor);
+    if let Some(factor) = replication.filter(|factor| *factor < 1) {
+        return Err(wrong(
+            "schema_registry.schema_registry_replication_factor",
+            None,
+            format!("{factor} is too small"),
+            "use 1 or more, or leave it out",
+        ));
+    }
+    Ok(HttpServices {
+        consumer_instance_timeout: milliseconds(
+            proxy.and_then(|proxy| proxy.consumer_instance_timeout_ms),
+            default.consumer_instance_timeout,
+        ),
+        client_cache_max_size: proxy
+            .and_then(|proxy| proxy.client_cache_max_size)
+            .unwrap_or(default.client_cache_max_size)
+            .max(1),
+        client_keep_alive: milliseconds(
+            proxy.and_then(|proxy| proxy.client_keep_alive),
+            default.client_keep_alive,
+        ),
+        schema_registry_replication_factor: replication,
+    })
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: &'static str, text: &str) -> Result<T, ConfigError> {
@@ -67,7 +108,7 @@ fn read<T: serde::de::DeserializeOwned>(file: &'static str, text: &str) -> Resul
     })
 }
 
-fn wrong(
+pub(super) fn wrong(
     field: impl Into<String>,
     line: Option<u64>,
     problem: impl Into<String>,
@@ -77,7 +118,7 @@ fn wrong(
     ConfigError::Field { file: REDPANDA, line, field, problem, expected: expected.to_owned() }
 }
 
-fn line(value: &Spanned<String>) -> Option<u64> {
+pub(super) fn line(value: &Spanned<String>) -> Option<u64> {
     Some(value.referenced.line()).filter(|line| *line > 0)
 }
 
@@ -97,7 +138,7 @@ fn bind(field: &str, entry: &Endpoint, ip: IpAddr, port: u16) -> Result<SocketAd
     }
 }
 
-fn advertised(field: &str, entry: &Endpoint, port: u16) -> Result<HostPort, ConfigError> {
+pub(super) fn advertised(field: &str, entry: &Endpoint, port: u16) -> Result<HostPort, ConfigError> {
     let expected = "advertise a name or address that clients can reach";
     let field = format!("{field}.address");
     let address = match &entry.address {
@@ -232,6 +273,9 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
         topic_partitions_per_shard: file
             .topic_partitions_per_shard
             .unwrap_or(default.topic_partitions_per_shard),
+        transaction_coordinator_partitions: file
+            .transaction_coordinator_partitions
+            .unwrap_or(default.transaction_coordinator_partitions),
         metadata_dissemination_interval: millis(
             file.metadata_dissemination_interval_ms,
             default.metadata_dissemination_interval,
@@ -265,6 +309,7 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
         positive(field, duration.as_millis().min(1) as i64)?;
     }
     positive("group_topic_partitions", properties.group_topic_partitions.into())?;
+    positive("transaction_coordinator_partitions", properties.transaction_coordinator_partitions.into())?;
     positive("default_topic_partitions", properties.default_topic_partitions.into())?;
     positive("default_topic_replications", properties.default_topic_replications.into())?;
     positive("node_status_interval", properties.node_status_interval.as_millis().min(1) as i64)?;
@@ -280,6 +325,7 @@ struct Kind<'a> {
     tls: &'a [Tls],
     default: SocketAddr,
     authentication: Authentication,
+    min_version: MinVersion,
 }
 
 impl Kind<'_> {
@@ -287,6 +333,13 @@ impl Kind<'_> {
         let default = [Endpoint::default()];
         let entries = if self.entries.is_empty() { &default[..] } else { self.entries };
         entries.iter().enumerate().map(|(index, entry)| self.listener(index, entry)).collect()
+    }
+
+    /// The path of the TLS entry that belongs to a listener.
+    fn tls_field(&self, index: usize) -> String {
+        let name = self.entries.get(index).and_then(|entry| entry.name.as_deref()).unwrap_or_default();
+        let place = self.tls.iter().position(|tls| tls.name.as_deref().unwrap_or_default() == name);
+        format!("{}_tls[{}]", self.field.replace("redpanda.admin", "redpanda.admin_api"), place.unwrap_or(0))
     }
 
     fn listener(&self, index: usize, entry: &Endpoint) -> Result<Listener, ConfigError> {
@@ -312,6 +365,7 @@ impl Kind<'_> {
             bind: bind(&field, entry, self.default.ip(), self.default.port())?,
             advertised: None,
             tls: tls.is_some_and(|tls| tls.enabled == Some(true)),
+            tls_files: security::tls_files(&self.tls_field(index), tls, self.min_version)?,
             authentication,
             name,
         })
@@ -340,6 +394,7 @@ fn listeners(
     rpc: SocketAddr,
 ) -> Result<Vec<Listener>, ConfigError> {
     let chosen = |on: Option<bool>, method| if on == Some(true) { method } else { Authentication::None };
+    let min_version = security::min_version(bootstrap)?;
     let mut listeners = Kind {
         api: Api::Kafka,
         field: "redpanda.kafka_api",
@@ -347,6 +402,7 @@ fn listeners(
         tls: &redpanda.kafka_api_tls.0,
         default: SocketAddr::from(([127, 0, 0, 1], 9092)),
         authentication: chosen(bootstrap.enable_sasl, Authentication::Sasl),
+        min_version,
     }
     .listeners()?;
     let admin = Kind {
@@ -356,6 +412,7 @@ fn listeners(
         tls: &redpanda.admin_api_tls.0,
         default: SocketAddr::from(([127, 0, 0, 1], 9644)),
         authentication: chosen(bootstrap.admin_api_require_auth, Authentication::HttpBasic),
+        min_version,
     };
     listeners.extend(admin.listeners()?);
     if let Some(proxy) = &file.pandaproxy {
@@ -366,6 +423,7 @@ fn listeners(
             tls: &proxy.pandaproxy_api_tls.0,
             default: SocketAddr::from(([0, 0, 0, 0], 8082)),
             authentication: Authentication::None,
+            min_version,
         };
         listeners.extend(proxy.listeners()?);
     }
@@ -377,12 +435,23 @@ fn listeners(
             tls: &registry.schema_registry_api_tls.0,
             default: SocketAddr::from(([0, 0, 0, 0], 8081)),
             authentication: Authentication::None,
+            min_version,
         };
         listeners.extend(registry.listeners()?);
     }
-    let tls = redpanda.rpc_server_tls.as_ref().is_some_and(|tls| tls.enabled == Some(true));
+    let tls = redpanda.rpc_server_tls.as_ref();
+    let tls_files = security::tls_files("redpanda.rpc_server_tls", tls, min_version)?;
+    let tls = tls_files.is_some();
     let (name, authentication) = (String::new(), Authentication::None);
-    listeners.push(Listener { api: Api::Rpc, name, bind: rpc, advertised: None, tls, authentication });
+    listeners.push(Listener {
+        api: Api::Rpc,
+        name,
+        bind: rpc,
+        advertised: None,
+        tls,
+        tls_files,
+        authentication,
+    });
     Ok(listeners)
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use hopwise_security::tls::MinVersion;
 use serde::{Deserialize, Serialize};
 
 /// What a listener speaks.
@@ -127,8 +129,25 @@ pub struct Listener {
     /// What clients that entered by it are told; `None` where nothing is advertised (Admin, Schema Registry,
     /// or no advertised entry of this name).
     pub advertised: Option<HostPort>,
-    /// Whether the file asks for TLS. The listener answers in plain text all the same.
+    /// Whether it speaks TLS.
     pub tls: bool,
-    /// Who may connect by the file. The listener lets everybody in all the same.
+    /// The files of its TLS; there if it speaks TLS.
+    pub tls_files: Option<TlsFiles>,
+    /// How its clients prove who they are.
     pub authentication: Authentication,
+}
+
+/// The TLS entry of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and those between it and the authority, PEM.
+    pub certificate: PathBuf,
+    /// The certificate's key, PEM.
+    pub key: PathBuf,
+    /// The authorities of client certificates and, for RPC, of the other brokers, PEM.
+    pub truststore: Option<PathBuf>,
+    /// Whether a client must show a certificate.
+    pub require_client_certificate: bool,
+    /// The least protocol version.
+    pub min_version: MinVersion,
 }

@@ -1,13 +1,18 @@
 //! A broker's node configuration: `redpanda.yaml` and, for the first start, `.bootstrap.yaml`.
 //!
 //! Both are the text that is mounted in the pod. What is read and what stops a start: redpanda.md 2.1 and
-//! 2.2. Left out: certificate files (no TLS in this version), `node_id_overrides`, the crash-loop counter.
+//! 2.2. Left out: `node_id_overrides`, the crash-loop counter.
 
 mod build;
 mod file;
+mod kafka_client;
 mod listener;
+mod relocation;
+mod security;
 
-pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener};
+pub use kafka_client::{BrokerTls, KafkaClientConfig};
+pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener, TlsFiles};
+pub use security::SecurityProperties;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,10 +41,42 @@ pub struct NodeConfig {
     pub rack: Option<String>,
     /// Where the broker keeps its data on its volume.
     pub data_directory: PathBuf,
+    /// The HTTP Proxy's Kafka client.
+    pub pandaproxy_client: KafkaClientConfig,
+    /// The Schema Registry's Kafka client.
+    pub schema_registry_client: KafkaClientConfig,
+    /// Other settings of the HTTP Proxy and the Schema Registry.
+    pub services: HttpServices,
     /// Cluster properties of the first start.
     pub cluster: ClusterProperties,
+    /// Cluster properties about who may do what.
+    pub security: SecurityProperties,
     /// Keys that change nothing here, by dotted path.
     pub unknown: BTreeMap<String, serde_json::Value>,
+}
+
+/// Settings of the HTTP Proxy and the Schema Registry besides their listeners and clients (redpanda.md 2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpServices {
+    /// After which an idle consumer of the HTTP Proxy is given up.
+    pub consumer_instance_timeout: Duration,
+    /// Kafka clients that the HTTP Proxy keeps, one per user.
+    pub client_cache_max_size: usize,
+    /// After which an idle one of them is given up.
+    pub client_keep_alive: Duration,
+    /// Replicas of the registry's topic; `None` for the cluster's default.
+    pub schema_registry_replication_factor: Option<i16>,
+}
+
+impl Default for HttpServices {
+    fn default() -> Self {
+        HttpServices {
+            consumer_instance_timeout: Duration::from_millis(300_000),
+            client_cache_max_size: 10,
+            client_keep_alive: Duration::from_millis(300_000),
+            schema_registry_replication_factor: None,
+        }
+    }
 }
 
 /// The cluster properties that this version obeys (redpanda.md 4.4 for the defaults).
@@ -75,6 +112,8 @@ pub struct ClusterProperties {
     pub log_segment_size: u64,
     /// Most replicas that a broker holds.
     pub topic_partitions_per_shard: u32,
+    /// Partitions of the topic that transactions are kept in.
+    pub transaction_coordinator_partitions: i32,
     /// How often brokers tell each other who leads what.
     pub metadata_dissemination_interval: Duration,
     /// Between two heartbeats of a Raft leader.
@@ -115,6 +154,7 @@ impl Default for ClusterProperties {
             fetch_max_bytes: 57_671_680,
             log_segment_size: 128 << 20,
             topic_partitions_per_shard: 5000,
+            transaction_coordinator_partitions: 50,
             metadata_dissemination_interval: Duration::from_millis(3000),
             raft_heartbeat_interval: Duration::from_millis(150),
             raft_heartbeat_timeout: Duration::from_millis(3000),

@@ -65,6 +65,14 @@ pub(crate) fn encode(batch: &Batch, now_ms: i64) -> Result<Vec<u8>, String> {
     Ok(bytes.into())
 }
 
+/// The batch that a marker is.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn control_batch(kind: WriteKind, now_ms: i64) -> Result<Vec<u8>, String> {
+    encode(&Batch { kind, records: Vec::new() }, now_ms)
+}
+
 /// A transaction's end (KIP-98). clients.md: it needs a value, which sarama reads.
 fn marker(coordinator_epoch: i32, commit: bool) -> Record {
     let key = FieldWriter::version(CONTROL_VERSION).i16(if commit { COMMIT } else { ABORT }).finish();

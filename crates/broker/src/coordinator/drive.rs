@@ -27,13 +27,13 @@ const LOAD_BYTES: usize = 1 << 20;
 type Writing = Pin<Box<dyn Future<Output = Result<Produced, PartitionError>> + Send>>;
 
 /// Drives a partition until this broker has no replica of it any more.
-pub(super) async fn drive<M: Machine>(node: Arc<Node>, shard: Weak<Shard<M>>, make: impl Fn(Now) -> M) {
+pub(super) async fn drive<M: Machine>(node: Arc<Node>, shard: Weak<Shard<M>>, make: fn(&Node, Now) -> M) {
     let Some(partition) = shard.upgrade().map(|shard| Arc::clone(&shard.partition)) else { return };
     let mut progress = partition.watch();
     while let Some(led) = begins_to_lead(&node, &partition, &mut progress).await {
         let Some(shard) = shard.upgrade() else { return };
         shard.set(Serving::Loading);
-        let mut machine = make(Now::of(&node));
+        let mut machine = make(&node, Now::of(&node));
         match load(&partition, &mut progress, led, &mut machine).await {
             Ok(true) => {
                 machine.start(Now::of(&node), led.epoch);
@@ -111,7 +111,7 @@ async fn load<M: Machine>(
 /// Serves while this broker leads in `epoch`.
 async fn serve<M: Machine>(
     node: &Arc<Node>,
-    shard: &Shard<M>,
+    shard: &Arc<Shard<M>>,
     progress: &mut watch::Receiver<Progress>,
     epoch: i32,
 ) {
@@ -121,6 +121,7 @@ async fn serve<M: Machine>(
         let free = writing.is_none();
         let step = shard.step(|active| {
             refuse(node, &mut active.machine);
+            active.machine.follow_up(node, shard);
             active.alarm = active.machine.deadline();
             let batch = if free { active.machine.writes().next_batch() } else { None };
             (batch, active.alarm)

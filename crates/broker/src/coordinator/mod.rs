@@ -21,7 +21,7 @@ use kafka_protocol::ResponseError;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-pub(crate) use self::batch::Replayed;
+pub(crate) use self::batch::{Replayed, control_batch};
 pub(crate) use self::queue::{Write, WriteError, WriteKind, WriteQueue};
 pub(crate) use self::shard::Shard;
 use crate::node::Node;
@@ -79,13 +79,15 @@ pub(crate) trait Machine: Send + Sized + 'static {
     fn tick(&mut self, now: Now);
     /// The answers since the last call.
     fn take_answers(&mut self) -> Vec<(Ticket, Self::Answer)>;
+    /// Starts what the machine wants done elsewhere. Called by the driving task after each of its steps.
+    fn follow_up(&mut self, _node: &Arc<Node>, _shard: &Arc<Shard<Self>>) {}
 }
 
 /// One coordinator of a broker: a machine for each partition of its topic that the broker has a replica of.
 pub(crate) struct Coordinator<M: Machine> {
     /// The internal topic.
     topic: &'static str,
-    make: Box<dyn Fn(Now) -> M + Send + Sync>,
+    make: fn(&Node, Now) -> M,
     shards: Mutex<Shards<M>>,
 }
 
@@ -97,13 +99,14 @@ struct Shards<M: Machine> {
 
 impl<M: Machine> Coordinator<M> {
     /// A coordinator without partitions; `make` makes an empty machine.
-    pub fn new(topic: &'static str, make: impl Fn(Now) -> M + Send + Sync + 'static) -> Coordinator<M> {
+    pub fn new(topic: &'static str, make: fn(&Node, Now) -> M) -> Coordinator<M> {
         let shards = Shards { topic: Uuid::nil(), by_partition: BTreeMap::new() };
-        Coordinator { topic, make: Box::new(make), shards: Mutex::new(shards) }
+        Coordinator { topic, make, shards: Mutex::new(shards) }
     }
 
-    pub fn topic(&self) -> &'static str {
-        self.topic
+    /// The topic's id; `None` while there is no topic.
+    pub fn topic_id(&self, node: &Node) -> Option<Uuid> {
+        node.with_cluster(|cluster| cluster.state.topics.get(self.topic).map(|topic| topic.id))
     }
 
     /// The id of the topic and the partition that a key belongs to; `None` while there is no topic.
@@ -147,8 +150,7 @@ impl<M: Machine> Coordinator<M> {
 
     fn adopt(self: &Arc<Self>, node: &Arc<Node>, partition: Arc<Partition>) -> Arc<Shard<M>> {
         let shard = Arc::new(Shard::new(partition));
-        let (coordinator, weak) = (Arc::clone(self), Arc::downgrade(&shard));
-        node.tasks.spawn(drive::drive(Arc::clone(node), weak, move |now| (coordinator.make)(now)));
+        node.tasks.spawn(drive::drive(Arc::clone(node), Arc::downgrade(&shard), self.make));
         shard
     }
 

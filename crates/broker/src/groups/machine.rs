@@ -322,7 +322,8 @@ impl GroupMachine {
         for group in unused {
             self.bury(now, &group, None);
         }
-        let retention_ms = i64::try_from(self.settings.offset_retention.as_millis()).unwrap_or(i64::MAX);
+        let retention = self.settings.offset_retention.map(|retention| retention.as_millis());
+        let retention_ms = retention.and_then(|millis| i64::try_from(millis).ok());
         self.delete_found(|group| group.expired_offsets(now.unix_ms, retention_ms));
     }
 
@@ -526,5 +527,13 @@ impl GroupMachine {
             kept.offsets.pending = group.offsets.pending;
             self.groups.insert(id.to_owned(), kept);
         }
+    }
+}
+
+#[cfg(test)]
+impl GroupMachine {
+    /// Timers that are set.
+    pub fn timer_count(&self) -> usize {
+        self.timers.len()
     }
 }

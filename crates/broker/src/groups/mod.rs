@@ -20,9 +20,16 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::ClusterProperties;
+use self::machine::GroupMachine;
+use crate::cluster::properties;
+use crate::cluster::topics::Topic;
+use crate::coordinator::Now;
+use crate::node::Node;
+use crate::rpc::Refusal;
+use crate::topic_creation;
 
 /// The topic that groups and offsets are kept in.
 pub(crate) const TOPIC: &str = "__consumer_offsets";
@@ -45,20 +52,51 @@ pub(crate) struct Settings {
     pub subscription_bytes_max: usize,
     /// Kafka's `offset.metadata.max.bytes`.
     pub offset_metadata_bytes_max: usize,
-    /// Redpanda's `group_offset_retention_sec`.
-    pub offset_retention: Duration,
+    /// Redpanda's `group_offset_retention_sec`; `None` keeps offsets for ever.
+    pub offset_retention: Option<Duration>,
     /// Redpanda's `group_offset_retention_check_ms`.
     pub offset_retention_check: Duration,
 }
 
+/// The topic, which is made when the first group asks for its coordinator.
+///
+/// # Errors
+/// Why it could not be made.
+pub(crate) async fn ensure_topic(node: &Arc<Node>) -> Result<Topic, Refusal> {
+    let partitions = node.config.cluster.group_topic_partitions;
+    topic_creation::ensure_internal(node, TOPIC, partitions, &[("cleanup.policy", "compact")]).await
+}
+
+/// An empty machine, with the settings of this moment.
+pub(crate) fn machine_of(node: &Node, now: Now) -> GroupMachine {
+    GroupMachine::new(Settings::of(node), now)
+}
+
 impl Settings {
-    /// What the cluster is configured to.
-    pub fn of(properties: &ClusterProperties) -> Settings {
+    /// What the cluster is configured to: its properties, and where one is not set what the broker was started
+    /// with.
+    pub fn of(node: &Node) -> Settings {
+        let started = &node.config.cluster;
+        let set = node.with_cluster(|cluster| cluster.state.properties.clone());
+        let millis = |name: &str| {
+            let value = set.get(name).and_then(serde_json::Value::as_u64);
+            value.map(Duration::from_millis)
+        };
+        let default = Settings::default();
+        let retention = properties::integer(&set, "group_offset_retention_sec");
         Settings {
-            session_timeout_min: properties.group_min_session_timeout,
-            session_timeout_max: properties.group_max_session_timeout,
-            initial_rebalance_delay: properties.group_initial_rebalance_delay,
-            ..Settings::default()
+            session_timeout_min: millis("group_min_session_timeout_ms")
+                .unwrap_or(started.group_min_session_timeout),
+            session_timeout_max: millis("group_max_session_timeout_ms")
+                .unwrap_or(started.group_max_session_timeout),
+            initial_rebalance_delay: millis("group_initial_rebalance_delay")
+                .unwrap_or(started.group_initial_rebalance_delay),
+            offset_retention: retention
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .map(Duration::from_secs),
+            offset_retention_check: millis("group_offset_retention_check_ms")
+                .unwrap_or(default.offset_retention_check),
+            ..default
         }
     }
 }
@@ -73,7 +111,7 @@ impl Default for Settings {
             groups_max: 100_000,
             subscription_bytes_max: 1 << 20,
             offset_metadata_bytes_max: 4096,
-            offset_retention: Duration::from_secs(604_800),
+            offset_retention: Some(Duration::from_secs(604_800)),
             offset_retention_check: Duration::from_millis(600_000),
         }
     }

@@ -221,7 +221,7 @@ impl Group {
 
     /// The offsets that are older than the retention (KIP-211): of a group with members those of topics that
     /// nobody is subscribed to; of one without, once it has been so for the retention.
-    pub(super) fn expired_offsets(&self, now_ms: i64, retention_ms: i64) -> Vec<TopicPartition> {
+    pub(super) fn expired_offsets(&self, now_ms: i64, retention_ms: Option<i64>) -> Vec<TopicPartition> {
         let subscribed = match self.state {
             State::Empty => Some(BTreeSet::new()),
             State::Stable if self.protocol_type.as_deref() == Some(CONSUMER) => self.subscribed_topics(),
@@ -231,7 +231,8 @@ impl Group {
         let was_group = self.state == State::Empty && self.protocol_type.is_some();
         let since_ms = if was_group { self.state_since_ms } else { i64::MIN };
         let expired = |partition: &TopicPartition, committed: &Committed| {
-            let by_age = now_ms.saturating_sub(committed.committed_ms.max(since_ms)) >= retention_ms;
+            let age_ms = now_ms.saturating_sub(committed.committed_ms.max(since_ms));
+            let by_age = retention_ms.is_some_and(|retention_ms| age_ms >= retention_ms);
             let expired = committed.expires_ms.map_or(by_age, |expires_ms| now_ms >= expires_ms);
             expired && !subscribed.contains(&partition.topic) && !self.offsets.unstable(partition)
         };

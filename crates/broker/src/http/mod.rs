@@ -5,7 +5,6 @@
 
 pub(crate) mod admin;
 pub(crate) mod proxy;
-pub(crate) mod registry;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,25 +20,39 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tower::ServiceExt;
 
+use crate::config::Listener;
 use crate::node::Node;
+use crate::security::http_basic;
 use crate::status::Counter;
 
 /// Bytes of a request's head that are kept.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Accepts connections for ever.
-pub(crate) async fn serve(node: Arc<Node>, router: Router, socket: TcpListener) {
+pub(crate) async fn serve(node: Arc<Node>, listener: Listener, router: Router, socket: TcpListener) {
+    let listener = Arc::new(listener);
     loop {
         let stream = node.accept(&socket).await;
-        node.tasks.spawn(connection(Arc::clone(&node), router.clone(), stream));
+        node.tasks.spawn(connection(Arc::clone(&node), Arc::clone(&listener), router.clone(), stream));
     }
 }
 
-async fn connection(node: Arc<Node>, router: Router, stream: TcpStream) {
+async fn connection(node: Arc<Node>, listener: Arc<Listener>, router: Router, stream: TcpStream) {
+    let Some(stream) = node.secure(&listener, stream).await else { return };
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         node.status.add(Counter::HttpRequests, 1);
-        let answer = router.clone().oneshot(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        let mut request = request.map(Body::new);
+        let admitted = http_basic::admit(&node, &listener, &mut request);
+        if admitted.is_err() {
+            node.status.add(Counter::FailedAuthentications, 1);
+        }
+        let router = router.clone();
+        async move {
+            Ok::<_, Infallible>(match admitted {
+                Ok(()) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
+                Err(refused) => *refused,
+            })
+        }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).auto_date_header(false).max_buf_size(HEAD_BYTES_MAX);
@@ -52,7 +65,7 @@ async fn connection(node: Arc<Node>, router: Router, stream: TcpStream) {
 }
 
 /// A JSON answer under a content type of its own.
-fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
+pub(crate) fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => (status, [(header::CONTENT_TYPE, content_type)], bytes).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -60,7 +73,7 @@ fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -
 }
 
 /// Whether the client takes an answer of one of these types.
-fn accepts(headers: &axum::http::HeaderMap, types: &[&str]) -> bool {
+pub(crate) fn accepts(headers: &axum::http::HeaderMap, types: &[&str]) -> bool {
     let Some(accept) = headers.get(header::ACCEPT) else { return true };
     let Ok(accept) = accept.to_str() else { return false };
     let named = |entry: &str| entry.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

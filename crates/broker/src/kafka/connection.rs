@@ -17,6 +17,7 @@ use kafka_protocol::messages::ApiKey;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
+use super::sasl::{Gate, Passed};
 use super::{ConnectionError, Session, answer};
 use crate::status::Counter;
 
@@ -26,6 +27,8 @@ const OVERLAPPING_MAX: usize = 64;
 const OVERLAPPING_BYTES_MAX: usize = 16 << 20;
 /// Bytes that are read at a time at least.
 const READ_BYTES: usize = 16 << 10;
+/// Key, version and correlation id are there in every request.
+const REQUEST_BYTES_MIN: usize = 8;
 /// Memory that a frame's claimed length is given before its bytes arrive.
 const ADVANCE_BYTES_MAX: usize = 1 << 20;
 
@@ -81,7 +84,11 @@ fn key(frame: &[u8]) -> i16 {
 ///
 /// # Errors
 /// Why the broker closes it.
-pub(super) async fn answer_all<S>(session: &Session, stream: &mut S) -> Result<(), ConnectionError>
+pub(super) async fn answer_all<S>(
+    session: &Session,
+    stream: &mut S,
+    mut gate: Gate,
+) -> Result<(), ConnectionError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -91,11 +98,19 @@ where
     let mut muted_until: Option<Instant> = None;
     loop {
         if waiting.is_none() {
+            frames.bytes_min = if gate.takes_tokens() { 0 } else { REQUEST_BYTES_MIN };
             waiting = frames.next()?;
         }
         if let Some(frame) = waiting.take_if(|frame| in_flight.admits(key(frame), frame.len())) {
-            in_flight.start(session, frame);
             // Muted or not: what was read before is answered.
+            match gate.take(session, frame)? {
+                Passed::Through(frame) => in_flight.start(session, frame),
+                Passed::Answered(answer) => {
+                    write(session, stream, Finished { answer: Ok(Some(answer)), frame_bytes: 0 }).await?;
+                    gate.close_if_failed()?;
+                    continue;
+                }
+            }
         }
         let reads = waiting.is_none() && muted_until.is_none();
         tokio::select! {
@@ -161,12 +176,13 @@ async fn write<S: AsyncWrite + Unpin>(
 /// Bytes on their way to becoming frames.
 struct Frames {
     buffer: BytesMut,
+    bytes_min: usize,
     bytes_max: usize,
 }
 
 impl Frames {
     fn new(bytes_max: u32) -> Frames {
-        Frames { buffer: BytesMut::new(), bytes_max: bytes_max as usize }
+        Frames { buffer: BytesMut::new(), bytes_min: REQUEST_BYTES_MIN, bytes_max: bytes_max as usize }
     }
 
     fn is_empty(&self) -> bool {
@@ -178,11 +194,10 @@ impl Frames {
         let Some(length) = self.buffer.first_chunk() else { return Ok(None) };
         let claimed = i32::from_be_bytes(*length);
         match usize::try_from(claimed) {
-            // Key, version and correlation id are there in every request.
-            Ok(length) if (8..=self.bytes_max).contains(&length) => Ok(Some(length)),
+            Ok(length) if (self.bytes_min..=self.bytes_max).contains(&length) => Ok(Some(length)),
             _ => Err(ConnectionError::Malformed(format!(
-                "a request claims {claimed} bytes; 8 to {} are taken",
-                self.bytes_max
+                "a request claims {claimed} bytes; {} to {} are taken",
+                self.bytes_min, self.bytes_max
             ))),
         }
     }

@@ -4,17 +4,34 @@
 //! nothing else. A key is answered by the module of its name: one line in [`versions`], one in
 //! [`answered_by!`], and an outline in [`guard`].
 
+mod acls;
 mod address;
 mod api_versions;
+pub(crate) mod authorization;
+mod configs;
 mod connection;
-mod create_topics;
+mod describe_cluster;
+mod describe_log_dirs;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
+mod groups;
 mod guard;
+mod leaders;
 mod list_offsets;
+mod lookup;
 mod metadata;
+mod offset_for_leader_epoch;
 pub(crate) mod principal;
 mod produce;
+mod quotas;
+mod reassignments;
+mod replica;
+mod sasl;
+mod shared;
+mod topics;
+mod transactions;
+mod users;
 mod versions;
 
 use std::io;
@@ -28,8 +45,10 @@ use hopwise_fabric::net::{TcpListener, TcpStream};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use serde_json::Value;
 
 use self::principal::Principal;
+pub(crate) use self::shared::Shared;
 use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
@@ -70,6 +89,27 @@ impl Session {
         self.connection.principal.get().cloned().unwrap_or(Principal::Anonymous)
     }
 
+    /// A cluster property that is a number: what is set, or what the broker was started with.
+    fn number<T: TryFrom<i64>>(&self, name: &str, started_with: T) -> T {
+        let set =
+            self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_i64));
+        set.and_then(|value| T::try_from(value).ok()).unwrap_or(started_with)
+    }
+
+    /// A cluster property that is on or off: what is set, or what the broker was started with.
+    fn flag(&self, name: &str, started_with: bool) -> bool {
+        let set =
+            self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_bool));
+        set.unwrap_or(started_with)
+    }
+
+    /// Mutes the connection once the answer is sent; the milliseconds are for the answer.
+    fn throttle(&self, wait: Duration) -> i32 {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        self.connection.throttle_ms.fetch_max(wait_ms, Ordering::Relaxed);
+        i32::try_from(wait_ms).unwrap_or(i32::MAX)
+    }
+
     /// How long the connection is to be muted, once.
     fn take_throttle(&self) -> Duration {
         Duration::from_millis(self.connection.throttle_ms.swap(0, Ordering::Relaxed).into())
@@ -87,25 +127,47 @@ enum ConnectionError {
     NotOffered { key: i16, version: i16 },
     #[error("a response could not be encoded: {0}")]
     Encode(String),
+    #[error("the client did not authenticate: {0}")]
+    Unauthenticated(String),
 }
 
-/// Accepts connections for ever.
+/// Accepts connections for ever. Those beyond `kafka_connections_max` are closed at once.
 pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListener) {
     let listener = Arc::new(listener);
     loop {
         let stream = node.accept(&socket).await;
+        let max = node.with_cluster(|cluster| {
+            cluster.state.properties.get("kafka_connections_max").and_then(Value::as_u64)
+        });
+        let Some(counted) = node.kafka.admit(max) else {
+            tracing::warn!(?max, listener = listener.name, "a Kafka connection too many is closed");
+            continue;
+        };
         let session = Session::new(Arc::clone(&node), Arc::clone(&listener), stream.peer_addr().ok());
-        node.tasks.spawn(serve_connection(session, stream));
+        node.tasks.spawn(async move {
+            let _counted = counted;
+            serve_connection(session, stream).await;
+        });
     }
 }
 
-async fn serve_connection(session: Session, mut stream: TcpStream) {
-    let error = match connection::answer_all(&session, &mut stream).await {
+async fn serve_connection(session: Session, stream: TcpStream) {
+    let Some(mut stream) = session.node.secure(&session.listener, stream).await else { return };
+    let gate = sasl::Gate::of(&session, stream.peer_certificate());
+    let answered = match gate {
+        Ok(gate) => connection::answer_all(&session, &mut stream, gate).await,
+        Err(error) => Err(error),
+    };
+    let error = match answered {
         Ok(()) => return,
         Err(error) => error,
     };
     let (peer, listener) = (session.connection.peer, &session.listener.name);
     match error {
+        ConnectionError::Unauthenticated(why) => {
+            session.node.status.add(Counter::FailedAuthentications, 1);
+            tracing::warn!(?peer, listener, why, "closing a Kafka connection");
+        }
         ConnectionError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             tracing::debug!(?peer, listener, %error, "a Kafka connection ended");
         }
@@ -148,6 +210,9 @@ async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, Con
             let body = api_versions::response(Some(ResponseError::UnsupportedVersion));
             return encode(api, 0, correlation_id, &body).map(Some);
         }
+        if api == ApiKey::Produce && (0..offered.read.min).contains(&version) {
+            return answer_old_produce(frame, version, correlation_id);
+        }
         return Err(ConnectionError::NotOffered { key, version });
     }
     let mut bytes = frame;
@@ -156,6 +221,24 @@ async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, Con
     session.client_id = header.client_id.unwrap_or_default();
     tracing::trace!(?api, version, correlation_id, client = session.client_id.as_str(), principal = %session.principal(), "request");
     Call { session, api, version, correlation_id, bytes }.answer().await
+}
+
+fn answer_old_produce(
+    mut frame: Bytes,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Option<Bytes>, ConnectionError> {
+    let api = ApiKey::Produce;
+    guard::check(api, version, &frame).map_err(|error| ConnectionError::Malformed(error.to_string()))?;
+    let _: RequestHeader = decode(&mut frame, api.request_header_version(version))?;
+    let body = produce::old::answer(&frame, version).map_err(ConnectionError::Malformed)?;
+    Ok(body.map(|body| {
+        let mut answer = BytesMut::with_capacity(body.len() + 8);
+        answer.put_u32(u32::try_from(body.len() + 4).unwrap_or(u32::MAX));
+        answer.put_i32(correlation_id);
+        answer.put_slice(&body);
+        answer.freeze()
+    }))
 }
 
 /// A request whose header is read.
@@ -178,12 +261,48 @@ impl Call {
             };
         }
         answered_by! { self:
+            AddOffsetsToTxn => transactions::add_offsets_to_txn,
+            AddPartitionsToTxn => transactions::add_partitions_to_txn,
+            AlterClientQuotas => quotas::alter,
+            AlterConfigs => configs::alter,
+            AlterPartitionReassignments => reassignments::alter,
+            AlterUserScramCredentials => users::alter,
             ApiVersions => api_versions,
-            CreateTopics => create_topics,
+            CreateAcls => acls::create,
+            CreatePartitions => topics::partitions,
+            CreateTopics => topics::create,
+            DeleteAcls => acls::delete,
+            DeleteGroups => groups::delete_groups,
+            DeleteTopics => topics::delete,
+            DescribeAcls => acls::describe,
+            DescribeClientQuotas => quotas::describe,
+            DescribeCluster => describe_cluster,
+            DescribeConfigs => configs::describe,
+            DescribeGroups => groups::describe_groups,
+            DescribeLogDirs => describe_log_dirs,
+            DescribeProducers => transactions::describe_producers,
+            DescribeTopicPartitions => describe_topic_partitions,
+            DescribeTransactions => transactions::describe_transactions,
+            DescribeUserScramCredentials => users::describe,
+            EndTxn => transactions::end_txn,
             Fetch => fetch,
             FindCoordinator => find_coordinator,
+            Heartbeat => groups::heartbeat,
+            IncrementalAlterConfigs => configs::incremental,
+            InitProducerId => transactions::init_producer_id,
+            JoinGroup => groups::join_group,
+            LeaveGroup => groups::leave_group,
+            ListGroups => groups::list_groups,
             ListOffsets => list_offsets,
+            ListPartitionReassignments => reassignments::list,
+            ListTransactions => transactions::list_transactions,
             Metadata => metadata,
+            OffsetCommit => groups::offset_commit,
+            OffsetDelete => groups::offset_delete,
+            OffsetFetch => groups::offset_fetch,
+            OffsetForLeaderEpoch => offset_for_leader_epoch,
+            SyncGroup => groups::sync_group,
+            TxnOffsetCommit => transactions::txn_offset_commit,
         }
     }
 

@@ -18,6 +18,8 @@ use tokio::time::timeout;
 use super::frame::{self, Frame};
 use super::{Refusal, Reply, ReplyHead, RequestHead};
 use crate::config::HostPort;
+use crate::security::Stream;
+use crate::security::listener_tls::ListenerTls;
 use crate::tasks::Tasks;
 
 /// Frames that wait for their connection.
@@ -51,6 +53,8 @@ type Waiting = Arc<Mutex<BTreeMap<u64, oneshot::Sender<Answer>>>>;
 /// Every other broker, as this one reaches it.
 pub(crate) struct Peers {
     tasks: Tasks,
+    /// TLS, if the brokers speak it with each other.
+    tls: Option<Arc<ListenerTls>>,
     links: Mutex<BTreeMap<HostPort, Arc<Link>>>,
 }
 
@@ -67,8 +71,8 @@ struct Connection {
 }
 
 impl Peers {
-    pub fn new(tasks: Tasks) -> Peers {
-        Peers { tasks, links: Mutex::new(BTreeMap::new()) }
+    pub fn new(tasks: Tasks, tls: Option<Arc<ListenerTls>>) -> Peers {
+        Peers { tasks, tls, links: Mutex::new(BTreeMap::new()) }
     }
 
     /// Asks the broker at `address`, and waits for the answer for at most `patience`.
@@ -125,13 +129,20 @@ impl Peers {
         }
         let connect = |error| CallError::Connect { address: address.clone(), error };
         let stream = connect_any(address).await.map_err(connect)?;
+        let stream = match &self.tls {
+            None => Stream::Plain(stream),
+            Some(tls) => tls.connect(&address.host, stream).await.map_err(|failure| {
+                tracing::warn!(%address, %failure, "the TLS handshake with another broker failed");
+                connect(io::Error::other(failure))
+            })?,
+        };
         let connection = self.open(stream);
         *slot = Some(connection.clone());
         Ok(connection)
     }
 
     /// Starts the connection's task, which ends with the connection or when nobody holds it any more.
-    fn open(&self, stream: TcpStream) -> Connection {
+    fn open(&self, stream: Stream) -> Connection {
         let (frames, mut queue) = mpsc::channel::<Bytes>(QUEUE_FRAMES_MAX);
         let waiting = Waiting::default();
         let answers = Arc::clone(&waiting);
@@ -139,7 +150,7 @@ impl Peers {
             let (mut reader, mut writer) = tokio::io::split(stream);
             let write = async {
                 while let Some(frame) = queue.recv().await {
-                    if writer.write_all(&frame).await.is_err() {
+                    if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
                         break;
                     }
                 }
@@ -187,7 +198,7 @@ impl Drop for Forget<'_> {
 }
 
 /// Connects to the first of a name's addresses that answers.
-pub(super) async fn connect_any(address: &HostPort) -> io::Result<TcpStream> {
+pub(crate) async fn connect_any(address: &HostPort) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in lookup_host(&address.host, address.port).await? {
         match TcpStream::connect(candidate).await {

@@ -32,6 +32,7 @@ use crate::config::HostPort;
 use crate::node::PartitionKey;
 use crate::raft::Configuration;
 use crate::replication::leaders::News;
+use crate::transactions::markers::Markers;
 
 /// The head of a request frame.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,6 +72,8 @@ pub(crate) enum Request {
     GetLeaders,
     /// Who belongs to a group; for its leader.
     GroupConfiguration { key: PartitionKey },
+    /// Write the ends of a transaction to partitions that you lead.
+    WriteTxnMarkers(Markers),
 }
 
 /// A broker that has no id yet.
@@ -106,6 +109,8 @@ pub(crate) enum Reply {
         index: u64,
         applied: Applied,
     },
+    /// The partitions that have their markers.
+    MarkersWritten(Vec<PartitionKey>),
     /// The broker has taken the news.
     Updated,
     Leaders(Vec<News>),

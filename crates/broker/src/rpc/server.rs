@@ -12,30 +12,34 @@ use tokio::time::Instant;
 use super::frame::{self, Frame};
 use super::{Refusal, Reply, ReplyHead, Request, RequestHead};
 use crate::cluster::{discovery, submit};
+use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::driver;
 use crate::status::Counter;
+use crate::transactions::markers;
 
 /// Requests of one connection that are worked on at a time; further ones wait in the socket.
 const REQUESTS_MAX: usize = 128;
 
 /// Accepts connections for ever.
-pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener) {
+pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListener) {
+    let listener = Arc::new(listener);
     loop {
-        let stream = node.accept(&listener).await;
-        let connection = connection(Arc::clone(&node), stream);
+        let stream = node.accept(&socket).await;
+        let connection = connection(Arc::clone(&node), Arc::clone(&listener), stream);
         node.tasks.spawn(connection);
     }
 }
 
-async fn connection(node: Arc<Node>, stream: TcpStream) {
+async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream) {
     let peer = stream.peer_addr().ok();
+    let Some(stream) = node.secure(&listener, stream).await else { return };
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (replies, mut queue) = mpsc::channel::<Bytes>(REQUESTS_MAX);
     let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
     let write = async {
         while let Some(frame) = queue.recv().await {
-            if writer.write_all(&frame).await.is_err() {
+            if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
                 break;
             }
         }
@@ -106,6 +110,7 @@ async fn answer(node: &Arc<Node>, head: RequestHead) -> Result<Reply, Refusal> {
             let (index, applied) = submit::submit_here(node, request, command, deadline).await?;
             Ok(Reply::Applied { index, applied })
         }
+        Request::WriteTxnMarkers(markers) => Ok(Reply::MarkersWritten(markers::write(node, &markers).await)),
         Request::UpdateLeaders(news) => {
             node.raft.leaders.take(&news);
             Ok(Reply::Updated)

@@ -11,18 +11,18 @@ const FULL: &str = "redpanda:
     - {name: internal, address: 0.0.0.0, port: 9644}
     - {name: default, address: 0.0.0.0, port: 9645}
   admin_api_tls:
-    - {name: internal, enabled: true, require_client_auth: false}
+    - {name: internal, enabled: true, require_client_auth: false, cert_file: /c/tls.crt, key_file: /c/tls.key}
   kafka_api:
     - {name: internal, address: 0.0.0.0, port: 9093}
     - {name: default, address: 0.0.0.0, port: 9094, authentication_method: none}
     - {name: unadvertised, address: '::', port: 9095}
   kafka_api_tls:
-    - {name: default, enabled: true, cert_file: /etc/tls/certs/external/tls.crt}
+    - {name: default, enabled: true, cert_file: /etc/tls/certs/external/tls.crt, key_file: /etc/tls/certs/external/tls.key}
   advertised_kafka_api:
     - {name: internal, address: redpanda-1.redpanda.default.svc.cluster.local., port: 9093}
     - {name: default, address: redpanda-1.example.com, port: 31092}
   rpc_server: {address: 0.0.0.0, port: 33145}
-  rpc_server_tls: {enabled: true}
+  rpc_server_tls: {enabled: true, cert_file: /c/tls.crt, key_file: /c/tls.key, truststore_file: /c/ca.crt}
   seed_servers:
     - host: {address: redpanda-0.redpanda.default.svc.cluster.local., port: 33145}
     - host: {address: redpanda-1.redpanda.default.svc.cluster.local., port: 33145}
@@ -103,6 +103,12 @@ fn what_stops_a_start_is_told_with_its_place() {
         ("bind is a name", replaced("internal, address: 0.0.0.0", "internal, address: redpanda-1")),
         ("method", replaced("authentication_method: none", "authentication_method: kerberos")),
         ("mtls without TLS", replaced("authentication_method: none", "authentication_method: mtls_identity")),
+        ("TLS without a key", replaced(", key_file: /c/tls.key}", "}")),
+        (
+            "client certificates of nobody",
+            replaced("require_client_auth: false", "require_client_auth: true"),
+        ),
+        ("TLS version", replaced("require_client_auth: false", "min_tls_version: v9")),
         ("relative data", replaced("/var/lib/redpanda/data", "data")),
     ];
     let lines: Vec<String> = cases

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use hopwise_broker::{Broker, BrokerError, BrokerStatus, Disk, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerError, BrokerStatus, Disk, Environment, NodeConfig, StartParameters};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -19,11 +19,11 @@ use kafka_protocol::messages::{
     ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, MetadataRequest,
     MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -50,6 +50,7 @@ pub struct TestBroker {
     pub status: BrokerStatus,
     pub yaml: String,
     pub bootstrap: String,
+    pub environment: Environment,
     seed: u64,
     task: Option<JoinHandle<BrokerError>>,
 }
@@ -92,6 +93,7 @@ impl TestBroker {
             status: BrokerStatus::new(),
             yaml,
             bootstrap: "alive_timeout_ms: 1000\n".to_owned(),
+            environment: Environment::default(),
             seed,
             task: None,
         }
@@ -107,6 +109,7 @@ impl TestBroker {
             clock: Arc::new(|| NOW_MS),
             seed: self.seed,
             status: self.status.clone(),
+            environment: self.environment.clone(),
         };
         self.task = Some(tokio::spawn(async move {
             match Broker::start(parameters).await {
@@ -188,27 +191,30 @@ pub async fn leader_of(brokers: &[TestBroker], topic: &str, partition: i32) -> u
 }
 
 /// A connection to a Kafka listener.
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     correlation_id: i32,
 }
 
 impl Client {
     pub async fn connect(ip: IpAddr, port: u16) -> Client {
-        Client { stream: TcpStream::connect((ip, port)).await.unwrap(), correlation_id: 0 }
+        Client::over(TcpStream::connect((ip, port)).await.unwrap())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// On a connection that is already there.
+    pub fn over(stream: S) -> Client<S> {
+        Client { stream, correlation_id: 0 }
     }
 
     /// Sends a request and reads its answer.
-    pub async fn ask<Q, A>(&mut self, api: ApiKey, version: i16, request: &Q) -> A
-    where
-        Q: Encodable + HeaderVersion,
-        A: Decodable + HeaderVersion,
-    {
+    pub async fn ask<Q: Request>(&mut self, api: ApiKey, version: i16, request: &Q) -> Q::Response {
         self.send(api, version, request).await;
         let mut bytes = self.receive().await.expect("an answer");
-        let header = ResponseHeader::decode(&mut bytes, A::header_version(version)).unwrap();
+        let header = ResponseHeader::decode(&mut bytes, Q::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, self.correlation_id);
-        let answer = A::decode(&mut bytes, version).unwrap();
+        let answer = Q::Response::decode(&mut bytes, version).unwrap();
         assert!(!bytes.has_remaining(), "the answer has {} bytes too many", bytes.remaining());
         answer
     }
@@ -232,6 +238,7 @@ impl Client {
         bytes.put_slice(frame);
         // A broker that does not like the bytes may have closed the connection already.
         let _ = self.stream.write_all(&bytes).await;
+        let _ = self.stream.flush().await;
     }
 
     /// The next frame; `None` if the broker closed the connection.
@@ -355,5 +362,29 @@ pub fn batch(values: &[&str], compression: Compression) -> Bytes {
     let mut bytes = BytesMut::new();
     RecordBatchEncoder::encode(&mut bytes, &records, &RecordEncodeOptions { version: 2, compression })
         .unwrap();
+    bytes.freeze()
+}
+
+/// A batch of records with these keys and values.
+pub fn keyed_batch(records: &[(&[u8], Option<&[u8]>)]) -> Bytes {
+    let record = |(index, (key, value)): (usize, &(&[u8], Option<&[u8]>))| Record {
+        transactional: false,
+        control: false,
+        delete_horizon: false,
+        partition_leader_epoch: -1,
+        producer_id: -1,
+        producer_epoch: -1,
+        timestamp_type: TimestampType::Creation,
+        offset: index as i64,
+        sequence: index as i32 - 1,
+        timestamp: 1000 + index as i64,
+        key: Some(Bytes::copy_from_slice(key)),
+        value: value.map(Bytes::copy_from_slice),
+        headers: Default::default(),
+    };
+    let records: Vec<Record> = records.iter().enumerate().map(record).collect();
+    let mut bytes = BytesMut::new();
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    RecordBatchEncoder::encode(&mut bytes, &records, &options).unwrap();
     bytes.freeze()
 }

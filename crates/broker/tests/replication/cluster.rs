@@ -3,11 +3,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use hopwise_broker::{Broker, BrokerStatus, Bugs, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerStatus, Bugs, Disk, Environment, NodeConfig, StartParameters};
 use hopwise_engine::{HostId, Span, host};
 use hopwise_fabric::{Device, DeviceId, Fabric, LinkConfig, LinkId, Router, Stack};
-use turmoil_fs::Fs;
+use turmoil_fs::{Fs, FsConfig};
 
 /// How many brokers there are.
 pub const BROKERS: usize = 3;
@@ -58,6 +59,14 @@ pub fn bootstrap() -> Vec<(String, u16)> {
     (0..BROKERS).map(|index| (broker_ip(index).to_string(), KAFKA_PORT)).collect()
 }
 
+fn disk(seed: u64, slowest: Duration) -> Fs {
+    let mut config = FsConfig::default();
+    if slowest > Duration::ZERO {
+        config.io_latency().min_latency(slowest / 10).max_latency(slowest);
+    }
+    Fs::builder().config(config).seed(seed).build()
+}
+
 fn yaml(index: usize) -> String {
     let ip = broker_ip(index);
     let seed = |index| format!("    - host: {{address: {}, port: 33145}}\n", broker_ip(index));
@@ -77,8 +86,8 @@ fn yaml(index: usize) -> String {
 }
 
 impl Cluster {
-    /// Builds the network and starts every broker.
-    pub fn start(seed: u64, bugs: Bugs) -> Cluster {
+    /// Builds the network and starts every broker; `slowest` is how long each disk may take for a sync.
+    pub fn start(seed: u64, bugs: Bugs, slowest: [Duration; BROKERS]) -> Cluster {
         let mut fabric = Fabric::new();
         let link = || LinkConfig::constant(LINK_DELAY);
         let middle =
@@ -95,7 +104,7 @@ impl Cluster {
              attach: &mut dyn FnMut(&mut Fabric, &str, IpAddr) -> (DeviceId, LinkId)| {
                 let ip = broker_ip(index);
                 let (device, link) = attach(fabric, &format!("machine-{index}"), ip);
-                let disk = Fs::builder().seed(seed ^ (index as u64) << 32).build();
+                let disk = disk(seed ^ (index as u64) << 32, slowest[index]);
                 Machine { device, link, disk, running: None, starts: 0 }
             };
         let machines = (0..BROKERS).map(|index| machine(&mut fabric, index, &mut attach)).collect();
@@ -120,10 +129,11 @@ impl Cluster {
         hopwise_fabric::with(|fabric| fabric.attach(own, machine.device));
         let parameters = StartParameters {
             config: NodeConfig::parse(&yaml(index), None).expect("the configuration is sound"),
-            volume: machine.disk.clone(),
+            volume: Disk::Simulated(machine.disk.clone()),
             clock: Arc::new(hopwise_engine::clock::unix_ms),
             seed: seed.wrapping_mul(1_000).wrapping_add(machine.starts * 10 + index as u64),
             status: BrokerStatus::new(),
+            environment: Environment::default(),
         };
         host::spawn_on(own, async move {
             let ended = Broker::start_with_bugs(parameters, bugs).await;

@@ -1,4 +1,4 @@
-//! A timeline of faults drawn from a seed: crashes, power losses, networks cut in several ways. Everything is mended
+//! A timeline of faults drawn from a seed: crashes, power losses, networks cut in several ways, slow disks. Everything is mended
 //! by [`CALM_AT`], so that the cluster can come back and be read.
 
 use std::time::Duration;
@@ -16,6 +16,8 @@ const FIRST_AT: Duration = Duration::from_secs(4);
 pub const CALM_AT: Duration = Duration::from_secs(24);
 /// Faults in one timeline, at most and at least one.
 const FAULTS_MAX: u64 = 6;
+/// A slow disk takes up to this for a sync.
+const SLOWEST_MS: u64 = 120;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -37,7 +39,11 @@ struct Step {
 
 /// What happens when.
 #[derive(Clone, Debug)]
-pub struct Timeline(Vec<Step>);
+pub struct Timeline {
+    steps: Vec<Step>,
+    /// How long each machine's disk may take for a sync.
+    pub slowest: [Duration; BROKERS],
+}
 
 struct Draw(ChaCha8Rng);
 
@@ -78,13 +84,17 @@ impl Timeline {
         }
         steps.sort_by_key(|step| step.at);
         steps.extend((0..BROKERS).map(|machine| Step { at: CALM_AT, machine, fault: None }));
-        Timeline(steps)
+        let mut slowest = [Duration::ZERO; BROKERS];
+        if draw.below(3) == 0 {
+            slowest[draw.below(BROKERS as u64) as usize] = Duration::from_millis(draw.below(SLOWEST_MS));
+        }
+        Timeline { steps, slowest }
     }
 
     /// Carries the timeline out, beginning now.
     pub async fn play(&self, cluster: &mut Cluster) {
         let start = Instant::now();
-        for step in &self.0 {
+        for step in &self.steps {
             sleep_until(start + step.at).await;
             hopwise_engine::notable(
                 "fault",

@@ -39,7 +39,8 @@ struct Run {
 }
 
 async fn faulted(seed: u64, bugs: Bugs) -> Run {
-    let mut cluster = Cluster::start(seed, bugs);
+    let timeline = Timeline::of(seed);
+    let mut cluster = Cluster::start(seed, bugs, timeline.slowest);
     let clients = cluster.clients;
     let workload = Rc::new(Workload::default());
     let running = Rc::clone(&workload);
@@ -47,7 +48,7 @@ async fn faulted(seed: u64, bugs: Bugs) -> Run {
         running.create_topic().await;
         running.start();
     });
-    Timeline::of(seed).play(&mut cluster).await;
+    timeline.play(&mut cluster).await;
     workload.stopping.set(true);
     let recovered = timeout(RECOVERY, async {
         while !workload.ended() {

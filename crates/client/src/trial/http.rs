@@ -5,17 +5,19 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hopwise_fabric::Route;
-use hopwise_fabric::net::TcpStream;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{ACCEPT, HOST, LOCATION};
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST, LOCATION};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::{Answer, Exchanged, Trial, TrialOptions, attempt};
+use crate::security::{Stream, route};
 use crate::{Failure, HostPort, Outcome, frame};
 
 /// No answer tried for is longer.
@@ -61,7 +63,7 @@ pub struct HttpAnswer {
 pub async fn try_http(address: &HostPort, request: &HttpRequest, options: &TrialOptions) -> Trial {
     attempt(address, options, async |stream| {
         let tap = Tap::new(stream);
-        let asked = timeout(options.request_timeout, ask(&tap, address, request)).await;
+        let asked = timeout(options.request_timeout, ask(&tap, address, request, options)).await;
         let answer = asked.unwrap_or_else(|_| {
             let waited = options.request_timeout;
             let explanation = format!("the peer took the connection and did not answer within {waited:?}");
@@ -79,9 +81,19 @@ pub async fn try_http(address: &HostPort, request: &HttpRequest, options: &Trial
     .await
 }
 
-async fn ask(tap: &Tap, address: &HostPort, request: &HttpRequest) -> Result<HttpAnswer, Failure> {
+async fn ask(
+    tap: &Tap,
+    address: &HostPort,
+    request: &HttpRequest,
+    options: &TrialOptions,
+) -> Result<HttpAnswer, Failure> {
     let host = request.host.clone().unwrap_or_else(|| address.to_string());
-    let message = Request::get(&request.path)
+    let mut message = Request::get(&request.path);
+    if let Some((login, _)) = &options.security.login {
+        let credentials = STANDARD.encode(format!("{}:{}", login.user(), login.password()));
+        message = message.header(AUTHORIZATION, format!("Basic {credentials}"));
+    }
+    let message = message
         .header(HOST, host)
         .header(ACCEPT, "application/json, */*")
         .body(Empty::<Bytes>::new())
@@ -138,12 +150,12 @@ fn judge(answer: &HttpAnswer, expect: &Expect) -> Result<(), Failure> {
 struct Tap(Arc<Mutex<Tapped>>);
 
 struct Tapped {
-    stream: TcpStream,
+    stream: Stream,
     seen: Vec<u8>,
 }
 
 impl Tap {
-    fn new(stream: TcpStream) -> Tap {
+    fn new(stream: Stream) -> Tap {
         Tap(Arc::new(Mutex::new(Tapped { stream, seen: Vec::new() })))
     }
 
@@ -152,7 +164,7 @@ impl Tap {
     }
 
     fn route(&self) -> Option<Route> {
-        self.locked().stream.route()
+        route(&self.locked().stream)
     }
 
     /// What an error of hyper's means: an answer that is not HTTP, or the socket's error below it.
@@ -168,7 +180,7 @@ impl Tap {
         let mut cause = std::error::Error::source(error);
         while let Some(error) = cause {
             if let Some(error) = error.downcast_ref::<io::Error>() {
-                return Failure::new(Outcome::of_io(error), format!("the connection broke: {error}"));
+                return Failure::of_io(error, format!("the connection broke: {error}"));
             }
             cause = error.source();
         }

@@ -1,6 +1,5 @@
 //! A Kafka listener: ApiVersions, then Metadata, as every client begins.
 
-use hopwise_fabric::net::TcpStream;
 use kafka_protocol::messages::MetadataRequest;
 
 use super::{Answer, Exchanged, Trial, TrialOptions, attempt};
@@ -8,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::connection::{Connection, ConnectionOptions};
 use crate::handshake::{self, ApiVersions};
 use crate::refresh::{METADATA_VERSION_MAX, metadata_request};
+use crate::security::Stream;
 use crate::{Failure, HostPort, Outcome};
 
 /// librdkafka's `receive.message.max.bytes`.
@@ -30,7 +30,7 @@ pub async fn try_kafka(address: &HostPort, options: &TrialOptions) -> Trial {
     attempt(address, options, async |stream| exchange(stream, options).await).await
 }
 
-async fn exchange(stream: TcpStream, options: &TrialOptions) -> Exchanged {
+async fn exchange(stream: Stream, options: &TrialOptions) -> Exchanged {
     let connection = Connection::new(
         stream,
         ConnectionOptions {
@@ -40,7 +40,7 @@ async fn exchange(stream: TcpStream, options: &TrialOptions) -> Exchanged {
             receive_bytes_max: RECEIVE_BYTES_MAX,
         },
     );
-    let versions = match handshake::shake(&connection).await {
+    let versions = match handshake::shake(&connection, &options.security).await {
         Ok(shaken) => shaken.versions,
         Err(unanswered) => return Exchanged::failed(before_handshake(unanswered.failure), unanswered.route),
     };
@@ -67,7 +67,7 @@ fn before_handshake(failure: Failure) -> Failure {
     if failure.outcome != Outcome::Refused {
         return failure;
     }
-    let Failure { outcome, explanation } = failure;
+    let Failure { outcome, explanation, .. } = failure;
     Failure::new(
         outcome,
         format!(

@@ -17,11 +17,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use hopwise_engine::Span;
 use hopwise_fabric::Route;
-use hopwise_fabric::net::TcpStream;
-use tokio::time::Instant;
+use hopwise_security::tls::TlsFailure;
+use tokio::time::{Instant, timeout};
 
 use crate::dial::{self, DialFailure, since};
-use crate::{Failure, HostPort, Names, Outcome, Whois};
+use crate::security::Stream;
+use crate::{Failure, HostPort, Names, Outcome, Security, Whois};
 
 /// How a trial is made.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub struct TrialOptions {
     pub client_id: String,
     /// Names that need no DNS.
     pub names: Option<Names>,
+    /// TLS and credentials.
+    pub security: Security,
     /// Which broker stands behind a route, where somebody knows.
     pub whois: Option<Whois>,
     /// The broker that advertises the address; if `whois` names another, the outcome is a wrong broker.
@@ -51,6 +54,7 @@ impl Default for TrialOptions {
             request_timeout: Duration::from_secs(30),
             client_id: "hopwise-check".to_owned(),
             names: None,
+            security: Security::default(),
             whois: None,
             expected_broker: None,
         }
@@ -66,6 +70,8 @@ pub struct Trial {
     pub outcome: Outcome,
     /// What was seen, in a sentence; empty if all is well.
     pub explanation: String,
+    /// Why TLS failed, if it did.
+    pub tls: Option<TlsFailure>,
     /// What the name resolves to.
     pub addresses: Vec<IpAddr>,
     /// The one that was connected to, or tried last.
@@ -120,7 +126,7 @@ impl Exchanged {
 /// Resolves and connects, lets `exchange` speak, and judges.
 async fn attempt<E>(address: &HostPort, options: &TrialOptions, exchange: E) -> Trial
 where
-    E: AsyncFnOnce(TcpStream) -> Exchanged,
+    E: AsyncFnOnce(Stream) -> Exchanged,
 {
     resolve_and(address, options, async |trial| connect(trial, options, exchange).await).await
 }
@@ -135,6 +141,7 @@ where
         address: address.clone(),
         outcome: Outcome::Ok,
         explanation: String::new(),
+        tls: None,
         addresses: Vec::new(),
         ip: None,
         reached: None,
@@ -154,8 +161,8 @@ where
             reach(&mut trial).await.err()
         }
     };
-    if let Some(Failure { outcome, explanation }) = failure {
-        (trial.outcome, trial.explanation) = (outcome, explanation);
+    if let Some(Failure { outcome, explanation, tls }) = failure {
+        (trial.outcome, trial.explanation, trial.tls) = (outcome, explanation, tls);
     }
     trial.total = since(started);
     judge_broker(&mut trial, options);
@@ -164,7 +171,7 @@ where
 
 async fn connect<E>(trial: &mut Trial, options: &TrialOptions, exchange: E) -> Result<(), Failure>
 where
-    E: AsyncFnOnce(TcpStream) -> Exchanged,
+    E: AsyncFnOnce(Stream) -> Exchanged,
 {
     let dialed = dial::connect(&trial.addresses, trial.address.port, options.connect_timeout).await;
     let dialed = dialed.map_err(|DialFailure { failure, ip, connect, route }| {
@@ -173,7 +180,20 @@ where
     })?;
     (trial.ip, trial.connect) = (Some(dialed.ip), Some(dialed.connect));
     let asked = Instant::now();
-    let Exchanged { result, seen, route } = exchange(dialed.stream).await;
+    let secured = options.security.secure(&trial.address.host, dialed.stream);
+    let stream = match timeout(options.request_timeout, secured).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err((failure, route))) => {
+            (trial.request, trial.route) = (Some(since(asked)), route);
+            return Err(failure);
+        }
+        Err(_) => {
+            let waited = options.request_timeout;
+            let explanation = format!("the peer took the connection and did not shake hands within {waited:?}");
+            return Err(Failure::new(Outcome::Timeout, explanation));
+        }
+    };
+    let Exchanged { result, seen, route } = exchange(stream).await;
     trial.request = Some(since(asked));
     (trial.route, trial.answer) = (route, seen);
     trial.answer = Some(result?);

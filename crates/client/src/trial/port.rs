@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hopwise_fabric::Route;
-use hopwise_fabric::net::{TcpStream, UdpSocket};
+use hopwise_fabric::net::UdpSocket;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
 use super::{Answer, Exchanged, Trial, TrialOptions, resolve_and};
 use crate::dial::since;
+use crate::security::{self, Stream};
 use crate::{Failure, HostPort, Outcome};
 
 /// How long a program that greets may take for it.
@@ -31,20 +32,20 @@ pub async fn try_tcp(address: &HostPort, options: &TrialOptions, has_arrived: Ha
     super::attempt(address, options, async |stream| listen(stream, options, has_arrived).await).await
 }
 
-async fn listen(mut stream: TcpStream, options: &TrialOptions, has_arrived: HasArrived) -> Exchanged {
+async fn listen(mut stream: Stream, options: &TrialOptions, has_arrived: HasArrived) -> Exchanged {
     let deadline = Instant::now() + options.request_timeout;
     let mut said = vec![0; FIRST_WORDS_MAX];
     loop {
-        let route = stream.route();
+        let route = security::route(&stream);
         match timeout(GREETING, stream.read(&mut said)).await {
             Ok(Ok(length @ 1..)) => {
                 said.truncate(length);
-                return Exchanged::ok(Answer::Said(said.into()), stream.route());
+                return Exchanged::ok(Answer::Said(said.into()), security::route(&stream));
             }
             Ok(ended) => {
                 let error = ended.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
                 let why = format!("the connection was accepted and then ended: {error}");
-                return Exchanged::failed(Failure::new(Outcome::of_io(&error), why), stream.route());
+                return Exchanged::failed(Failure::new(Outcome::of_io(&error), why), security::route(&stream));
             }
             Err(_) if route.as_ref().is_none_or(has_arrived) => {
                 return Exchanged::ok(Answer::Said(Bytes::new()), route);

@@ -4,11 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use hopwise_fabric::net::TcpStream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::{Answer, Exchanged, Trial, TrialOptions, attempt};
+use crate::security::{Stream, route};
 use crate::{Failure, HostPort, Outcome, frame};
 
 /// No greeting is longer.
@@ -46,14 +46,14 @@ pub async fn try_rpc(address: &HostPort, greeting: Option<&RpcExchange>, options
                 .await
                 .unwrap_or_else(|_| Err(silent(options))),
         };
-        Exchanged { result: result.map(Answer::Rpc), seen: None, route: stream.route() }
+        Exchanged { result: result.map(Answer::Rpc), seen: None, route: route(&stream) }
     })
     .await
 }
 
-async fn greet(stream: &mut TcpStream, exchange: &RpcExchange) -> Result<Bytes, Failure> {
+async fn greet(stream: &mut Stream, exchange: &RpcExchange) -> Result<Bytes, Failure> {
     let lost = |error: io::Error| {
-        Failure::new(Outcome::of_io(&error), format!("the connection broke during the greeting: {error}"))
+        Failure::of_io(&error, format!("the connection broke during the greeting: {error}"))
     };
     stream.write_all(&exchange.greeting).await.map_err(lost)?;
     stream.flush().await.map_err(lost)?;

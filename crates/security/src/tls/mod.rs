@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod connector;
+mod either;
 mod failure;
 mod gathered;
 mod key_exchange;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 pub use acceptor::{ServerSettings, TlsAcceptor};
 pub use connector::{ClientSettings, TlsConnector};
+pub use either::Stream;
 pub use failure::TlsFailure;
 pub use material::MaterialError;
 pub use stream::TlsStream;

@@ -205,7 +205,7 @@ fn what_an_outline_describes_is_decoded_to_the_last_byte() {
         TxnOffsetCommit TxnOffsetCommitRequest,
         WriteTxnMarkers WriteTxnMarkersRequest,
     };
-    for offered in &OFFERED {
+    for offered in OFFERED {
         assert!(checked.contains(&offered.key), "{:?} is offered and not checked", offered.key);
     }
 }

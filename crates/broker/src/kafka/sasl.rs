@@ -1,0 +1,221 @@
+//! Who a client is: what a connection may do before it has authenticated, and the two requests by which it
+//! does.
+//!
+//! On a listener with `sasl` only ApiVersions, SaslHandshake and SaslAuthenticate are answered before a client
+//! has authenticated; anything else ends the connection (redpanda.md 5, row 26). After SaslHandshake
+//! version 0 the tokens come without Kafka's headers, each behind its length (clients.md; KIP-43); after version 1 in SaslAuthenticate (KIP-152).
+//! A failed authentication is answered with SASL_AUTHENTICATION_FAILED and ends the connection. A client may
+//! authenticate again (KIP-368), as the same user; sessions have no end of their own here
+//! (`kafka_sasl_max_reauth_ms` is not looked at).
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hopwise_security::certificate::Facts;
+use hopwise_security::sasl::{Mechanism, SaslError, ServerSession, ServerStep};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{
+    ApiKey, RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+    SaslHandshakeResponse,
+};
+
+use super::principal::Principal;
+use super::{ConnectionError, Session, decode, encode, guard, text, versions};
+use crate::config::Authentication;
+use crate::security::users::{ClusterUsers, mechanisms};
+
+/// Largest token without Kafka's headers; a longer one ends the connection.
+const TOKEN_BYTES_MAX: usize = 1 << 20;
+
+/// What a connection may do.
+pub(super) struct Gate {
+    state: State,
+    failed: Option<String>,
+}
+
+enum State {
+    /// Everything: nobody has to authenticate, or the client has.
+    Open,
+    /// To authenticate.
+    Closed,
+    /// To go on authenticating.
+    Authenticating { session: ServerSession, raw: bool },
+}
+
+/// What became of a frame.
+pub(super) enum Passed {
+    /// It is a request to answer.
+    Through(Bytes),
+    /// It was about authentication; this is the answer, framed.
+    Answered(Bytes),
+}
+
+impl Gate {
+    /// The gate of a new connection. With `mtls_identity` the certificate that was shown in the handshake tells
+    /// who the client is.
+    pub fn of(session: &Session, certificate: Option<&[u8]>) -> Result<Gate, ConnectionError> {
+        let state = match session.listener.authentication {
+            Authentication::None | Authentication::HttpBasic => State::Open,
+            Authentication::Sasl => State::Closed,
+            Authentication::MtlsIdentity => {
+                let user = certified_user(session, certificate).map_err(ConnectionError::Unauthenticated)?;
+                authenticated(session, user)?;
+                State::Open
+            }
+        };
+        Ok(Gate { state, failed: None })
+    }
+
+    /// Takes a frame.
+    pub fn take(&mut self, session: &Session, frame: Bytes) -> Result<Passed, ConnectionError> {
+        if let State::Authenticating { raw: true, .. } = &self.state {
+            return self.take_raw(session, &frame).map(Passed::Answered);
+        }
+        let [k0, k1, v0, v1, ..] = frame[..] else { return Ok(Passed::Through(frame)) };
+        let (key, version) = (i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]));
+        let api =
+            versions::offered(key).filter(|offered| offered.answers(version)).map(|offered| offered.key);
+        match api {
+            Some(ApiKey::SaslHandshake) => self.handshake(session, frame, version).map(Passed::Answered),
+            Some(ApiKey::SaslAuthenticate) => {
+                self.authenticate(session, frame, version).map(Passed::Answered)
+            }
+            // Also in a version that is not offered, which is answered with the versions that are.
+            _ if matches!(self.state, State::Open) || key == ApiKey::ApiVersions as i16 => {
+                Ok(Passed::Through(frame))
+            }
+            _ => Err(ConnectionError::Unauthenticated(format!("api key {key} without credentials"))),
+        }
+    }
+
+    /// Whether the next frame is a token without Kafka's header.
+    pub fn takes_tokens(&self) -> bool {
+        matches!(self.state, State::Authenticating { raw: true, .. })
+    }
+
+    /// To be asked once the answer is sent.
+    pub fn close_if_failed(&mut self) -> Result<(), ConnectionError> {
+        self.failed.take().map_or(Ok(()), |why| Err(ConnectionError::Unauthenticated(why)))
+    }
+
+    fn handshake(&mut self, session: &Session, frame: Bytes, version: i16) -> Result<Bytes, ConnectionError> {
+        let api = ApiKey::SaslHandshake;
+        let (correlation_id, request) = read::<SaslHandshakeRequest>(api, version, frame)?;
+        let offered = mechanisms(&session.node);
+        let wanted = request.mechanism.parse::<Mechanism>().ok().filter(|wanted| offered.contains(wanted));
+        let error = match wanted {
+            _ if session.listener.authentication != Authentication::Sasl => {
+                Some(ResponseError::IllegalSaslState)
+            }
+            None => Some(ResponseError::UnsupportedSaslMechanism),
+            Some(mechanism) => {
+                let session = ServerSession::new(mechanism, &session.node.randomness);
+                self.state = State::Authenticating { session, raw: version == 0 };
+                None
+            }
+        };
+        let response = SaslHandshakeResponse::default()
+            .with_error_code(error.map_or(0, |error| error.code()))
+            .with_mechanisms(offered.into_iter().map(|mechanism| text(mechanism.name())).collect());
+        encode(api, version, correlation_id, &response)
+    }
+
+    fn authenticate(
+        &mut self,
+        session: &Session,
+        frame: Bytes,
+        version: i16,
+    ) -> Result<Bytes, ConnectionError> {
+        let api = ApiKey::SaslAuthenticate;
+        let (correlation_id, request) = read::<SaslAuthenticateRequest>(api, version, frame)?;
+        let response = match &self.state {
+            State::Authenticating { .. } => match self.step(session, &request.auth_bytes) {
+                Ok(token) => SaslAuthenticateResponse::default().with_auth_bytes(token),
+                Err(why) => refused(ResponseError::SaslAuthenticationFailed, &why),
+            },
+            State::Open | State::Closed => {
+                self.failed = Some("SaslAuthenticate before SaslHandshake".to_owned());
+                refused(ResponseError::IllegalSaslState, "SaslHandshake comes before SaslAuthenticate")
+            }
+        };
+        encode(api, version, correlation_id, &response)
+    }
+
+    fn take_raw(&mut self, session: &Session, token: &[u8]) -> Result<Bytes, ConnectionError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(ConnectionError::Malformed(format!("a SASL token of {} bytes", token.len())));
+        }
+        let answer = self.step(session, token).map_err(ConnectionError::Unauthenticated)?;
+        let length =
+            u32::try_from(answer.len()).map_err(|error| ConnectionError::Encode(error.to_string()))?;
+        let mut framed = BytesMut::with_capacity(answer.len() + 4);
+        framed.put_u32(length);
+        framed.put_slice(&answer);
+        Ok(framed.freeze())
+    }
+
+    /// One message of the mechanism. A failure is kept for [`Gate::close_if_failed`].
+    fn step(&mut self, session: &Session, token: &[u8]) -> Result<Bytes, String> {
+        let State::Authenticating { session: mut exchange, raw } =
+            std::mem::replace(&mut self.state, State::Closed)
+        else {
+            return Err("there is no handshake to go on with".to_owned());
+        };
+        let outcome = exchange.step(token, &ClusterUsers(&session.node));
+        match outcome {
+            Ok(ServerStep::Challenge(challenge)) => {
+                self.state = State::Authenticating { session: exchange, raw };
+                Ok(challenge.into())
+            }
+            Ok(ServerStep::Done { token, user }) => match authenticated(session, user) {
+                Ok(()) => {
+                    self.state = State::Open;
+                    Ok(token.into())
+                }
+                Err(error) => Err(self.fail(error.to_string())),
+            },
+            Err(error) => Err(self.fail(told(&error))),
+        }
+    }
+
+    fn fail(&mut self, why: String) -> String {
+        self.failed = Some(why.clone());
+        why
+    }
+}
+
+/// What a client is told: nothing about which users there are.
+fn told(error: &SaslError) -> String {
+    match error {
+        SaslError::WrongCredentials => "SASL authentication failed: invalid credentials".to_owned(),
+        other => format!("SASL authentication failed: {other}"),
+    }
+}
+
+fn refused(error: ResponseError, why: &str) -> SaslAuthenticateResponse {
+    SaslAuthenticateResponse::default().with_error_code(error.code()).with_error_message(Some(text(why)))
+}
+
+/// The connection belongs to a user from now on; it cannot change hands (KIP-368).
+fn authenticated(session: &Session, user: String) -> Result<(), ConnectionError> {
+    let principal = Principal::User(user);
+    if *session.connection.principal.get_or_init(|| principal.clone()) == principal {
+        return Ok(());
+    }
+    Err(ConnectionError::Unauthenticated("the connection belongs to another user".to_owned()))
+}
+
+fn certified_user(session: &Session, certificate: Option<&[u8]>) -> Result<String, String> {
+    let certificate = certificate.ok_or("the client has shown no certificate")?;
+    let subject = Facts::of_der(certificate).map_err(|error| error.to_string())?.subject;
+    let rules = &session.node.config.security.principal_rules;
+    rules.user(&subject).ok_or_else(|| format!("no mapping rule matches the subject {subject:?}"))
+}
+
+fn read<T: kafka_protocol::protocol::Decodable>(
+    api: ApiKey,
+    version: i16,
+    mut frame: Bytes,
+) -> Result<(i32, T), ConnectionError> {
+    guard::check(api, version, &frame).map_err(|error| ConnectionError::Malformed(error.to_string()))?;
+    let header: RequestHeader = decode(&mut frame, api.request_header_version(version))?;
+    Ok((header.correlation_id, decode(&mut frame, version)?))
+}
