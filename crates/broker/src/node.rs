@@ -25,6 +25,7 @@ use crate::replication::leaders::Leadership;
 use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
+use crate::security::Files;
 use crate::security::Stream;
 use crate::security::listener_tls::TlsTable;
 use crate::security::users::Passwords;
@@ -55,6 +56,8 @@ pub(crate) struct Node {
     pub producer_ids: ProducerIds,
     /// TLS of the listeners that speak it.
     pub tls: TlsTable,
+    /// Files of certificates and keys.
+    pub files: Files,
     /// What SASL and TLS draw from.
     pub randomness: Randomness,
     /// Passwords of HTTP clients.
@@ -87,6 +90,7 @@ pub(crate) struct Parts {
     pub cluster: Cluster,
     pub bugs: Bugs,
     pub tls: TlsTable,
+    pub files: Files,
     pub randomness: Randomness,
 }
 
@@ -106,6 +110,7 @@ impl Node {
             status: parts.status,
             peers: Peers::new(parts.tasks.clone(), parts.tls.get(&(Api::Rpc, String::new())).cloned()),
             tls: parts.tls,
+            files: parts.files,
             randomness: parts.randomness,
             passwords: Passwords::default(),
             tasks: parts.tasks,

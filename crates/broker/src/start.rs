@@ -184,6 +184,7 @@ fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<
         cluster,
         bugs,
         tls,
+        files: environment.files,
         randomness,
     })))
 }

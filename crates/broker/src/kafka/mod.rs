@@ -23,7 +23,7 @@ mod lookup;
 mod metadata;
 mod offset_for_leader_epoch;
 pub(crate) mod principal;
-mod produce;
+pub(crate) mod produce;
 mod quotas;
 mod reassignments;
 mod replica;
