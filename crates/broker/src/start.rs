@@ -25,7 +25,7 @@ use crate::security::{Environment, bootstrap_users, listener_tls};
 use crate::status::{BrokerStatus, Phase};
 use crate::tasks::{Tasks, TasksGuard};
 use crate::volume::{Disk, Volume};
-use crate::{kafka, replication, rpc, schema_registry};
+use crate::{housekeeping, kafka, replication, rpc, schema_registry};
 
 /// Tells the time of day, milliseconds since 1970, for timestamps that the broker makes.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -196,6 +196,7 @@ fn become_member(node: &Arc<Node>) {
     gossip::remember(node, vec![own], State::default());
     replication::reconcile(node);
     node.tasks.spawn(gossip::run(Arc::clone(node)));
+    node.tasks.spawn(housekeeping::run(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(&node.groups).run(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(&node.transactions).run(Arc::clone(node)));
 }

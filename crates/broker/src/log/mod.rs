@@ -19,7 +19,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod batch;
-mod codec;
+pub(crate) mod codec;
 mod compaction;
 mod entry;
 mod hard_state;
