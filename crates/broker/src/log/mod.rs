@@ -15,9 +15,6 @@
 //!
 //! Sources: Raft (figure 2; section 7 for the log's start), Kafka's `UnifiedLog` for the record side.
 
-// Replication uses part of it so far.
-#![allow(dead_code)]
-
 pub(crate) mod batch;
 pub(crate) mod codec;
 mod compaction;

@@ -9,9 +9,6 @@
 //! that the KIPs leave open, among them that an unknown producer may begin with any sequence. Left out:
 //! verification of transactions before their first append (KIP-890), which is the coordinator's business.
 
-// Replication does not ask it yet.
-#![allow(dead_code)]
-
 #[cfg(test)]
 mod tests;
 mod transactions;
