@@ -232,11 +232,6 @@ impl Producers {
         before - self.producers.len()
     }
 
-    /// The base offset of each producer's last batch, which compaction keeps.
-    pub fn last_batches(&self) -> impl Iterator<Item = i64> {
-        self.producers.values().filter_map(|producer| producer.batches.back()).map(|sent| sent.base_offset)
-    }
-
     /// The producers by id.
     pub fn views(&self) -> impl Iterator<Item = ProducerView> {
         self.producers.iter().map(|(id, producer)| ProducerView {
