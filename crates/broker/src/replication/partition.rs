@@ -18,7 +18,7 @@ use crate::bugs::Bugs;
 use crate::log::batch::{self, BatchHeader};
 use crate::log::{Log, LogError};
 use crate::node::PartitionKey;
-use crate::producers::{ProducerError, Verdict};
+use crate::producers::{Marker, ProducerError, Verdict};
 use crate::raft::{Configuration, Group, GroupError, Role, TransferError, broker_id, raft_id};
 
 /// A replica.
@@ -326,8 +326,12 @@ impl Partition {
         let log = &group.store().log;
         let start_offset = log.start_offset();
         let verdict = match header.control() {
-            // Markers are checked by who writes them.
-            true => Verdict::New,
+            true => {
+                let coordinator_epoch = Marker::read(&bytes).map_or(-1, |marker| marker.coordinator_epoch);
+                let (id, epoch) = (header.producer_id, header.producer_epoch);
+                log.producers().check_marker(id, epoch, coordinator_epoch)?;
+                Verdict::New
+            }
             false => log.producers().check(&header)?,
         };
         if let Verdict::Duplicate { base_offset, last_offset } = verdict {
