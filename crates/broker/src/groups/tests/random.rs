@@ -57,7 +57,8 @@ struct Client {
 struct Seen {
     /// By generation and member.
     assignments: BTreeMap<(i32, String), Bytes>,
-    generation: i32,
+    /// The newest of each member.
+    generations: BTreeMap<String, i32>,
     acknowledged: i64,
     next_offset: i64,
     leaders: BTreeMap<i32, String>,
@@ -83,7 +84,7 @@ impl World {
             clients: (0..clients).map(client).collect(),
             seen: Seen {
                 assignments: BTreeMap::new(),
-                generation: 0,
+                generations: BTreeMap::new(),
                 acknowledged: -1,
                 next_offset: 0,
                 leaders: BTreeMap::new(),
@@ -139,10 +140,8 @@ impl World {
                 self.driver.settle();
                 self.hear();
                 self.driver.reload();
-                // A generation that no member got an assignment in was never written; its number comes again, for
-                // members with other ids.
-                let assigned = self.seen.assignments.keys().map(|(generation, _)| *generation);
-                self.seen.generation = assigned.max().unwrap_or(0);
+                // A generation that no member got an assignment in was never written; its number comes again.
+                self.seen.generations.clear();
                 self.seen.leaders.clear();
                 for client in &mut self.clients {
                     (client.joining, client.syncing, client.current) = (None, None, false);
@@ -202,8 +201,9 @@ impl World {
         match answer.error {
             None => {
                 client.member.clone_from(&answer.member);
-                assert!(answer.generation >= self.seen.generation, "generations rise");
-                self.seen.generation = answer.generation;
+                let seen = self.seen.generations.entry(answer.member.clone()).or_default();
+                assert!(answer.generation >= *seen, "a member's generations rise");
+                *seen = answer.generation;
                 if answer.member == answer.leader && !answer.skip_assignment {
                     let leader = self.seen.leaders.entry(answer.generation);
                     let leader = leader.or_insert_with(|| answer.member.clone());
