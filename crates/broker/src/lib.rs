@@ -22,6 +22,7 @@ mod log;
 mod metrics;
 mod node;
 mod producers;
+mod raft;
 mod replication;
 mod rpc;
 mod schema_registry;

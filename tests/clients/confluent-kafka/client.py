@@ -26,8 +26,15 @@ def config(**more):
     return base
 
 
+ADMINS = {}
+
+
 def admin():
-    return AdminClient(config())
+    """A client that lives on: librdkafka gives up what a client has asked for when the client is collected."""
+    key = tuple(sorted(SECURITY.items()))
+    if key not in ADMINS:
+        ADMINS[key] = AdminClient(config())
+    return ADMINS[key]
 
 
 def done(futures):

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hopwise_security::tls::MinVersion;
 use serde_saphyr::Spanned;
 
-use super::file::{BootstrapYaml, Endpoint, Redpanda, RedpandaYaml, Seed, Tls, unknown_keys};
+use super::file::{BootstrapYaml, Endpoint, Redpanda, RedpandaYaml, Seed, Tls, WriteCaching, unknown_keys};
 use super::{
     AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, HttpServices,
     Listener, NodeConfig, kafka_client, security,
@@ -225,6 +225,10 @@ fn data_directory(redpanda: &Redpanda) -> Result<PathBuf, ConfigError> {
     }
 }
 
+fn millis(value: Option<u64>, default: Duration) -> Duration {
+    value.map_or(default, Duration::from_millis)
+}
+
 fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigError> {
     let default = ClusterProperties::default();
     let positive = |field: &str, value: i64| {
@@ -272,7 +276,38 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
         transaction_coordinator_partitions: file
             .transaction_coordinator_partitions
             .unwrap_or(default.transaction_coordinator_partitions),
+        metadata_dissemination_interval: millis(
+            file.metadata_dissemination_interval_ms,
+            default.metadata_dissemination_interval,
+        ),
+        raft_heartbeat_interval: millis(file.raft_heartbeat_interval_ms, default.raft_heartbeat_interval),
+        raft_heartbeat_timeout: millis(file.raft_heartbeat_timeout_ms, default.raft_heartbeat_timeout),
+        raft_election_timeout: millis(file.raft_election_timeout_ms, default.raft_election_timeout),
+        raft_transfer_leader_recovery_timeout: millis(
+            file.raft_transfer_leader_recovery_timeout_ms,
+            default.raft_transfer_leader_recovery_timeout,
+        ),
+        raft_timeout_now_timeout: millis(file.raft_timeout_now_timeout_ms, default.raft_timeout_now_timeout),
+        raft_replica_max_flush_delay: millis(
+            file.raft_replica_max_flush_delay_ms,
+            default.raft_replica_max_flush_delay,
+        ),
+        raft_replica_max_pending_flush_bytes: file
+            .raft_replica_max_pending_flush_bytes
+            .unwrap_or(default.raft_replica_max_pending_flush_bytes),
+        raft_learner_recovery_rate: file
+            .raft_learner_recovery_rate
+            .unwrap_or(default.raft_learner_recovery_rate),
+        write_caching_default: file.write_caching_default.is_some_and(WriteCaching::is_on),
     };
+    for (field, duration) in [
+        ("metadata_dissemination_interval_ms", properties.metadata_dissemination_interval),
+        ("raft_heartbeat_interval_ms", properties.raft_heartbeat_interval),
+        ("raft_heartbeat_timeout_ms", properties.raft_heartbeat_timeout),
+        ("raft_election_timeout_ms", properties.raft_election_timeout),
+    ] {
+        positive(field, duration.as_millis().min(1) as i64)?;
+    }
     positive("group_topic_partitions", properties.group_topic_partitions.into())?;
     positive("transaction_coordinator_partitions", properties.transaction_coordinator_partitions.into())?;
     positive("default_topic_partitions", properties.default_topic_partitions.into())?;

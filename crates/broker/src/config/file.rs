@@ -116,12 +116,44 @@ pub(super) struct BootstrapYaml {
     pub kafka_mtls_principal_mapping_rules: Option<Vec<String>>,
     pub kafka_request_max_bytes: Option<u32>,
     pub log_segment_size: Option<u64>,
+    pub metadata_dissemination_interval_ms: Option<u64>,
     pub node_status_interval: Option<u64>,
+    pub raft_election_timeout_ms: Option<u64>,
+    pub raft_heartbeat_interval_ms: Option<u64>,
+    pub raft_heartbeat_timeout_ms: Option<u64>,
+    pub raft_learner_recovery_rate: Option<u64>,
+    pub raft_replica_max_flush_delay_ms: Option<u64>,
+    pub raft_replica_max_pending_flush_bytes: Option<u64>,
+    pub raft_timeout_now_timeout_ms: Option<u64>,
+    pub raft_transfer_leader_recovery_timeout_ms: Option<u64>,
     pub sasl_mechanisms: Option<Vec<String>>,
     pub superusers: Option<Vec<String>>,
     pub tls_min_version: Option<String>,
     pub topic_partitions_per_shard: Option<u32>,
     pub transaction_coordinator_partitions: Option<i32>,
+    pub write_caching_default: Option<WriteCaching>,
+}
+
+/// `true`, `false`, or `disabled`, which also overrides what topics say. Written with quotes or without.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum WriteCaching {
+    Plain(bool),
+    Word(WriteCachingWord),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WriteCachingWord {
+    True,
+    False,
+    Disabled,
+}
+
+impl WriteCaching {
+    pub fn is_on(self) -> bool {
+        matches!(self, WriteCaching::Plain(true) | WriteCaching::Word(WriteCachingWord::True))
+    }
 }
 
 /// A list, or one entry without the list around it, as Redpanda's `one_or_many` properties accept both.

@@ -109,7 +109,7 @@ impl Operation {
 ///
 /// # Errors
 /// The code for the client if it may not.
-pub(crate) fn authorize(
+pub(super) fn authorize(
     session: &Session,
     operation: Operation,
     resource: Resource<'_>,

@@ -23,7 +23,7 @@ mod lookup;
 mod metadata;
 mod offset_for_leader_epoch;
 pub(crate) mod principal;
-mod produce;
+pub(crate) mod produce;
 mod quotas;
 mod reassignments;
 mod replica;
@@ -210,6 +210,9 @@ async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, Con
             let body = api_versions::response(Some(ResponseError::UnsupportedVersion));
             return encode(api, 0, correlation_id, &body).map(Some);
         }
+        if api == ApiKey::Produce && (0..offered.read.min).contains(&version) {
+            return answer_old_produce(frame, version, correlation_id);
+        }
         return Err(ConnectionError::NotOffered { key, version });
     }
     let mut bytes = frame;
@@ -218,6 +221,24 @@ async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, Con
     session.client_id = header.client_id.unwrap_or_default();
     tracing::trace!(?api, version, correlation_id, client = session.client_id.as_str(), principal = %session.principal(), "request");
     Call { session, api, version, correlation_id, bytes }.answer().await
+}
+
+fn answer_old_produce(
+    mut frame: Bytes,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Option<Bytes>, ConnectionError> {
+    let api = ApiKey::Produce;
+    guard::check(api, version, &frame).map_err(|error| ConnectionError::Malformed(error.to_string()))?;
+    let _: RequestHeader = decode(&mut frame, api.request_header_version(version))?;
+    let body = produce::old::answer(&frame, version).map_err(ConnectionError::Malformed)?;
+    Ok(body.map(|body| {
+        let mut answer = BytesMut::with_capacity(body.len() + 8);
+        answer.put_u32(u32::try_from(body.len() + 4).unwrap_or(u32::MAX));
+        answer.put_i32(correlation_id);
+        answer.put_slice(&body);
+        answer.freeze()
+    }))
 }
 
 /// A request whose header is read.

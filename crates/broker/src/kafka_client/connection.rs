@@ -5,22 +5,23 @@
 //! because a pod comes back with another IP.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use hopwise_fabric::net::TcpStream;
+use hopwise_security::tls::Stream;
 use kafka_protocol::messages::{RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{
     Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::error::KafkaError;
+use super::transport::Transport;
 use crate::config::HostPort;
-use crate::rpc::client::connect_any;
 use crate::rpc::frame::read_block;
 use crate::tasks::Tasks;
 
@@ -31,14 +32,11 @@ const ANSWER_BYTES_MAX: u32 = 128 << 20;
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connected stream, secured or not.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 /// Connections that are used together. Those that should not wait for each other have sets of their own: a
 /// fetch that waits for records keeps everything behind it waiting.
 pub(crate) struct Connections {
     client_id: StrBytes,
+    transport: Transport,
     tasks: Tasks,
     links: Mutex<BTreeMap<HostPort, Arc<Link>>>,
 }
@@ -62,9 +60,9 @@ struct Outgoing {
 const CORRELATION_ID: std::ops::Range<usize> = 8..12;
 
 impl Connections {
-    pub fn new(client_id: &str, tasks: Tasks) -> Connections {
+    pub fn new(client_id: &str, transport: Transport, tasks: Tasks) -> Connections {
         let client_id = StrBytes::from_string(client_id.to_owned());
-        Connections { client_id, tasks, links: Mutex::new(BTreeMap::new()) }
+        Connections { client_id, transport, tasks, links: Mutex::new(BTreeMap::new()) }
     }
 
     /// Sends a request to the broker at an address, and waits for its answer for at most `patience`.
@@ -78,42 +76,22 @@ impl Connections {
         version: i16,
         patience: Duration,
     ) -> Result<R::Response, KafkaError> {
-        let frame = self.encode(request, version)?;
+        let frame = encode(request, version, &self.client_id)?;
         let link = {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(links.entry(address.clone()).or_default())
         };
-        let unreachable =
-            |problem: &dyn std::fmt::Display| KafkaError::Unreachable(format!("{address}: {problem}"));
-        let mut answer =
+        let answer =
             match timeout(CONNECT_TIMEOUT + patience, self.ask(&link, address, frame, patience)).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(error)) => return Err(unreachable(&error)),
+                Ok(answer) => answer?,
                 Err(_) => {
                     if let Ok(mut connection) = link.connection.try_lock() {
                         *connection = None;
                     }
-                    return Err(unreachable(&"no answer in time"));
+                    return Err(unreachable(address, &"no answer in time"));
                 }
             };
-        let malformed = |error: &dyn std::fmt::Display| KafkaError::Malformed(error.to_string());
-        ResponseHeader::decode(&mut answer, R::Response::header_version(version))
-            .map_err(|error| malformed(&error))?;
-        R::Response::decode(&mut answer, version).map_err(|error| malformed(&error))
-    }
-
-    fn encode<R: Request>(&self, request: &R, version: i16) -> Result<BytesMut, KafkaError> {
-        let malformed = |error: &dyn std::fmt::Display| KafkaError::Malformed(error.to_string());
-        let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_client_id(Some(self.client_id.clone()));
-        let mut frame = BytesMut::zeroed(4);
-        encode_request_header_into_buffer(&mut frame, &header).map_err(|error| malformed(&error))?;
-        request.encode(&mut frame, version).map_err(|error| malformed(&error))?;
-        let length = u32::try_from(frame.len() - 4).map_err(|error| malformed(&error))?;
-        frame[..4].copy_from_slice(&length.to_be_bytes());
-        Ok(frame)
+        decode::<R>(answer, version)
     }
 
     async fn ask(
@@ -122,38 +100,71 @@ impl Connections {
         address: &HostPort,
         frame: BytesMut,
         patience: Duration,
-    ) -> io::Result<Bytes> {
+    ) -> Result<Bytes, KafkaError> {
         let connection = self.connection(link, address).await?;
         let (answer, wait) = oneshot::channel();
-        let closed = || io::Error::new(io::ErrorKind::ConnectionReset, "the connection was closed");
+        let closed = || unreachable(address, &"the connection was closed");
         connection.requests.send(Outgoing { frame, answer }).await.map_err(|_| closed())?;
         match timeout(patience, wait).await {
             Ok(answer) => answer.map_err(|_| closed()),
             Err(_) => {
                 // Later answers on it would come late too.
                 *link.connection.lock().await = None;
-                Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))
+                Err(unreachable(address, &"no answer in time"))
             }
         }
     }
 
-    async fn connection(&self, link: &Link, address: &HostPort) -> io::Result<Connection> {
+    async fn connection(&self, link: &Link, address: &HostPort) -> Result<Connection, KafkaError> {
         let mut slot = link.connection.lock().await;
         if let Some(connection) = slot.as_ref().filter(|connection| !connection.requests.is_closed()) {
             return Ok(connection.clone());
         }
-        let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in time"));
-        let stream = timeout(CONNECT_TIMEOUT, connect_any(address)).await.unwrap_or_else(late)?;
+        let late = |_| Err(unreachable(address, &"no connection in time"));
+        let open = self.transport.open(address, &self.client_id);
+        let stream = timeout(CONNECT_TIMEOUT, open).await.unwrap_or_else(late)?;
         let (requests, queue) = mpsc::channel(QUEUE_REQUESTS_MAX);
-        self.tasks.spawn(drive(Box::new(stream), queue));
+        self.tasks.spawn(drive(stream, queue));
         let connection = Connection { requests };
         *slot = Some(connection.clone());
         Ok(connection)
     }
 }
 
+fn unreachable(address: &HostPort, problem: &dyn std::fmt::Display) -> KafkaError {
+    KafkaError::Unreachable(format!("{address}: {problem}"))
+}
+
+fn malformed(error: impl std::fmt::Display) -> KafkaError {
+    KafkaError::Malformed(error.to_string())
+}
+
+/// A request's frame, without its correlation id.
+pub(super) fn encode<R: Request>(
+    request: &R,
+    version: i16,
+    client_id: &StrBytes,
+) -> Result<BytesMut, KafkaError> {
+    let header = RequestHeader::default()
+        .with_request_api_key(R::KEY)
+        .with_request_api_version(version)
+        .with_client_id(Some(client_id.clone()));
+    let mut frame = BytesMut::zeroed(4);
+    encode_request_header_into_buffer(&mut frame, &header).map_err(malformed)?;
+    request.encode(&mut frame, version).map_err(malformed)?;
+    let length = u32::try_from(frame.len() - 4).map_err(malformed)?;
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(frame)
+}
+
+/// The answer in a frame.
+pub(super) fn decode<R: Request>(mut answer: Bytes, version: i16) -> Result<R::Response, KafkaError> {
+    ResponseHeader::decode(&mut answer, R::Response::header_version(version)).map_err(malformed)?;
+    R::Response::decode(&mut answer, version).map_err(malformed)
+}
+
 /// Writes requests and hands out answers until the connection ends, or nobody holds it any more.
-async fn drive(stream: Box<dyn Stream>, mut queue: mpsc::Receiver<Outgoing>) {
+async fn drive(stream: Stream<TcpStream>, mut queue: mpsc::Receiver<Outgoing>) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let waiting = Mutex::new(VecDeque::new());
     let write = async {

@@ -14,6 +14,7 @@ mod produce;
 pub(crate) mod records;
 mod routes;
 mod topics;
+pub(crate) mod transport;
 
 pub(crate) use error::KafkaError;
 pub(crate) use fetch::{FetchLimits, Fetched};
@@ -21,6 +22,7 @@ pub(crate) use fetch::{FetchLimits, Fetched};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hopwise_security::sasl::Login;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
@@ -30,7 +32,9 @@ use tokio::time::sleep;
 use self::connection::Connections;
 use self::produce::Batches;
 use self::routes::Routes;
-use crate::config::{Api, HostPort, KafkaClientConfig, NodeConfig};
+use self::transport::Transport;
+use crate::config::{Api, HostPort, KafkaClientConfig};
+use crate::node::Node;
 use crate::start::Clock;
 use crate::tasks::Tasks;
 
@@ -46,6 +50,7 @@ pub(crate) struct KafkaClient {
     bootstrap: Vec<HostPort>,
     clock: Clock,
     tasks: Tasks,
+    transport: Transport,
     shared: Connections,
     routes: Mutex<Routes>,
     batches: Mutex<Batches>,
@@ -56,22 +61,29 @@ fn topic_name(topic: &str) -> TopicName {
 }
 
 impl KafkaClient {
-    pub fn new(
-        config: &KafkaClientConfig,
-        node: &NodeConfig,
-        clock: Clock,
-        tasks: Tasks,
-    ) -> Arc<KafkaClient> {
+    /// A client with the settings of a section; `login` goes before the section's own user.
+    pub fn new(config: &KafkaClientConfig, node: &Node, login: Option<Login>) -> Arc<KafkaClient> {
         let bootstrap = match config.brokers.as_slice() {
-            [] => node.listeners_of(Api::Kafka).next().map(|own| own_address(own.bind)).into_iter().collect(),
+            [] => {
+                let own = node.config.listeners_of(Api::Kafka).next();
+                own.map(|own| own_address(own.bind)).into_iter().collect()
+            }
             brokers => brokers.to_vec(),
         };
+        let transport = Transport {
+            tls: config.broker_tls.clone(),
+            login: login.or_else(|| own_login(config)),
+            files: Arc::clone(&node.files),
+            clock: Arc::clone(&node.clock),
+            randomness: node.randomness.fork(),
+        };
         Arc::new(KafkaClient {
-            shared: Connections::new(&config.client_identifier, tasks.clone()),
+            shared: Connections::new(&config.client_identifier, transport.clone(), node.tasks.clone()),
+            transport,
             config: config.clone(),
             bootstrap,
-            clock,
-            tasks,
+            clock: Arc::clone(&node.clock),
+            tasks: node.tasks.clone(),
             routes: Mutex::default(),
             batches: Mutex::default(),
         })
@@ -83,7 +95,7 @@ impl KafkaClient {
 
     /// Connections besides those that everybody shares.
     pub fn own_connections(&self) -> Connections {
-        Connections::new(&self.config.client_identifier, self.tasks.clone())
+        Connections::new(&self.config.client_identifier, self.transport.clone(), self.tasks.clone())
     }
 
     /// Asks any broker for the cluster and these topics, all of them with `None`.
@@ -221,6 +233,12 @@ fn check_topic(response: &MetadataResponse, topic: &str) -> Result<(), KafkaErro
     let found =
         response.topics.iter().find(|found| found.name.as_ref().is_some_and(|name| name.as_str() == topic));
     found.map_or(Ok(()), |found| KafkaError::check(found.error_code, None))
+}
+
+/// The user of the section, if it names one.
+fn own_login(config: &KafkaClientConfig) -> Option<Login> {
+    let mechanism = config.sasl_mechanism.as_deref()?.parse().ok()?;
+    Some(Login::new(mechanism, config.scram_username.clone(), config.scram_password.clone()))
 }
 
 /// Where a listener is reached from its own host.

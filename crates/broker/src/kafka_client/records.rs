@@ -3,8 +3,9 @@
 //! What is read may come from any producer, so nothing in it is believed: lengths are checked against what is
 //! there. Source: Kafka protocol guide, "Record Batch". Left out: headers, which neither service shows.
 
+use std::borrow::Cow;
+
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::compression::{Decompressor, Gzip, Lz4, Snappy, Zstd};
 use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::records::{
     Compression, NO_PARTITION_LEADER_EPOCH, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, Record as KafkaRecord,
@@ -12,6 +13,7 @@ use kafka_protocol::records::{
 };
 
 use super::error::KafkaError;
+use crate::kafka::produce::content::{self, CONTENT_BYTES_MAX};
 use crate::log::batch::{BatchHeader, HEADER_BYTES};
 
 /// The message format in use since Kafka 0.11.
@@ -96,7 +98,12 @@ pub(crate) fn decode(batches: &Bytes, from: i64) -> Result<(Vec<FetchedRecord>, 
         if header.control() {
             continue;
         }
-        let mut content = decompress(header.attributes, content).map_err(|error| damaged(&error))?;
+        let codec = header.attributes & CODEC_BITS;
+        let opened = content::open(codec, &content, CONTENT_BYTES_MAX).map_err(|error| damaged(&error))?;
+        let mut content = match opened {
+            Cow::Borrowed(_) => content.clone(),
+            Cow::Owned(opened) => Bytes::from(opened),
+        };
         for _ in 0..header.record_count {
             let record = read_record(&mut content, header.base_offset)
                 .ok_or_else(|| damaged(&format!("a record of the batch at {}", header.base_offset)))?;
@@ -106,19 +113,6 @@ pub(crate) fn decode(batches: &Bytes, from: i64) -> Result<(Vec<FetchedRecord>, 
         }
     }
     Ok((records, next))
-}
-
-fn decompress(attributes: i16, mut content: Bytes) -> Result<Bytes, String> {
-    let all = |bytes: &mut Bytes| Ok(std::mem::take(bytes));
-    let opened = match attributes & CODEC_BITS {
-        0 => return Ok(content),
-        1 => Gzip::decompress(&mut content, all),
-        2 => Snappy::decompress(&mut content, all),
-        3 => Lz4::decompress(&mut content, all),
-        4 => Zstd::decompress(&mut content, all),
-        codec => return Err(format!("compression codec {codec} is not known")),
-    };
-    opened.map_err(|error| format!("{error:#}"))
 }
 
 fn read_record(content: &mut Bytes, base_offset: i64) -> Option<FetchedRecord> {

@@ -34,6 +34,7 @@ impl Log {
             segments,
             synced_index: 0,
             producers: Producers::default(),
+            producers_stale: true,
             garbage: Vec::new(),
             refuses: None,
         };
@@ -53,6 +54,7 @@ impl Log {
         self.segments = vec![Segment::create(&self.volume, &self.directory, start)?];
         self.synced_index = start.index;
         self.producers = producers;
+        self.producers_stale = false;
         Ok(())
     }
 
@@ -64,6 +66,7 @@ impl Log {
         producers.start_at(self.start_offset());
         producers.committed(self.offset_after(self.hard_state().commit));
         self.producers = producers;
+        self.producers_stale = false;
         Ok(())
     }
 

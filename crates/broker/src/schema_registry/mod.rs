@@ -27,8 +27,7 @@ use crate::node::Node;
 
 /// The registry of a broker, for all its listeners.
 pub(crate) fn router(node: &Arc<Node>) -> Router {
-    let (clock, tasks) = (Arc::clone(&node.clock), node.tasks.clone());
-    let client = KafkaClient::new(&node.config.schema_registry_client, &node.config, clock, tasks);
+    let client = KafkaClient::new(&node.config.schema_registry_client, node, None);
     let own = node.config.services.schema_registry_replication_factor;
     let default = node.config.cluster.internal_topic_replication_factor;
     let registry = Registry::new(KafkaTopic::new(client, own, default));

@@ -1,7 +1,10 @@
 //! Brokers on the machine's loopback addresses, with volumes in memory, asked over real sockets.
 
+mod access;
 mod cluster;
 mod config;
+mod configurations;
+mod fetching;
 mod groups;
 mod hostile;
 mod http;
@@ -13,4 +16,5 @@ mod sasl;
 mod schema_registry;
 mod support;
 mod tls;
+mod topics;
 mod transactions;

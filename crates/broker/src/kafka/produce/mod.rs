@@ -4,7 +4,8 @@
 //! What a batch must be is in [`check`]; sequences and transactions are the partition's affair.
 
 mod check;
-mod content;
+pub(crate) mod content;
+pub(super) mod old;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -20,6 +20,9 @@ use crate::cluster::quotas::{QuotaEntity, QuotaName};
 pub(super) const PRODUCER_BYTE_RATE: &str = "producer_byte_rate";
 pub(super) const CONSUMER_BYTE_RATE: &str = "consumer_byte_rate";
 pub(super) const CONTROLLER_MUTATION_RATE: &str = "controller_mutation_rate";
+/// Why a strict client is refused.
+pub(super) const MUTATIONS_EXCEEDED: &str =
+    "the quota of changes to topics is used up; ask again after the time of the throttle";
 const KEYS: [&str; 3] = [PRODUCER_BYTE_RATE, CONSUMER_BYTE_RATE, CONTROLLER_MUTATION_RATE];
 /// Longest time that a client is told to wait (Redpanda: `max_kafka_throttle_delay_ms`).
 const THROTTLE_MAX: Duration = Duration::from_secs(30);

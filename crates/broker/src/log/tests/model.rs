@@ -238,7 +238,7 @@ impl Model {
         let mut producers = Producers::default();
         self.entries.iter().for_each(|entry| producers.follow(entry));
         let end = self.end_offset();
-        if log.refuses.is_some() {
+        if log.refuses.is_some() || log.producers_stale {
             return;
         }
         assert!(log.producers().views().eq(producers.views()));
