@@ -248,7 +248,7 @@ impl TransactionMachine {
         }
     }
 
-    fn take_endings(&mut self) -> Vec<Ending> {
+    pub(super) fn take_endings(&mut self) -> Vec<Ending> {
         std::mem::take(&mut self.endings)
     }
 }
