@@ -17,11 +17,12 @@ use kafka_protocol::messages::offset_fetch_request::{
 };
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, GroupId, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
-    ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
-    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+    ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse, GroupId,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest,
+    SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -347,6 +348,31 @@ async fn offsets_without_a_group_are_kept_and_deleted() {
     assert_eq!(committed(&mut client, "tool", "orders").await.1, -1);
     let answer = commit(&mut client, &group("tool"), (text("ghost"), 3), "orders", 5).await;
     assert_eq!(answer, code(ResponseError::UnknownMemberId));
+}
+
+#[tokio::test]
+async fn offsets_go_with_their_topic() {
+    let brokers = start(1).await;
+    let mut client = coordinator(&brokers, "tool").await;
+    client.create_topic("orders", 1, 1).await;
+    client.create_topic("others", 1, 1).await;
+    for topic in ["orders", "others"] {
+        let nobody = (StrBytes::default(), -1);
+        assert_eq!(commit(&mut client, &group("tool"), nobody, topic, 5).await, 0);
+    }
+    // The topics are looked at every half second.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let request = DeleteTopicsRequest::default().with_topic_names(vec![name("orders")]).with_timeout_ms(5000);
+    let answer: DeleteTopicsResponse = client.ask(ApiKey::DeleteTopics, 5, &request).await;
+    assert_eq!(answer.responses[0].error_code, 0);
+    for _ in 0..100 {
+        if committed(&mut client, "tool", "orders").await.1 == -1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(committed(&mut client, "tool", "orders").await.1, -1);
+    assert_eq!(committed(&mut client, "tool", "others").await.1, 5);
 }
 
 #[tokio::test]
