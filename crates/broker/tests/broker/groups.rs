@@ -350,6 +350,34 @@ async fn offsets_without_a_group_are_kept_and_deleted() {
     assert_eq!(answer, code(ResponseError::UnknownMemberId));
 }
 
+/// The place in the list of the broker that coordinates the group.
+async fn place_of_coordinator(brokers: &[TestBroker], id: &str) -> usize {
+    let request = FindCoordinatorRequest::default().with_key(text(id));
+    let found: FindCoordinatorResponse =
+        brokers[0].client().await.ask(ApiKey::FindCoordinator, 2, &request).await;
+    brokers.iter().position(|broker| broker.id() == found.node_id.0).expect("a coordinator")
+}
+
+#[tokio::test]
+async fn a_group_outlives_its_coordinator() {
+    let mut brokers = start(3).await;
+    let mut member = Member::new(&brokers, "g", None).await;
+    member.client.create_topic("orders", 1, 3).await;
+    member.join().await;
+    let own = member.id.clone();
+    assert_eq!(member.sync(&[(&own, "a")]).await.error_code, 0);
+    assert_eq!(member.commit("orders", 42).await, 0);
+    let place = place_of_coordinator(&brokers, "g").await;
+    let mut killed = brokers.remove(place);
+    killed.kill().await;
+    member.client = coordinator(&brokers, "g").await;
+    assert_eq!(committed(&mut member.client, "g", "orders").await, (0, 42, "note".to_owned()));
+    assert_eq!(member.heartbeat().await, 0);
+    assert_eq!(&member.sync(&[]).await.assignment[..], b"a");
+    assert_eq!(member.commit("orders", 43).await, 0);
+    assert_eq!(committed(&mut member.client, "g", "orders").await.1, 43);
+}
+
 #[tokio::test]
 async fn offsets_go_with_their_topic() {
     let brokers = start(1).await;

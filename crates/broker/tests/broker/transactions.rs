@@ -73,10 +73,18 @@ macro_rules! until_settled {
 
 async fn coordinator(brokers: &[TestBroker], key: &str, key_type: i8) -> Client {
     let mut any = brokers[0].client().await;
-    let request = FindCoordinatorRequest::default().with_key(text(key)).with_key_type(key_type);
-    let found = until_settled!(FindCoordinatorResponse, any.ask(ApiKey::FindCoordinator, 2, &request).await);
-    assert_eq!(found.error_code, 0, "{:?}", found.error_message);
-    brokers.iter().find(|broker| broker.id() == found.node_id.0).unwrap().client().await
+    for _ in 0..500 {
+        let request = FindCoordinatorRequest::default().with_key(text(key)).with_key_type(key_type);
+        let found =
+            until_settled!(FindCoordinatorResponse, any.ask(ApiKey::FindCoordinator, 2, &request).await);
+        assert_eq!(found.error_code, 0, "{:?}", found.error_message);
+        // One that was killed may be named for a while.
+        if let Some(broker) = brokers.iter().find(|broker| broker.id() == found.node_id.0) {
+            return broker.client().await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{key} has no coordinator");
 }
 
 /// A transactional producer, as its client keeps it.
@@ -402,6 +410,58 @@ async fn an_open_transaction_survives_its_coordinator() {
     let unknown = ListTransactionsRequest::default().with_state_filters(vec![text("Idle")]);
     let listed: ListTransactionsResponse = producer.client.ask(ApiKey::ListTransactions, 0, &unknown).await;
     assert_eq!((listed.transaction_states.len(), listed.unknown_state_filters), (0, vec![text("Idle")]));
+}
+
+#[tokio::test]
+async fn a_transaction_is_completed_by_another_coordinator() {
+    let mut brokers = start(3).await;
+    brokers[0].client().await.create_topic("orders", 1, 3).await;
+    let mut producer = Producer::new(&brokers, "t", 60_000).await;
+    assert_eq!(producer.add("orders", vec![0]).await, 0);
+    assert_eq!(producer.produce(&brokers, "orders", "kept").await, 0);
+    let request = FindCoordinatorRequest::default().with_key(text("t")).with_key_type(1);
+    let found: FindCoordinatorResponse =
+        brokers[0].client().await.ask(ApiKey::FindCoordinator, 2, &request).await;
+    let place = brokers.iter().position(|broker| broker.id() == found.node_id.0).unwrap();
+    // It decides, and may or may not have told the partition when it dies.
+    assert_eq!(producer.end(true).await, 0);
+    let mut killed = brokers.remove(place);
+    killed.kill().await;
+    producer.client = coordinator(&brokers, "t", 1).await;
+    assert_eq!(producer.end(true).await, 0, "the same end, asked for again");
+    let after = until_open(&mut producer).await;
+    assert_eq!(after, 0, "the next transaction can begin");
+    let contents = settled_contents(&brokers, "orders").await;
+    assert_eq!(contents[..2], ["kept", "commit"]);
+    assert!(contents[2..].iter().all(|other| other == "commit"), "{contents:?}");
+}
+
+/// Begins a transaction as soon as the one before is complete.
+async fn until_open(producer: &mut Producer) -> i16 {
+    for _ in 0..100 {
+        match producer.add("orders", vec![0]).await {
+            0 => return 0,
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    producer.add("orders", vec![0]).await
+}
+
+/// The contents of a partition whose leader may have to be elected first.
+async fn settled_contents(brokers: &[TestBroker], topic: &str) -> Vec<String> {
+    for _ in 0..200 {
+        let mut any = brokers[0].client().await;
+        let metadata = any.metadata(Some(&[topic])).await;
+        let leader = metadata.topics[0].partitions[0].leader_id.0;
+        if let Some(broker) = brokers.iter().find(|broker| broker.id() == leader) {
+            let data = broker.client().await.fetch(topic, 0, 0, 100).await;
+            if data.error_code == 0 && data.high_watermark >= 2 {
+                return contents(brokers, topic).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the partition has no leader");
 }
 
 #[tokio::test]

@@ -295,6 +295,8 @@ fn fixed(instance: &str) -> JoinRequest {
 fn subscription(topics: &[&str]) -> Bytes {
     let mut writer = crate::coordinator::codec::FieldWriter::version(0);
     writer.i32(topics.len() as i32);
-    topics.iter().for_each(|topic| drop(writer.text(topic)));
+    for topic in topics {
+        writer.text(topic);
+    }
     writer.bytes(b"").finish()
 }
