@@ -1,84 +1,45 @@
 //! The transaction coordinator's rules, without a broker: the machine is stepped and its writes are done at once
 //! (or held back, or refused).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
-use tokio::time::Instant;
 
 use super::Settings;
 use super::machine::TransactionMachine;
 use super::request::{AddRequest, Answer, EndRequest, Ending, InitError, InitRequest, ProducerEpoch};
-use crate::coordinator::{Machine, Now, Replayed, Ticket, WriteError};
+use crate::coordinator::played::Played;
+use crate::coordinator::{Now, Ticket, WriteError};
 use crate::groups::offsets::TopicPartition;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A machine that is played, and the producer ids that it is given.
 struct Driver {
-    machine: TransactionMachine,
-    now: Now,
-    log: Vec<Replayed>,
-    answers: BTreeMap<Ticket, Answer>,
-    tickets: Ticket,
-    /// What comes of writes; `None` holds them back.
-    writes: Option<Result<(), WriteError>>,
+    played: Played<TransactionMachine>,
     next_producer_id: i64,
+}
+
+impl Deref for Driver {
+    type Target = Played<TransactionMachine>;
+
+    fn deref(&self) -> &Played<TransactionMachine> {
+        &self.played
+    }
+}
+
+impl DerefMut for Driver {
+    fn deref_mut(&mut self) -> &mut Played<TransactionMachine> {
+        &mut self.played
+    }
 }
 
 impl Driver {
     fn new() -> Driver {
-        let now = Now { instant: Instant::now(), unix_ms: 1_000_000 };
-        let mut machine = TransactionMachine::new(Settings::default(), now);
-        machine.start(now, 1);
-        let (log, answers) = (Vec::new(), BTreeMap::new());
-        Driver { machine, now, log, answers, tickets: 0, writes: Some(Ok(())), next_producer_id: 100 }
-    }
-
-    fn settle(&mut self) {
-        while let Some(result) = self.writes {
-            let Some(batch) = self.machine.writes().next_batch() else { break };
-            let base_offset = self.log.last().map_or(0, |last| last.base_offset + last.records.len() as i64);
-            if result.is_ok() {
-                self.log.push(Replayed { base_offset, kind: batch.kind, records: batch.records });
-            }
-            for then in self.machine.writes().take_done() {
-                self.machine.written(self.now, then, result.map(|()| base_offset));
-            }
-        }
-        self.answers.extend(self.machine.take_answers());
-    }
-
-    fn pass(&mut self, duration: Duration) {
-        let until = self.now.instant + duration;
-        while let Some(deadline) = self.machine.deadline().filter(|deadline| *deadline <= until) {
-            self.set(deadline.max(self.now.instant));
-            self.machine.tick(self.now);
-            self.settle();
-        }
-        self.set(until);
-    }
-
-    fn set(&mut self, instant: Instant) {
-        let passed = instant - self.now.instant;
-        self.now = Now { instant, unix_ms: self.now.unix_ms + passed.as_millis() as i64 };
-    }
-
-    fn reload(&mut self) {
-        let mut machine = TransactionMachine::new(Settings::default(), self.now);
-        for batch in &self.log {
-            let (base_offset, kind, records) = (batch.base_offset, batch.kind, batch.records.clone());
-            machine.replay(Replayed { base_offset, kind, records });
-        }
-        machine.start(self.now, 2);
-        self.machine = machine;
-    }
-
-    fn ask(&mut self, ask: impl FnOnce(&mut TransactionMachine, Now, Ticket)) -> Option<Answer> {
-        self.tickets += 1;
-        ask(&mut self.machine, self.now, self.tickets);
-        self.settle();
-        self.answers.remove(&self.tickets)
+        let played = Played::new(|_| TransactionMachine::new(Settings::default()));
+        Driver { played, next_producer_id: 100 }
     }
 
     fn try_init(
@@ -138,7 +99,8 @@ impl Driver {
         assert_eq!(endings.len(), 1);
         let ending = endings.remove(0);
         assert!(self.machine.awaits(&ending));
-        self.machine.markers_written(self.now, &ending);
+        let now = self.now;
+        self.machine.markers_written(now, &ending);
         self.settle();
         assert!(!self.machine.awaits(&ending));
         ending
@@ -274,7 +236,7 @@ fn a_new_coordinator_times_out_and_completes_what_it_finds() {
     let old = driver.endings().remove(0);
     driver.reload();
     let ending = driver.write_markers();
-    assert_eq!((ending.coordinator_epoch, ending.commit), (2, false));
+    assert_eq!((ending.coordinator_epoch, ending.commit), (3, false));
     assert_eq!(driver.state(), "CompleteAbort");
     assert!(!driver.machine.awaits(&old));
 }
@@ -291,7 +253,8 @@ fn the_decision_is_durable_before_anybody_is_told() {
     assert_eq!(driver.add(producer, 1), Err(ResponseError::ConcurrentTransactions));
     driver.writes = Some(Ok(()));
     driver.settle();
-    assert_eq!(driver.answers.into_values().collect::<Vec<_>>(), [Answer::Done(Ok(()))]);
+    let answers = std::mem::take(&mut driver.answers);
+    assert_eq!(answers.into_values().collect::<Vec<_>>(), [Answer::Done(Ok(()))]);
     assert_eq!(driver.machine.take_endings().len(), 1);
 }
 
@@ -315,7 +278,8 @@ fn what_is_not_written_has_not_happened() {
     assert_eq!(driver.state(), "PrepareAbort");
     driver.writes = Some(Err(WriteError::Storage));
     let ending = driver.endings().remove(0);
-    driver.machine.markers_written(driver.now, &ending);
+    let now = driver.now;
+    driver.machine.markers_written(now, &ending);
     driver.settle();
     assert_eq!(driver.state(), "PrepareAbort");
     driver.writes = Some(Ok(()));

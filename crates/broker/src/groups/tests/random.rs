@@ -162,9 +162,9 @@ impl World {
             instance: self.clients[index].instance.clone(),
             ..caller(&joined)
         };
-        let request = commit(&self.driver.now, caller, offset);
+        let request = commit(&self.driver.played.now, caller, offset);
         let ticket = self.driver.ticket();
-        self.driver.machine.commit(self.driver.now, request, ticket);
+        self.driver.played.machine.commit(self.driver.played.now, request, ticket);
         self.driver.settle();
         if behind > 0 {
             let answer = self.driver.answers.remove(&ticket);
@@ -236,7 +236,7 @@ impl World {
     fn check(&self) {
         let committed = self.driver.committed();
         assert!(committed >= self.seen.acknowledged, "{committed} is before {}", self.seen.acknowledged);
-        let Some(group) = self.driver.machine.describe("g") else { return };
+        let Some(group) = self.driver.played.machine.describe("g") else { return };
         let mut instances: Vec<&String> =
             group.members.iter().filter_map(|member| member.instance.as_ref()).collect();
         let count = instances.len();
@@ -273,7 +273,7 @@ impl World {
                 }
             }
         }
-        let group = self.driver.machine.describe("g").unwrap();
+        let group = self.driver.played.machine.describe("g").unwrap();
         assert_eq!((group.state, group.members.len()), ("Stable", self.clients.len()));
     }
 }
