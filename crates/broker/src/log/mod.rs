@@ -366,16 +366,6 @@ impl Log {
     }
 
     /// The index of the batch that holds `offset`; `None` if there is none.
-    #[cfg(test)]
-    pub fn index_of(&self, offset: i64) -> Option<u64> {
-        if offset < self.start().offset {
-            return None;
-        }
-        let segment = self.segments.iter().find(|segment| segment.end_offset() > offset)?;
-        Some(segment.start.index + 1 + segment.find(offset) as u64)
-    }
-
-    /// The index of the batch that holds `offset`; `None` if there is none.
     pub fn index_of(&self, offset: i64) -> Option<u64> {
         if offset < self.start().offset {
             return None;
