@@ -2,7 +2,7 @@
 //!
 //! [`NodeConfig::parse`] reads the configuration, [`NodeConfig::listeners`] tells which ports it opens, and
 //! [`Broker::start`] runs it: the network is reached through `hopwise_fabric::net` alone, the disk through
-//! the [`turmoil_fs::Fs`] that is passed in, the time through `tokio::time`, and randomness comes from a
+//! the [`Disk`] that is passed in, the time through `tokio::time`, and randomness comes from a
 //! seed. The same code therefore runs in virtual time and on the machine's own sockets.
 //!
 //! What is modelled, and what is not, is said at the top of each module. The largest things left out of this
@@ -13,25 +13,35 @@
 mod bugs;
 mod cluster;
 mod config;
+mod coordinator;
+mod groups;
 mod http;
 mod kafka;
+mod kafka_client;
 mod log;
+mod metrics;
 mod node;
+mod producers;
+mod raft;
 mod replication;
 mod rpc;
+mod schema_registry;
 mod security;
 mod start;
 mod status;
 mod tasks;
 mod topic_creation;
+mod topic_properties;
+mod transactions;
 mod volume;
 
 #[cfg(feature = "bugs")]
 pub use bugs::Bugs;
 pub use config::{
-    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
-    SecurityProperties, TlsFiles,
+    AdvertisedListener, Api, Authentication, BrokerTls, ClusterProperties, ConfigError, HostPort,
+    HttpServices, KafkaClientConfig, Listener, NodeConfig, SecurityProperties, TlsFiles,
 };
 pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};
 pub use status::{BrokerStatus, Counter, Phase};
+pub use volume::Disk;

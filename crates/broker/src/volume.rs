@@ -1,25 +1,69 @@
-//! The broker's volume: each operation enters the file system, works, and leaves, without waiting.
+//! The broker's volume: a simulated file system, or a directory of the machine.
 //!
-//! What is not synced is lost in a crash, and so is a file whose directory entry is not synced; the functions
-//! here that promise durability do both.
+//! Each operation opens what it needs, works, and leaves, without waiting. What is not synced is lost in a
+//! crash, and so is a file whose directory entry is not synced; the functions that promise durability do both.
+//! A simulated disk's latency is told by [`Volume::latency`] and slept by the caller, because nothing here
+//! waits. Left out: open file handles are not kept, so that the number of partitions is not bound by the
+//! machine's limit on open files.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use turmoil_fs::Fs;
-use turmoil_fs::shim::std::fs::{self, OpenOptions};
+use turmoil_fs::{Fs, FsContext};
+
+/// What a broker keeps its data on.
+#[derive(Clone)]
+pub enum Disk {
+    /// A simulated file system, which can crash; the configured data directory is a path on it.
+    Simulated(Fs),
+    /// A directory of the machine, which stands for the configured data directory.
+    Machine(PathBuf),
+}
 
 /// A volume and the data directory on it.
 #[derive(Clone)]
 pub(crate) struct Volume {
-    fs: Fs,
+    /// `None` on the machine's own file system.
+    simulated: Option<Fs>,
     root: PathBuf,
 }
 
+/// Runs a block with `fs` as the functions of the volume's file system; the two have the same names.
+macro_rules! on {
+    ($volume:expr, $work:block) => {
+        match &$volume.simulated {
+            Some(simulated) => {
+                use turmoil_fs::shim::std::fs;
+                let _inside = simulated.enter();
+                $work
+            }
+            None => {
+                use std::fs;
+                $work
+            }
+        }
+    };
+}
+
 impl Volume {
-    pub fn new(fs: Fs, root: PathBuf) -> Volume {
-        Volume { fs, root }
+    /// A data directory on a simulated file system.
+    pub fn simulated(fs: Fs, root: PathBuf) -> Volume {
+        Volume { simulated: Some(fs), root }
+    }
+
+    /// A directory of the machine.
+    pub fn machine(root: PathBuf) -> Volume {
+        Volume { simulated: None, root }
+    }
+
+    /// The volume of a disk, with the data directory that the node configuration names.
+    pub fn new(disk: Disk, data_directory: &Path) -> Volume {
+        match disk {
+            Disk::Simulated(fs) => Volume::simulated(fs, data_directory.to_owned()),
+            Disk::Machine(root) => Volume::machine(root),
+        }
     }
 
     /// The data directory.
@@ -27,27 +71,70 @@ impl Volume {
         &self.root
     }
 
+    /// How long the simulated disk takes for the next operation that reaches it; zero on a machine's, which
+    /// takes its time itself.
+    pub fn latency(&self) -> Duration {
+        match &self.simulated {
+            Some(fs) => {
+                let _inside = fs.enter();
+                FsContext::current(|context| context.fs.calculate_latency(false))
+            }
+            None => Duration::ZERO,
+        }
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        match &self.simulated {
+            Some(fs) => {
+                let _inside = fs.enter();
+                turmoil_fs::shim::std::fs::sync_dir(path)
+            }
+            None => std::fs::File::open(path)?.sync_all(),
+        }
+    }
+
+    fn sync_parent(&self, path: &Path) -> io::Result<()> {
+        path.parent().map_or(Ok(()), |parent| self.sync_directory(parent))
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        on!(self, { fs::metadata(path).is_ok() })
+    }
+
     /// Creates a directory and its parents, durably.
     pub fn create_directory(&self, path: &Path) -> io::Result<()> {
-        let _inside = self.fs.enter();
-        if fs::exists(path) {
+        if self.exists(path) {
             return Ok(());
         }
-        fs::create_dir_all(path)?;
-        let mut parents: Vec<&Path> = path.ancestors().filter(|path| !path.as_os_str().is_empty()).collect();
-        parents.reverse();
-        parents.into_iter().try_for_each(fs::sync_dir)
+        let missing: Vec<&Path> = path.ancestors().take_while(|path| !self.exists(path)).collect();
+        on!(self, { fs::create_dir_all(path)? });
+        missing.into_iter().rev().filter(|path| !path.as_os_str().is_empty()).try_for_each(|path| {
+            self.sync_directory(path)?;
+            self.sync_parent(path)
+        })
+    }
+
+    /// Removes a directory with all that is in it, durably; it may be missing.
+    pub fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        if !self.exists(path) {
+            return Ok(());
+        }
+        on!(self, { fs::remove_dir_all(path)? });
+        self.sync_parent(path)
     }
 
     /// The names in a directory, sorted; none if it does not exist.
     pub fn names(&self, path: &Path) -> io::Result<Vec<String>> {
-        let _inside = self.fs.enter();
-        if !fs::exists(path) {
+        if !self.exists(path) {
             return Ok(Vec::new());
         }
-        let entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
-        let mut names: Vec<String> =
-            entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let mut names = on!(self, {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(path)? {
+                names.extend(entry?.file_name().into_string().ok());
+            }
+            names
+        });
         names.sort();
         Ok(names)
     }
@@ -62,9 +149,9 @@ impl Volume {
 
     /// A file's length in bytes; `None` if it does not exist.
     pub fn length(&self, path: &Path) -> io::Result<Option<u64>> {
-        let _inside = self.fs.enter();
-        match fs::metadata(path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
+        let length = on!(self, { fs::metadata(path).map(|metadata| metadata.len()) });
+        match length {
+            Ok(length) => Ok(Some(length)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -72,51 +159,55 @@ impl Volume {
 
     /// Fills `bytes` from `position`; a short read is continued.
     pub fn read_at(&self, path: &Path, position: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let _inside = self.fs.enter();
-        let file = OpenOptions::new().read(true).open(path)?;
-        file.read_exact_at(bytes, position)
+        on!(self, { fs::OpenOptions::new().read(true).open(path)?.read_exact_at(bytes, position) })
     }
 
-    /// Creates an empty file, durably.
-    pub fn create(&self, path: &Path) -> io::Result<()> {
-        let _inside = self.fs.enter();
-        OpenOptions::new().write(true).create(true).truncate(true).open(path)?.sync_all()?;
-        path.parent().map_or(Ok(()), fs::sync_dir)
-    }
-
-    /// Writes `bytes` at `position` and syncs the file.
+    /// Writes `bytes` at `position` of a file that exists. They are not durable before [`Volume::sync`].
     pub fn write_at(&self, path: &Path, position: u64, bytes: &[u8]) -> io::Result<()> {
-        let _inside = self.fs.enter();
-        let file = OpenOptions::new().write(true).open(path)?;
-        file.write_all_at(bytes, position)?;
-        file.sync_all()
+        on!(self, { fs::OpenOptions::new().write(true).open(path)?.write_all_at(bytes, position) })
     }
 
-    /// Cuts a file to `length` bytes and syncs it.
-    pub fn truncate(&self, path: &Path, length: u64) -> io::Result<()> {
-        let _inside = self.fs.enter();
-        let file = OpenOptions::new().write(true).open(path)?;
-        file.set_len(length)?;
-        file.sync_all()
+    /// Makes a file's content and length durable.
+    pub fn sync(&self, path: &Path) -> io::Result<()> {
+        on!(self, { fs::OpenOptions::new().write(true).open(path)?.sync_data() })
+    }
+
+    /// Cuts a file to `length` bytes. It is not durable before [`Volume::sync`].
+    pub fn set_length(&self, path: &Path, length: u64) -> io::Result<()> {
+        on!(self, { fs::OpenOptions::new().write(true).open(path)?.set_len(length) })
     }
 
     /// Removes a file, durably.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
-        let _inside = self.fs.enter();
-        fs::remove_file(path)?;
-        path.parent().map_or(Ok(()), fs::sync_dir)
+        if self.simulated.is_some() {
+            // The simulation keeps unsynced writes of a removed file, and they would fall upon the next one of
+            // that name.
+            self.sync(path)?;
+        }
+        on!(self, { fs::remove_file(path)? });
+        self.sync_parent(path)
     }
 
-    /// Replaces a small file as a whole: after a crash it holds the old content or the new.
+    /// Creates or replaces a file as a whole: after a crash it holds the old content or the new.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let _inside = self.fs.enter();
         let next = path.with_extension("next");
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&next)?;
-        file.write_all_at(bytes, 0)?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&next, path)?;
-        path.parent().map_or(Ok(()), fs::sync_dir)
+        let replaced = self.replace_by(path, &next, bytes);
+        if replaced.is_err() && self.exists(&next) {
+            // On a full disk the space is needed; what is left otherwise does no harm.
+            let _ = self.remove(&next);
+        }
+        replaced
+    }
+
+    fn replace_by(&self, path: &Path, next: &Path, bytes: &[u8]) -> io::Result<()> {
+        on!(self, {
+            let file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(next)?;
+            file.write_all_at(bytes, 0)?;
+            file.sync_all()?;
+            drop(file);
+            fs::rename(next, path)?;
+        });
+        self.sync_parent(path)
     }
 }
 
@@ -124,28 +215,77 @@ impl Volume {
 mod tests {
     use super::*;
 
-    fn volume() -> Volume {
-        Volume::new(Fs::builder().seed(1).build(), PathBuf::from("/data"))
+    fn simulated() -> (Volume, Fs) {
+        let fs = Fs::builder().seed(1).build();
+        (Volume::simulated(fs.clone(), PathBuf::from("/data")), fs)
     }
 
     #[test]
     fn a_replaced_file_survives_a_crash_with_its_last_content() {
-        let volume = volume();
+        let (volume, fs) = simulated();
         volume.create_directory(Path::new("/data/kvstore")).unwrap();
         let path = Path::new("/data/kvstore/identity.json");
         volume.replace(path, b"one, and longer").unwrap();
-        volume.fs.crash();
+        fs.crash();
         assert_eq!(volume.read(path).unwrap().as_deref(), Some(&b"one, and longer"[..]));
         volume.replace(path, b"two").unwrap();
-        volume.fs.crash();
+        fs.crash();
         assert_eq!(volume.read(path).unwrap().as_deref(), Some(&b"two"[..]));
         assert_eq!(volume.names(Path::new("/data/kvstore")).unwrap(), ["identity.json"]);
     }
 
     #[test]
     fn a_missing_file_is_not_an_error() {
-        let volume = volume();
+        let (volume, _) = simulated();
         assert_eq!(volume.read(Path::new("/data/nothing")).unwrap(), None);
         assert!(volume.names(Path::new("/data/nothing")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_written_is_durable_only_when_synced() {
+        let (volume, fs) = simulated();
+        volume.create_directory(Path::new("/data")).unwrap();
+        let path = Path::new("/data/file");
+        volume.replace(path, b"").unwrap();
+        volume.write_at(path, 0, b"one").unwrap();
+        volume.sync(path).unwrap();
+        volume.write_at(path, 3, b"two").unwrap();
+        assert_eq!(volume.read(path).unwrap().as_deref(), Some(&b"onetwo"[..]));
+        fs.crash();
+        assert_eq!(volume.read(path).unwrap().as_deref(), Some(&b"one"[..]));
+    }
+
+    #[test]
+    fn writes_to_a_removed_file_do_not_reach_its_successor() {
+        let fs = Fs::builder().seed(1).block_size(1).build();
+        let volume = Volume::simulated(fs.clone(), PathBuf::from("/data"));
+        volume.create_directory(Path::new("/data")).unwrap();
+        let path = Path::new("/data/file");
+        volume.replace(path, b"").unwrap();
+        volume.write_at(path, 0, b"first").unwrap();
+        volume.remove(path).unwrap();
+        volume.replace(path, b"").unwrap();
+        fs.crash();
+        assert_eq!(volume.read(path).unwrap().as_deref(), Some(&b""[..]));
+    }
+
+    #[test]
+    fn the_machine_does_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let volume = Volume::new(Disk::Machine(directory.path().join("data")), Path::new("/elsewhere"));
+        let folder = volume.root().join("a/b");
+        volume.create_directory(&folder).unwrap();
+        let path = folder.join("file");
+        assert_eq!(volume.length(&path).unwrap(), None);
+        volume.replace(&path, b"one").unwrap();
+        volume.write_at(&path, 3, b"two").unwrap();
+        volume.sync(&path).unwrap();
+        volume.set_length(&path, 5).unwrap();
+        assert_eq!(volume.read(&path).unwrap().as_deref(), Some(&b"onetw"[..]));
+        assert_eq!(volume.names(&folder).unwrap(), ["file"]);
+        volume.remove(&path).unwrap();
+        assert_eq!(volume.read(&path).unwrap(), None);
+        volume.remove_directory(&folder).unwrap();
+        assert!(volume.names(volume.root().join("a").as_path()).unwrap().is_empty());
     }
 }

@@ -15,4 +15,5 @@ pub mod programs;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod serve;
 pub mod simulate;

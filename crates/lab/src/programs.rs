@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use hopwise_broker::{
-    BootstrapUser, Broker, BrokerStatus, Environment, HostPort, NodeConfig, StartParameters,
+    BootstrapUser, Broker, BrokerStatus, Disk, Environment, HostPort, NodeConfig, StartParameters,
 };
 use hopwise_client::Whois;
 use hopwise_kube::cluster::{Container, Process, Programs};
@@ -169,7 +169,7 @@ impl LabPrograms {
         let parameters = StartParameters {
             environment: Environment { files: Arc::new(read), users },
             config: config.clone(),
-            volume,
+            volume: Disk::Simulated(volume),
             clock: Arc::new(hopwise_engine::clock::unix_ms),
             seed: seed_of(&container.pod_uid),
             status: status.clone(),

@@ -1,6 +1,7 @@
 //! The topics of a cluster: their partitions' replicas and their properties.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -26,6 +27,11 @@ impl Topic {
         !self.name.contains('/')
     }
 
+    /// Whether the topic has a partition of this index.
+    pub fn has_partition(&self, index: i32) -> bool {
+        usize::try_from(index).is_ok_and(|index| index < self.partitions.len())
+    }
+
     /// Whether records get the time of their append.
     pub fn log_append_time(&self) -> bool {
         self.configs.get(TIMESTAMP_TYPE).is_some_and(|value| value == "LogAppendTime")
@@ -40,7 +46,7 @@ impl Topic {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Topic>", into = "Vec<Topic>")]
 pub(crate) struct Topics {
-    topics: BTreeMap<String, Topic>,
+    topics: BTreeMap<String, Arc<Topic>>,
     names: BTreeMap<Uuid, String>,
 }
 
@@ -54,7 +60,7 @@ impl From<Vec<Topic>> for Topics {
 
 impl From<Topics> for Vec<Topic> {
     fn from(table: Topics) -> Vec<Topic> {
-        table.topics.into_values().collect()
+        table.topics.into_values().map(Arc::unwrap_or_clone).collect()
     }
 }
 
@@ -65,27 +71,37 @@ impl Topics {
             self.names.remove(&known.id);
         }
         self.names.insert(topic.id, topic.name.clone());
-        self.topics.insert(topic.name.clone(), topic);
+        self.topics.insert(topic.name.clone(), Arc::new(topic));
     }
 
     /// Removes a topic.
     pub fn remove(&mut self, name: &str) -> Option<Topic> {
         let topic = self.topics.remove(name)?;
         self.names.remove(&topic.id);
-        Some(topic)
+        Some(Arc::unwrap_or_clone(topic))
     }
 
     pub fn get(&self, name: &str) -> Option<&Topic> {
-        self.topics.get(name)
+        self.topics.get(name).map(Arc::as_ref)
     }
 
     pub fn by_id(&self, id: Uuid) -> Option<&Topic> {
-        self.names.get(&id).and_then(|name| self.topics.get(name))
+        self.names.get(&id).and_then(|name| self.get(name))
+    }
+
+    /// As [`Topics::get`], to be kept for the time of a request without a copy.
+    pub fn shared(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.get(name).cloned()
+    }
+
+    /// As [`Topics::by_id`], to be kept for the time of a request without a copy.
+    pub fn shared_by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.names.get(&id).and_then(|name| self.shared(name))
     }
 
     /// Every topic, by name.
     pub fn all(&self) -> impl Iterator<Item = &Topic> {
-        self.topics.values()
+        self.topics.values().map(Arc::as_ref)
     }
 
     /// The topics that Kafka clients see, by name.

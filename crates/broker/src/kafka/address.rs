@@ -45,6 +45,7 @@ mod tests {
             bind: ([0, 0, 0, 0], port).into(),
             advertised: None,
             tls: false,
+            tls_files: None,
             authentication: Authentication::None,
         }
     }

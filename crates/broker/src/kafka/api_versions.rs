@@ -2,10 +2,19 @@
 //! 0 (KIP-511).
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::ApiVersionsResponse;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
+use super::Session;
 use super::versions::OFFERED;
+
+pub(super) async fn answer(
+    _session: &Session,
+    _request: ApiVersionsRequest,
+    _version: i16,
+) -> ApiVersionsResponse {
+    response(None)
+}
 
 pub(super) fn response(error: Option<ResponseError>) -> ApiVersionsResponse {
     let keys = OFFERED.iter().map(|offered| {

@@ -1,31 +1,41 @@
 //! FindCoordinator: which broker looks after a group or a transaction.
 //!
-//! Source: redpanda.md 4.1. The broker is chosen by a hash of the key over the alive brokers; it is named by
-//! the address of the listener's name alone, so where it advertises none the answer is
-//! COORDINATOR_NOT_AVAILABLE.
+//! Source: redpanda.md 4.1. The key belongs to a partition of an internal topic, which is made when it is first
+//! needed; the partition's leader is the coordinator, and is waited for. The broker is named by the address of
+//! the listener's name alone, so where it advertises none the answer is COORDINATOR_NOT_AVAILABLE.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Session, address, text};
+use super::{LEADER_WAIT_MAX, Session, address, text};
+use crate::cluster::topics::Topic;
+use crate::coordinator::partition_of;
+use crate::node::PartitionKey;
+use crate::{groups, transactions};
 
-/// Key types: groups and transactions (KIP-98); share groups (2) are not known here.
-const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=1;
+/// Key types (KIP-98); share groups (2) are not known here.
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+/// Between two looks whether a partition has a leader.
+const LEADER_RETRY: std::time::Duration = std::time::Duration::from_millis(20);
 
-pub(super) fn answer(
+pub(super) async fn answer(
     session: &Session,
     request: FindCoordinatorRequest,
     version: i16,
 ) -> FindCoordinatorResponse {
+    let deadline = Instant::now() + LEADER_WAIT_MAX;
     if version >= 4 {
-        let keys = request.coordinator_keys.iter();
-        let coordinators =
-            keys.map(|key| find(session, key, request.key_type).with_key(key.clone())).collect();
+        let mut coordinators = Vec::new();
+        for key in &request.coordinator_keys {
+            let found = find(session, key, request.key_type, deadline).await;
+            coordinators.push(found.with_key(key.clone()));
+        }
         return FindCoordinatorResponse::default().with_coordinators(coordinators);
     }
-    let found = find(session, &request.key, request.key_type);
+    let found = find(session, &request.key, request.key_type, deadline).await;
     FindCoordinatorResponse::default()
         .with_error_code(found.error_code)
         .with_error_message(found.error_message)
@@ -34,32 +44,57 @@ pub(super) fn answer(
         .with_port(found.port)
 }
 
-fn find(session: &Session, key: &str, key_type: i8) -> Coordinator {
-    let none = |error: ResponseError, message: String| {
-        Coordinator::default()
+async fn find(session: &Session, key: &str, key_type: i8, deadline: Instant) -> Coordinator {
+    match try_find(session, key, key_type, deadline).await {
+        Ok(coordinator) => coordinator,
+        Err((error, message)) => Coordinator::default()
             .with_error_code(error.code())
             .with_error_message(Some(text(message)))
             .with_node_id(BrokerId(-1))
-            .with_port(-1)
-    };
-    if !KEY_TYPES.contains(&key_type) {
-        return none(ResponseError::InvalidRequest, format!("key type {key_type} is not known"));
+            .with_port(-1),
     }
-    session.node.with_cluster(|cluster| {
-        let named = cluster.members.named(Instant::now());
-        let index = crc32c::crc32c(key.as_bytes()) as usize % named.len().max(1);
-        let Some(member) = named.get(index) else {
-            return none(ResponseError::CoordinatorNotAvailable, "no broker is known".to_owned());
-        };
-        match address::for_coordinator(member, &session.listener) {
-            Some(address) => Coordinator::default()
-                .with_node_id(BrokerId(member.id))
-                .with_host(text(address.host))
-                .with_port(address.port.into()),
-            None => none(
-                ResponseError::CoordinatorNotAvailable,
-                format!("broker {} advertises nothing for listener \"{}\"", member.id, session.listener.name),
-            ),
+}
+
+async fn try_find(
+    session: &Session,
+    key: &str,
+    key_type: i8,
+    deadline: Instant,
+) -> Result<Coordinator, (ResponseError, String)> {
+    let unavailable = |message: String| (ResponseError::CoordinatorNotAvailable, message);
+    let topic = match key_type {
+        GROUP => groups::ensure_topic(&session.node).await,
+        TRANSACTION => transactions::ensure_topic(&session.node).await,
+        other => return Err((ResponseError::InvalidRequest, format!("key type {other} is not known"))),
+    };
+    let topic: Topic = topic.map_err(|refusal| unavailable(refusal.to_string()))?;
+    let partition = (topic.id, partition_of(key, topic.partitions.len()));
+    let Ok(leader) = timeout_at(deadline, leader_of(session, partition)).await else {
+        let (topic, index) = (topic.name, partition.1);
+        return Err(unavailable(format!("partition {index} of {topic} has no leader")));
+    };
+    let member = session.node.with_cluster(|cluster| cluster.members.get(leader).cloned());
+    let member = member.ok_or_else(|| unavailable(format!("broker {leader} is not known")))?;
+    match address::for_coordinator(&member, &session.listener) {
+        Some(address) => Ok(Coordinator::default()
+            .with_node_id(BrokerId(member.id))
+            .with_host(text(address.host))
+            .with_port(address.port.into())),
+        None => Err(unavailable(format!(
+            "broker {} advertises nothing for listener \"{}\"",
+            member.id, session.listener.name
+        ))),
+    }
+}
+
+/// Waits until the partition has a leader that is not known to be dead.
+async fn leader_of(session: &Session, partition: PartitionKey) -> i32 {
+    loop {
+        if let Some((leader, _)) = session.node.leader_of(partition)
+            && session.node.with_cluster(|cluster| cluster.members.alive(leader, Instant::now()))
+        {
+            return leader;
         }
-    })
+        sleep(LEADER_RETRY).await;
+    }
 }

@@ -1,16 +1,17 @@
 //! ListOffsets: the first, the next, or the first one at a time.
 
+use std::sync::Arc;
+
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
-use tokio::time::Instant;
 
-use super::{LEADER_WAIT_MAX, Session, fetch, partition_error};
+use super::authorization::Operation;
+use super::{Session, lookup, partition_error};
 use crate::cluster::topics::Topic;
-use crate::status::Counter;
 
 /// Timestamps with a meaning of their own (Kafka: `ListOffsetsRequest`; KIP-734, KIP-405, KIP-1005).
 const LATEST: i64 = -1;
@@ -18,23 +19,36 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
+/// Isolation level of a reader of committed records.
+const READ_COMMITTED: i8 = 1;
+
+/// A time, an offset and the epoch of the leader.
+struct Found {
+    timestamp_ms: i64,
+    offset: i64,
+    epoch: i32,
+}
 
 pub(super) async fn answer(
     session: &Session,
     request: ListOffsetsRequest,
-    _version: i16,
+    version: i16,
 ) -> ListOffsetsResponse {
+    let committed_only = request.isolation_level == READ_COMMITTED;
     let mut topics = Vec::new();
     for asked in request.topics {
-        let topic = session.node.with_cluster(|cluster| cluster.state.topics.get(&asked.name).cloned());
+        let topic = session
+            .node
+            .with_cluster(|cluster| lookup::topic(session, &cluster.state, &asked.name, Operation::Describe));
         let mut partitions = Vec::new();
         for partition in &asked.partitions {
             let answer =
                 ListOffsetsPartitionResponse::default().with_partition_index(partition.partition_index);
-            partitions.push(match find(session, topic.as_ref(), partition).await {
-                Ok((timestamp, offset, epoch)) => {
-                    answer.with_timestamp(timestamp).with_offset(offset).with_leader_epoch(epoch)
-                }
+            partitions.push(match find(session, topic.clone(), partition, committed_only, version).await {
+                Ok(found) => answer
+                    .with_timestamp(found.timestamp_ms)
+                    .with_offset(found.offset)
+                    .with_leader_epoch(found.epoch),
                 Err(error) => answer.with_error_code(error.code()).with_timestamp(-1).with_offset(-1),
             });
         }
@@ -43,38 +57,42 @@ pub(super) async fn answer(
     ListOffsetsResponse::default().with_topics(topics)
 }
 
+/// The first version that has a timestamp with a meaning of its own; `None` for one that means nothing.
+fn first_version(timestamp: i64) -> Option<i16> {
+    match timestamp {
+        LATEST | EARLIEST | 0.. => Some(1),
+        MAX_TIMESTAMP => Some(7),
+        EARLIEST_LOCAL => Some(8),
+        LATEST_TIERED => Some(9),
+        _ => None,
+    }
+}
+
 async fn find(
     session: &Session,
-    topic: Option<&Topic>,
+    topic: Result<Arc<Topic>, ResponseError>,
     asked: &ListOffsetsPartition,
-) -> Result<(i64, i64, i32), ResponseError> {
-    let topic = topic.ok_or(ResponseError::UnknownTopicOrPartition)?;
-    if usize::try_from(asked.partition_index).map_or(true, |index| index >= topic.partitions.len()) {
-        return Err(ResponseError::UnknownTopicOrPartition);
+    committed_only: bool,
+    version: i16,
+) -> Result<Found, ResponseError> {
+    if first_version(asked.timestamp).is_none_or(|first| first > version) {
+        return Err(ResponseError::UnsupportedVersion);
     }
-    let partition = session.node.partition((topic.id, asked.partition_index));
-    let Some(partition) = partition.filter(|partition| partition.leads()) else {
-        session.node.status.add(Counter::NotLeader, 1);
-        return Err(ResponseError::NotLeaderOrFollower);
-    };
-    fetch::check_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
+    let partition =
+        lookup::leader(session, &*topic?, asked.partition_index, asked.current_leader_epoch).await?;
+    let progress = partition.progress();
+    let end = if committed_only { progress.last_stable_offset } else { progress.high_watermark };
     let failed = |error| partition_error(session, &error);
-    partition.wait_leading(Instant::now() + LEADER_WAIT_MAX).await.map_err(failed)?;
-    let high_watermark = partition.progress().high_watermark;
-    let none = (-1, -1);
-    let (timestamp, offset) = match asked.timestamp {
-        LATEST => (-1, high_watermark),
-        EARLIEST | EARLIEST_LOCAL => (-1, partition.start_offset()),
-        LATEST_TIERED => none,
-        MAX_TIMESTAMP => {
-            let found = partition.with_log(|log| log.newest(high_watermark)).map_err(failed)?;
-            found.unwrap_or(none)
-        }
-        timestamp if timestamp < 0 => return Err(ResponseError::InvalidRequest),
-        timestamp => {
-            let found = partition.with_log(|log| log.first_at(timestamp, high_watermark)).map_err(failed)?;
-            found.unwrap_or(none)
-        }
+    let found = match asked.timestamp {
+        LATEST => Some((-1, end)),
+        EARLIEST | EARLIEST_LOCAL => Some((-1, partition.start_offset())),
+        // Nothing is kept elsewhere.
+        LATEST_TIERED => None,
+        MAX_TIMESTAMP => partition.with_log(|log| log.newest(end)).map_err(failed)?,
+        timestamp => partition.with_log(|log| log.first_at(timestamp, end)).map_err(failed)?,
     };
-    Ok((timestamp, offset, partition.leader_epoch()))
+    Ok(match found {
+        Some((timestamp_ms, offset)) => Found { timestamp_ms, offset, epoch: partition.leader_epoch() },
+        None => Found { timestamp_ms: -1, offset: -1, epoch: -1 },
+    })
 }

@@ -1,23 +1,42 @@
 //! The Kafka listeners: requests in, responses out, in order, one connection a task.
 //!
 //! Frames are read and written with `kafka-protocol`. Bytes that are no request end their connection and
-//! nothing else. Left out in this version: groups, transactions and idempotent sequences, fetch sessions (every answer says "no session", which
-//! clients accept), quotas.
+//! nothing else. A key is answered by the module of its name: one line in [`versions`], one in
+//! [`answered_by!`], and an outline in [`guard`].
 
+mod acls;
 mod address;
 mod api_versions;
-mod create_topics;
+pub(crate) mod authorization;
+mod configs;
+mod connection;
+mod describe_cluster;
+mod describe_log_dirs;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
+mod groups;
 mod guard;
+mod leaders;
 mod list_offsets;
+mod lookup;
 mod metadata;
+mod offset_for_leader_epoch;
 pub(crate) mod principal;
-mod produce;
+pub(crate) mod produce;
+mod quotas;
+mod reassignments;
+mod replica;
 mod sasl;
+mod shared;
+mod topics;
+mod transactions;
+mod users;
 mod versions;
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,32 +45,74 @@ use hopwise_fabric::net::{TcpListener, TcpStream};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
-use tokio::io::AsyncWriteExt;
+use serde_json::Value;
 
 use self::principal::Principal;
+pub(crate) use self::shared::Shared;
 use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
-use crate::rpc::frame::read_block;
-use crate::security::Stream;
 use crate::status::Counter;
 
 /// redpanda.md 4.4: `wait_for_leader_timeout_ms`.
 const LEADER_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// A connection's view of the broker: answers depend on the listener it entered by.
+/// One request's view of the broker: answers depend on the listener its connection entered by. Cheap to clone.
 #[derive(Clone)]
 struct Session {
     node: Arc<Node>,
     listener: Arc<Listener>,
+    connection: Arc<Connection>,
+    /// As the request's header has it; empty if there is none.
+    client_id: StrBytes,
+}
+
+/// What the requests of one connection share.
+struct Connection {
+    /// The client's address, if the socket knows it.
+    peer: Option<SocketAddr>,
     /// Set once the client has proved who it is.
-    principal: Arc<OnceLock<Principal>>,
+    principal: OnceLock<Principal>,
+    /// Milliseconds that the connection is to be muted after the answer under way.
+    throttle_ms: AtomicU32,
 }
 
 impl Session {
+    fn new(node: Arc<Node>, listener: Arc<Listener>, peer: Option<SocketAddr>) -> Session {
+        let connection =
+            Arc::new(Connection { peer, principal: OnceLock::new(), throttle_ms: AtomicU32::new(0) });
+        Session { node, listener, connection, client_id: StrBytes::new() }
+    }
+
     /// Who the client is.
     fn principal(&self) -> Principal {
-        self.principal.get().cloned().unwrap_or(Principal::Anonymous)
+        self.connection.principal.get().cloned().unwrap_or(Principal::Anonymous)
+    }
+
+    /// A cluster property that is a number: what is set, or what the broker was started with.
+    fn number<T: TryFrom<i64>>(&self, name: &str, started_with: T) -> T {
+        let set =
+            self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_i64));
+        set.and_then(|value| T::try_from(value).ok()).unwrap_or(started_with)
+    }
+
+    /// A cluster property that is on or off: what is set, or what the broker was started with.
+    fn flag(&self, name: &str, started_with: bool) -> bool {
+        let set =
+            self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_bool));
+        set.unwrap_or(started_with)
+    }
+
+    /// Mutes the connection once the answer is sent; the milliseconds are for the answer.
+    fn throttle(&self, wait: Duration) -> i32 {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        self.connection.throttle_ms.fetch_max(wait_ms, Ordering::Relaxed);
+        i32::try_from(wait_ms).unwrap_or(i32::MAX)
+    }
+
+    /// How long the connection is to be muted, once.
+    fn take_throttle(&self) -> Duration {
+        Duration::from_millis(self.connection.throttle_ms.swap(0, Ordering::Relaxed).into())
     }
 }
 
@@ -70,31 +131,44 @@ enum ConnectionError {
     Unauthenticated(String),
 }
 
-/// Accepts connections for ever.
+/// Accepts connections for ever. Those beyond `kafka_connections_max` are closed at once.
 pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListener) {
     let listener = Arc::new(listener);
     loop {
         let stream = node.accept(&socket).await;
-        let session =
-            Session { node: Arc::clone(&node), listener: Arc::clone(&listener), principal: Arc::default() };
-        node.tasks.spawn(connection(session, stream));
+        let max = node.with_cluster(|cluster| {
+            cluster.state.properties.get("kafka_connections_max").and_then(Value::as_u64)
+        });
+        let Some(counted) = node.kafka.admit(max) else {
+            tracing::warn!(?max, listener = listener.name, "a Kafka connection too many is closed");
+            continue;
+        };
+        let session = Session::new(Arc::clone(&node), Arc::clone(&listener), stream.peer_addr().ok());
+        node.tasks.spawn(async move {
+            let _counted = counted;
+            serve_connection(session, stream).await;
+        });
     }
 }
 
-async fn connection(session: Session, stream: TcpStream) {
-    let peer = stream.peer_addr().ok();
+async fn serve_connection(session: Session, stream: TcpStream) {
     let Some(mut stream) = session.node.secure(&session.listener, stream).await else { return };
-    let error = match answer_all(&session, &mut stream).await {
+    let gate = sasl::Gate::of(&session, stream.peer_certificate());
+    let answered = match gate {
+        Ok(gate) => connection::answer_all(&session, &mut stream, gate).await,
+        Err(error) => Err(error),
+    };
+    let error = match answered {
         Ok(()) => return,
         Err(error) => error,
     };
-    let listener = &session.listener.name;
+    let (peer, listener) = (session.connection.peer, &session.listener.name);
     match error {
         ConnectionError::Unauthenticated(why) => {
             session.node.status.add(Counter::FailedAuthentications, 1);
             tracing::warn!(?peer, listener, why, "closing a Kafka connection");
         }
-        ConnectionError::Io(error) if error.kind() != io::ErrorKind::InvalidData => {
+        ConnectionError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             tracing::debug!(?peer, listener, %error, "a Kafka connection ended");
         }
         error => {
@@ -104,81 +178,137 @@ async fn connection(session: Session, stream: TcpStream) {
     }
 }
 
-async fn answer_all(session: &Session, stream: &mut Stream) -> Result<(), ConnectionError> {
-    let mut gate = sasl::Gate::of(session, stream.peer_certificate())?;
-    let bytes_max = session.node.config.cluster.kafka_request_max_bytes;
-    while let Some(frame) = read_block(stream, bytes_max).await? {
-        let response = match gate.take(session, frame)? {
-            sasl::Passed::Through(frame) => answer(session, frame).await?,
-            sasl::Passed::Answered(response) => Some(response),
-        };
-        session.node.status.add(Counter::KafkaRequests, 1);
-        if let Some(response) = response {
-            stream.write_all(&response).await?;
-            stream.flush().await?;
+/// Answers a request by the module that is listed with its key. A module has
+/// `async fn answer(&Session, Request, version: i16) -> Response`.
+macro_rules! answered_by {
+    ($call:ident: $($key:ident => $($module:ident)::+,)+) => {
+        match $call.api {
+            $(ApiKey::$key => {
+                let request = decode(&mut $call.bytes, $call.version)?;
+                let response = $($module)::+::answer(&$call.session, request, $call.version).await;
+                $call.encode(&response)
+            })+
+            key => Err(ConnectionError::NotOffered { key: key as i16, version: $call.version }),
         }
-        gate.close_if_failed()?;
-    }
-    Ok(())
+    };
 }
 
 /// Answers one request; `None` for a Produce that wants no answer.
-async fn answer(session: &Session, frame: Bytes) -> Result<Option<Bytes>, ConnectionError> {
+async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, ConnectionError> {
     let [k0, k1, v0, v1, c0, c1, c2, c3, ..] = frame[..] else {
         return Err(ConnectionError::Malformed("shorter than a request header".to_owned()));
     };
     let (key, version) = (i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]));
+    let correlation_id = i32::from_be_bytes([c0, c1, c2, c3]);
     let Some(offered) = versions::offered(key) else {
         return Err(ConnectionError::NotOffered { key, version });
     };
+    let api = offered.key;
     if !offered.answers(version) {
-        if offered.key == ApiKey::ApiVersions {
+        if api == ApiKey::ApiVersions {
             // The header's other fields depend on the version, the correlation id does not.
-            let correlation_id = i32::from_be_bytes([c0, c1, c2, c3]);
             let body = api_versions::response(Some(ResponseError::UnsupportedVersion));
-            return encode(ApiKey::ApiVersions, 0, correlation_id, &body).map(Some);
+            return encode(api, 0, correlation_id, &body).map(Some);
+        }
+        if api == ApiKey::Produce && (0..offered.read.min).contains(&version) {
+            return answer_old_produce(frame, version, correlation_id);
         }
         return Err(ConnectionError::NotOffered { key, version });
     }
-    let api = offered.key;
     let mut bytes = frame;
     guard::check(api, version, &bytes).map_err(|error| ConnectionError::Malformed(error.to_string()))?;
     let header: RequestHeader = decode(&mut bytes, api.request_header_version(version))?;
-    let correlation_id = header.correlation_id;
-    let client_id = header.client_id.unwrap_or_default();
-    tracing::trace!(?api, version, correlation_id, client = client_id.as_str(), principal = %session.principal(), "request");
-    let encoded = match api {
-        ApiKey::ApiVersions => {
-            let _: kafka_protocol::messages::ApiVersionsRequest = decode(&mut bytes, version)?;
-            encode(api, version, correlation_id, &api_versions::response(None))?
+    session.client_id = header.client_id.unwrap_or_default();
+    tracing::trace!(?api, version, correlation_id, client = session.client_id.as_str(), principal = %session.principal(), "request");
+    Call { session, api, version, correlation_id, bytes }.answer().await
+}
+
+fn answer_old_produce(
+    mut frame: Bytes,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Option<Bytes>, ConnectionError> {
+    let api = ApiKey::Produce;
+    guard::check(api, version, &frame).map_err(|error| ConnectionError::Malformed(error.to_string()))?;
+    let _: RequestHeader = decode(&mut frame, api.request_header_version(version))?;
+    let body = produce::old::answer(&frame, version).map_err(ConnectionError::Malformed)?;
+    Ok(body.map(|body| {
+        let mut answer = BytesMut::with_capacity(body.len() + 8);
+        answer.put_u32(u32::try_from(body.len() + 4).unwrap_or(u32::MAX));
+        answer.put_i32(correlation_id);
+        answer.put_slice(&body);
+        answer.freeze()
+    }))
+}
+
+/// A request whose header is read.
+struct Call {
+    session: Session,
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    /// The body.
+    bytes: Bytes,
+}
+
+impl Call {
+    async fn answer(mut self) -> Result<Option<Bytes>, ConnectionError> {
+        if self.api == ApiKey::Produce {
+            let request = decode(&mut self.bytes, self.version)?;
+            return match produce::answer(&self.session, request, self.version).await {
+                Some(response) => self.encode(&response),
+                None => Ok(None),
+            };
         }
-        ApiKey::Metadata => {
-            let response = metadata::answer(session, decode(&mut bytes, version)?, version).await;
-            encode(api, version, correlation_id, &response)?
+        answered_by! { self:
+            AddOffsetsToTxn => transactions::add_offsets_to_txn,
+            AddPartitionsToTxn => transactions::add_partitions_to_txn,
+            AlterClientQuotas => quotas::alter,
+            AlterConfigs => configs::alter,
+            AlterPartitionReassignments => reassignments::alter,
+            AlterUserScramCredentials => users::alter,
+            ApiVersions => api_versions,
+            CreateAcls => acls::create,
+            CreatePartitions => topics::partitions,
+            CreateTopics => topics::create,
+            DeleteAcls => acls::delete,
+            DeleteGroups => groups::delete_groups,
+            DeleteTopics => topics::delete,
+            DescribeAcls => acls::describe,
+            DescribeClientQuotas => quotas::describe,
+            DescribeCluster => describe_cluster,
+            DescribeConfigs => configs::describe,
+            DescribeGroups => groups::describe_groups,
+            DescribeLogDirs => describe_log_dirs,
+            DescribeProducers => transactions::describe_producers,
+            DescribeTopicPartitions => describe_topic_partitions,
+            DescribeTransactions => transactions::describe_transactions,
+            DescribeUserScramCredentials => users::describe,
+            EndTxn => transactions::end_txn,
+            Fetch => fetch,
+            FindCoordinator => find_coordinator,
+            Heartbeat => groups::heartbeat,
+            IncrementalAlterConfigs => configs::incremental,
+            InitProducerId => transactions::init_producer_id,
+            JoinGroup => groups::join_group,
+            LeaveGroup => groups::leave_group,
+            ListGroups => groups::list_groups,
+            ListOffsets => list_offsets,
+            ListPartitionReassignments => reassignments::list,
+            ListTransactions => transactions::list_transactions,
+            Metadata => metadata,
+            OffsetCommit => groups::offset_commit,
+            OffsetDelete => groups::offset_delete,
+            OffsetFetch => groups::offset_fetch,
+            OffsetForLeaderEpoch => offset_for_leader_epoch,
+            SyncGroup => groups::sync_group,
+            TxnOffsetCommit => transactions::txn_offset_commit,
         }
-        ApiKey::Produce => match produce::answer(session, decode(&mut bytes, version)?, version).await {
-            Some(response) => encode(api, version, correlation_id, &response)?,
-            None => return Ok(None),
-        },
-        ApiKey::Fetch => {
-            let response = fetch::answer(session, decode(&mut bytes, version)?, version).await;
-            encode(api, version, correlation_id, &response)?
-        }
-        ApiKey::ListOffsets => {
-            let response = list_offsets::answer(session, decode(&mut bytes, version)?, version).await;
-            encode(api, version, correlation_id, &response)?
-        }
-        ApiKey::FindCoordinator => {
-            let response = find_coordinator::answer(session, decode(&mut bytes, version)?, version);
-            encode(api, version, correlation_id, &response)?
-        }
-        ApiKey::CreateTopics => {
-            let response = create_topics::answer(session, decode(&mut bytes, version)?, version).await;
-            encode(api, version, correlation_id, &response)?
-        }
-        _ => return Err(ConnectionError::NotOffered { key, version }),
-    };
-    Ok(Some(encoded))
+    }
+
+    fn encode(&self, body: &impl Encodable) -> Result<Option<Bytes>, ConnectionError> {
+        encode(self.api, self.version, self.correlation_id, body).map(Some)
+    }
 }
 
 fn decode<T: Decodable>(bytes: &mut Bytes, version: i16) -> Result<T, ConnectionError> {

@@ -86,6 +86,11 @@ impl Gate {
         }
     }
 
+    /// Whether the next frame is a token without Kafka's header.
+    pub fn takes_tokens(&self) -> bool {
+        matches!(self.state, State::Authenticating { raw: true, .. })
+    }
+
     /// To be asked once the answer is sent.
     pub fn close_if_failed(&mut self) -> Result<(), ConnectionError> {
         self.failed.take().map_or(Ok(()), |why| Err(ConnectionError::Unauthenticated(why)))
@@ -192,7 +197,7 @@ fn refused(error: ResponseError, why: &str) -> SaslAuthenticateResponse {
 /// The connection belongs to a user from now on; it cannot change hands (KIP-368).
 fn authenticated(session: &Session, user: String) -> Result<(), ConnectionError> {
     let principal = Principal::User(user);
-    if *session.principal.get_or_init(|| principal.clone()) == principal {
+    if *session.connection.principal.get_or_init(|| principal.clone()) == principal {
         return Ok(());
     }
     Err(ConnectionError::Unauthenticated("the connection belongs to another user".to_owned()))

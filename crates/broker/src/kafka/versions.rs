@@ -3,11 +3,9 @@
 //! Each key from the lowest version that present clients send (clients.md, version table) or that
 //! `kafka-protocol` reads, to the highest that it reads. Produce is offered from 0 though read from 3:
 //! librdkafka turns compression off where Produce 0 is missing (Apache Kafka 4.0 does the same, KAFKA-18659).
+//! AlterConfigs ends at 1, because a client encodes version 2 wrongly (clients.md, last section).
 
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest,
-    ListOffsetsRequest, MetadataRequest, ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest,
-};
+use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Message, VersionRange};
 
 /// A key that is offered.
@@ -30,17 +28,59 @@ const fn key<T: Message>(key: ApiKey, least: i16) -> Offered {
     Offered { key, least, read: T::VERSIONS }
 }
 
+/// A key of which versions above `most` are not answered.
+const fn up_to<T: Message>(key: ApiKey, least: i16, most: i16) -> Offered {
+    Offered { key, least, read: VersionRange { min: T::VERSIONS.min, max: most } }
+}
+
 /// Every key that is offered, by number.
-pub(super) const OFFERED: [Offered; 9] = [
+#[rustfmt::skip]
+pub(super) const OFFERED: &[Offered] = &[
     key::<ProduceRequest>(ApiKey::Produce, 0),
     key::<FetchRequest>(ApiKey::Fetch, 4),
     key::<ListOffsetsRequest>(ApiKey::ListOffsets, 1),
     key::<MetadataRequest>(ApiKey::Metadata, 0),
+    key::<OffsetCommitRequest>(ApiKey::OffsetCommit, 2),
+    key::<OffsetFetchRequest>(ApiKey::OffsetFetch, 1),
     key::<FindCoordinatorRequest>(ApiKey::FindCoordinator, 0),
+    key::<JoinGroupRequest>(ApiKey::JoinGroup, 2),
+    key::<HeartbeatRequest>(ApiKey::Heartbeat, 0),
+    key::<LeaveGroupRequest>(ApiKey::LeaveGroup, 0),
+    key::<SyncGroupRequest>(ApiKey::SyncGroup, 0),
+    key::<DescribeGroupsRequest>(ApiKey::DescribeGroups, 0),
+    key::<ListGroupsRequest>(ApiKey::ListGroups, 0),
     key::<SaslHandshakeRequest>(ApiKey::SaslHandshake, 0),
     key::<ApiVersionsRequest>(ApiKey::ApiVersions, 0),
-    key::<CreateTopicsRequest>(ApiKey::CreateTopics, 3),
+    key::<CreateTopicsRequest>(ApiKey::CreateTopics, 2),
+    key::<DeleteTopicsRequest>(ApiKey::DeleteTopics, 1),
+    key::<InitProducerIdRequest>(ApiKey::InitProducerId, 0),
+    key::<OffsetForLeaderEpochRequest>(ApiKey::OffsetForLeaderEpoch, 2),
+    up_to::<AddPartitionsToTxnRequest>(ApiKey::AddPartitionsToTxn, 0, 3),
+    up_to::<AddOffsetsToTxnRequest>(ApiKey::AddOffsetsToTxn, 0, 3),
+    up_to::<EndTxnRequest>(ApiKey::EndTxn, 0, 4),
+    up_to::<TxnOffsetCommitRequest>(ApiKey::TxnOffsetCommit, 0, 4),
+    key::<DescribeAclsRequest>(ApiKey::DescribeAcls, 1),
+    key::<CreateAclsRequest>(ApiKey::CreateAcls, 1),
+    key::<DeleteAclsRequest>(ApiKey::DeleteAcls, 1),
+    key::<DescribeConfigsRequest>(ApiKey::DescribeConfigs, 1),
+    up_to::<AlterConfigsRequest>(ApiKey::AlterConfigs, 0, 1),
+    key::<DescribeLogDirsRequest>(ApiKey::DescribeLogDirs, 1),
     key::<SaslAuthenticateRequest>(ApiKey::SaslAuthenticate, 0),
+    key::<CreatePartitionsRequest>(ApiKey::CreatePartitions, 0),
+    key::<DeleteGroupsRequest>(ApiKey::DeleteGroups, 0),
+    key::<IncrementalAlterConfigsRequest>(ApiKey::IncrementalAlterConfigs, 0),
+    key::<AlterPartitionReassignmentsRequest>(ApiKey::AlterPartitionReassignments, 0),
+    key::<ListPartitionReassignmentsRequest>(ApiKey::ListPartitionReassignments, 0),
+    key::<OffsetDeleteRequest>(ApiKey::OffsetDelete, 0),
+    key::<DescribeClientQuotasRequest>(ApiKey::DescribeClientQuotas, 0),
+    key::<AlterClientQuotasRequest>(ApiKey::AlterClientQuotas, 0),
+    key::<DescribeUserScramCredentialsRequest>(ApiKey::DescribeUserScramCredentials, 0),
+    key::<AlterUserScramCredentialsRequest>(ApiKey::AlterUserScramCredentials, 0),
+    key::<DescribeClusterRequest>(ApiKey::DescribeCluster, 0),
+    key::<DescribeProducersRequest>(ApiKey::DescribeProducers, 0),
+    key::<DescribeTransactionsRequest>(ApiKey::DescribeTransactions, 0),
+    up_to::<ListTransactionsRequest>(ApiKey::ListTransactions, 0, 1),
+    key::<DescribeTopicPartitionsRequest>(ApiKey::DescribeTopicPartitions, 0),
 ];
 
 /// The entry of a key.

@@ -1,6 +1,6 @@
 //! A record batch as it lies on the wire and on disk (Kafka protocol, "Record Batch", magic 2).
 //!
-//! Only the header is read; records are looked at for timestamps alone, and only if they are not compressed.
+//! Only the header is read here; records are in `records.rs`.
 //! Left out: the older message formats (magic 0 and 1), which Produce version 3 and later do not carry.
 
 /// Bytes before the records.
@@ -11,6 +11,10 @@ const UNCOUNTED_BYTES: usize = 12;
 const CODEC_BITS: i16 = 0b111;
 /// Attribute bit 3: timestamps are those of the append.
 const LOG_APPEND_TIME: i16 = 1 << 3;
+/// Attribute bit 4: the batch belongs to a transaction.
+const TRANSACTIONAL: i16 = 1 << 4;
+/// Attribute bit 5: the batch is a marker of the broker's own.
+const CONTROL: i16 = 1 << 5;
 
 /// What a batch's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,10 @@ pub(crate) struct BatchHeader {
     pub last_offset_delta: i32,
     pub base_timestamp_ms: i64,
     pub max_timestamp_ms: i64,
+    /// -1 if the producer is not idempotent.
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    pub base_sequence: i32,
     pub record_count: i32,
 }
 
@@ -64,6 +72,9 @@ impl BatchHeader {
             last_offset_delta: i32::from_be_bytes(field(bytes, 23)?),
             base_timestamp_ms: i64::from_be_bytes(field(bytes, 27)?),
             max_timestamp_ms: i64::from_be_bytes(field(bytes, 35)?),
+            producer_id: i64::from_be_bytes(field(bytes, 43)?),
+            producer_epoch: i16::from_be_bytes(field(bytes, 51)?),
+            base_sequence: i32::from_be_bytes(field(bytes, 53)?),
             record_count: i32::from_be_bytes(field(bytes, 57)?),
         };
         if header.last_offset_delta < 0
@@ -89,9 +100,24 @@ impl BatchHeader {
         self.base_offset + i64::from(self.last_offset_delta)
     }
 
-    /// Whether the records are compressed.
-    pub fn compressed(&self) -> bool {
-        self.attributes & CODEC_BITS != 0
+    /// The records' compression; 0 for none.
+    pub fn codec(&self) -> i16 {
+        self.attributes & CODEC_BITS
+    }
+
+    /// Whether timestamps are those of the append.
+    pub fn log_append_time(&self) -> bool {
+        self.attributes & LOG_APPEND_TIME != 0
+    }
+
+    /// Whether the batch belongs to a transaction; its marker does, too.
+    pub fn transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL != 0
+    }
+
+    /// Whether the batch is a marker that the broker wrote.
+    pub fn control(&self) -> bool {
+        self.attributes & CONTROL != 0
     }
 }
 
@@ -110,42 +136,19 @@ pub(crate) fn stamp(batch: &mut [u8], now_ms: i64) {
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// The first record at or after `timestamp_ms`: its timestamp and offset. A compressed batch is not opened:
-/// its first offset stands for all of its records.
-pub(crate) fn first_at(batch: &[u8], header: &BatchHeader, timestamp_ms: i64) -> Option<(i64, i64)> {
-    if header.max_timestamp_ms < timestamp_ms {
-        return None;
+/// A batch's header with other records behind it: base offset and last offset stay, so that the batch takes up
+/// the same offsets as before.
+pub(super) fn with_records(batch: &[u8], records: &[u8], count: i32, max_timestamp_ms: i64) -> Vec<u8> {
+    let mut bytes = [&batch[..HEADER_BYTES], records].concat();
+    let length = (bytes.len() - UNCOUNTED_BYTES) as i32;
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    if count == 0 {
+        let attributes = i16::from_be_bytes([bytes[21], bytes[22]]) & !CODEC_BITS;
+        bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
     }
-    if header.attributes & LOG_APPEND_TIME != 0 {
-        return Some((header.max_timestamp_ms, header.base_offset));
-    }
-    if header.compressed() || header.base_timestamp_ms >= timestamp_ms {
-        return Some((header.base_timestamp_ms.max(timestamp_ms), header.base_offset));
-    }
-    let mut rest = batch.get(HEADER_BYTES..header.size)?;
-    while !rest.is_empty() {
-        let length = usize::try_from(varint(&mut rest)?).ok()?;
-        let mut record = rest.get(1..length)?;
-        rest = rest.get(length..)?;
-        let timestamp = header.base_timestamp_ms.checked_add(varint(&mut record)?)?;
-        let offset = header.base_offset.checked_add(varint(&mut record)?)?;
-        if timestamp >= timestamp_ms {
-            return Some((timestamp, offset));
-        }
-    }
-    None
-}
-
-/// A zigzag variable-length integer, as records use it.
-fn varint(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-        }
-    }
-    None
+    bytes[35..43].copy_from_slice(&max_timestamp_ms.to_be_bytes());
+    bytes[57..61].copy_from_slice(&count.to_be_bytes());
+    let crc = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes
 }

@@ -1,30 +1,107 @@
-//! A partition's log: batches as received, in segment files that only grow.
+//! A replica's log: a Raft log whose data entries are Kafka batches, in segment files that only grow.
 //!
-//! An append is on the disk (synced) when it returns. Opening a log checks every batch and cuts the log at
-//! the first one that is torn or damaged; what was cut is told. An append that fails leaves the log as it
-//! was; if even that cannot be made sure, the log refuses further appends until it is opened again. Left out:
-//! retention and compaction; the log starts at offset 0 for ever.
+//! An append is written; [`Log::sync`] makes all that was appended durable, so that many appends share one
+//! sync. After a crash a log holds what was synced at least: opening it checks the last segment entry by entry
+//! and cuts off what is torn, and tells so. Closed segments are durable as a whole and are opened by their
+//! index file; what reads wrong in them later is an error of that read.
+//!
+//! Raft's indexes and Kafka's offsets both run without gaps. A batch takes an index and as many offsets as it
+//! has records; a command of Raft's own takes an index only. Neither ever shifts: compaction leaves an entry
+//! in place and takes records out of it.
+//!
+//! An append that fails leaves the log as it was. What could not be undone at once is undone before the next
+//! append, which is refused while the disk does not let it; a failed sync makes the log refuse everything
+//! until it is opened again, because nobody knows what the disk has kept.
+//!
+//! Sources: Raft (figure 2; section 7 for the log's start), Kafka's `UnifiedLog` for the record side.
+
+// Replication uses part of it so far.
+#![allow(dead_code)]
 
 pub(crate) mod batch;
+mod codec;
+mod compaction;
+mod entry;
+mod hard_state;
+mod index_file;
+mod open;
+mod reads;
+pub(crate) mod records;
+mod retention;
 mod segment;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use batch::BatchHeader;
+use hard_state::{State, StateFile};
 use segment::Segment;
 
+pub(crate) use entry::{Entry, EntryKind};
+pub(crate) use hard_state::{HardState, LogStart};
+
+use crate::producers::Producers;
 use crate::volume::Volume;
 
-/// A partition's log on a volume.
-pub(crate) struct PartitionLog {
+/// How a log keeps its entries: the topic's properties.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LogConfig {
+    /// `segment.bytes`: a segment is closed before it grows larger.
+    pub segment_bytes: u64,
+    /// `segment.ms`: a segment is closed when its first record is older; `None` for never.
+    pub segment_ms: Option<i64>,
+    /// `retention.bytes`: the log is cut from the front while it is larger; `None` for never.
+    pub retention_bytes: Option<u64>,
+    /// `retention.ms`: segments whose newest record is older are removed; `None` for never.
+    pub retention_ms: Option<i64>,
+    /// `cleanup.policy` contains `delete`.
+    pub deletes: bool,
+    /// `cleanup.policy` contains `compact`.
+    pub compacts: bool,
+    /// `delete.retention.ms`: how long a tombstone stays after compaction has first seen it.
+    pub delete_retention_ms: i64,
+    /// `min.cleanable.dirty.ratio`: compaction works when at least this share of the closed bytes is new.
+    pub min_cleanable_dirty_ratio: f64,
+    /// `transactional_id_expiration_ms`: producers that are silent for longer are forgotten.
+    pub producer_expiry_ms: i64,
+}
+
+impl Default for LogConfig {
+    /// Redpanda's defaults where it has them, otherwise Kafka's.
+    fn default() -> Self {
+        LogConfig {
+            segment_bytes: 128 << 20,
+            segment_ms: Some(14 * 24 * 3_600_000),
+            retention_bytes: None,
+            retention_ms: Some(7 * 24 * 3_600_000),
+            deletes: true,
+            compacts: false,
+            delete_retention_ms: 24 * 3_600_000,
+            min_cleanable_dirty_ratio: 0.5,
+            producer_expiry_ms: 7 * 24 * 3_600_000,
+        }
+    }
+}
+
+/// A replica's log on a volume.
+pub(crate) struct Log {
     volume: Volume,
     directory: PathBuf,
-    segment_bytes_max: u64,
-    /// Never empty.
+    config: LogConfig,
+    state: StateFile,
+    /// Never empty; the last one is written to.
     segments: Vec<Segment>,
+    /// Everything up to this index is durable.
+    synced_index: u64,
+    producers: Producers,
+    /// A truncation has changed the entries, and producer state could not be read again yet.
+    producers_stale: bool,
+    /// Files of removed segments that are still to go.
+    garbage: Vec<PathBuf>,
     refuses: Option<String>,
 }
 
@@ -34,214 +111,471 @@ pub(crate) struct Recovery {
     pub cut_bytes: u64,
     /// The first cut, in words.
     pub reason: Option<String>,
+    /// Something that had been synced is gone: the disk is at fault, and the replica may lack entries that it
+    /// once acknowledged. Otherwise only a tail that was never synced was cut.
+    pub damage: bool,
 }
 
 /// Why a log could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogError {
+    /// Also a full disk. The log is as before.
     #[error("the volume failed: {0}")]
     Io(#[from] io::Error),
-    #[error("the log takes no more appends: {0}")]
+    /// Open the log again.
+    #[error("the log takes no more appends until it is opened again: {0}")]
     Refuses(String),
-    #[error("the batches do not continue the log at offset {0}")]
-    Gap(i64),
+    /// The caller's mistake.
+    #[error("the entries do not continue the log: {0}")]
+    Invalid(String),
+    /// The caller's mistake: Raft never takes back what is committed.
+    #[error("entry {index} is to be cut, but everything up to {commit} is committed")]
+    Committed { index: u64, commit: u64 },
+    /// The log starts later by now; a follower that needs the entry needs a snapshot instead.
+    #[error("entry {index} is no longer there; the first one is {first}")]
+    Removed { index: u64, first: u64 },
+    /// There is no such entry yet.
+    #[error("there is no entry {index} yet; the last one is {last}")]
+    Beyond { index: u64, last: u64 },
+    /// The disk has lost what was written.
+    #[error("entry {index} reads wrong: {reason}")]
+    Damaged { index: u64, reason: String },
 }
 
-/// A batch that the log holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BatchPlace {
-    pub base_offset: i64,
-    pub last_offset: i64,
-    pub crc: u32,
-}
-
-impl PartitionLog {
-    /// Opens the log in `directory`, creating it if there is none.
-    pub fn open(
-        volume: &Volume,
-        directory: &Path,
-        segment_bytes_max: u64,
-    ) -> io::Result<(PartitionLog, Recovery)> {
-        volume.create_directory(directory)?;
-        let mut bases: Vec<i64> =
-            volume.names(directory)?.iter().filter_map(|name| segment::base_offset(name)).collect();
-        bases.sort_unstable();
-        let mut recovery = Recovery::default();
-        let mut segments: Vec<Segment> = Vec::new();
-        for base in bases {
-            let expected = segments.last().map_or(base, end);
-            if recovery.reason.is_some() || base != expected {
-                let path = segment::path(directory, base);
-                recovery.cut(volume.length(&path)?.unwrap_or(0), || {
-                    format!("a segment is missing before {base}")
-                });
-                volume.remove(&path)?;
-                continue;
-            }
-            let (segment, tail) = Segment::open(volume, directory, base)?;
-            if let Some(tail) = tail {
-                volume.truncate(&segment.path, segment.length)?;
-                recovery.cut(tail.bytes, || format!("{} at offset {}", tail.reason, end(&segment)));
-            }
-            segments.push(segment);
-        }
-        if segments.is_empty() {
-            segments.push(Segment::create(volume, directory, 0)?);
-        }
-        let (volume, directory) = (volume.clone(), directory.to_owned());
-        Ok((PartitionLog { volume, directory, segment_bytes_max, segments, refuses: None }, recovery))
+// The Raft side.
+impl Log {
+    /// The index of the first entry that is there (or will be, in an empty log).
+    pub fn first_index(&self) -> u64 {
+        self.start().index + 1
     }
 
-    /// The first offset that is kept.
+    /// The index of the last entry; one below [`Log::first_index`] in an empty log.
+    pub fn last_index(&self) -> u64 {
+        self.last().end_index() - 1
+    }
+
+    /// The entry before the first one.
+    pub fn start(&self) -> LogStart {
+        self.state.state().start
+    }
+
+    /// The term of an entry, or of the one before the first. No disk is touched.
+    ///
+    /// # Errors
+    /// `Removed`, `Beyond`.
+    pub fn term(&self, index: u64) -> Result<u64, LogError> {
+        if index == self.start().index {
+            return Ok(self.start().term);
+        }
+        self.check_index(index)?;
+        let slot = self.segment_of(index).and_then(|segment| segment.slot(index));
+        slot.map(|slot| slot.term).ok_or(LogError::Beyond { index, last: self.last_index() })
+    }
+
+    /// The entries `from..to`, at least one, and no more of them than `bytes_max` bytes of payload. They may be
+    /// fewer for other reasons; ask again from where they end.
+    ///
+    /// # Errors
+    /// `Removed`, `Beyond`, `Damaged`, `Io`.
+    pub fn entries(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry>, LogError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        self.check_index(from)?;
+        self.check_index(to - 1)?;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        let mut next = from;
+        while let Some(segment) = self.segment_of(next).filter(|_| next < to) {
+            let first = segment.place(next);
+            let end = segment.place(to).min(segment.slots.len());
+            let fits = |slot: &&segment::Slot| {
+                let all = bytes + slot.payload_bytes as usize;
+                let fits = all <= bytes_max || bytes == 0;
+                bytes = if fits { all.max(1) } else { bytes };
+                fits
+            };
+            let count = segment.slots[first..end].iter().take_while(fits).count();
+            if count == 0 {
+                break;
+            }
+            entries.extend(segment.read(&self.volume, first, first + count)?);
+            next += count as u64;
+            if first + count < end {
+                break;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Writes entries at the end; they are not durable before [`Log::sync`]. Entries that are there already
+    /// (same index, same term) are passed over; where one conflicts, it and all that follows is cut off first,
+    /// durably. The entries' indexes and base offsets must continue one another.
+    ///
+    /// # Errors
+    /// `Invalid`, `Committed`, `Removed`; `Io`, `Refuses`. Then no new entry is there, and the log is as before
+    /// but for a conflicting suffix that may be gone. If the disk does not even let the failed write be undone,
+    /// entries of it may be there after a crash.
+    pub fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
+        self.check_usable()?;
+        let entries = self.new_entries(entries)?;
+        let Some(first) = entries.first() else { return Ok(()) };
+        if first.index <= self.last_index() {
+            self.truncate(first.index)?;
+        }
+        if self.producers_stale {
+            self.load_producers()?;
+        }
+        let last = self.last_index();
+        self.write(entries).inspect_err(|error| self.undo(last, error))
+    }
+
+    /// Makes everything durable that was appended.
+    ///
+    /// # Errors
+    /// `Io` from the sync; from then on the log refuses appends and syncs until it is opened again.
+    pub fn sync(&mut self) -> Result<(), LogError> {
+        self.check_usable()?;
+        let end = self.last_index();
+        let segment = self.segments.last_mut().filter(|segment| segment.synced < segment.length);
+        if let Some(segment) = segment {
+            if let Err(error) = self.volume.sync(&segment.path) {
+                self.refuses = Some(format!("a sync failed: {error}"));
+                return Err(LogError::Io(error));
+            }
+            segment.synced = segment.length;
+        }
+        self.synced_index = end;
+        Ok(())
+    }
+
+    /// Everything up to this index is durable.
+    pub fn synced_index(&self) -> u64 {
+        self.synced_index
+    }
+
+    /// How long the simulated disk takes to sync; sleep it before [`Log::sync`]. Zero on a machine's disk.
+    pub fn sync_latency(&self) -> std::time::Duration {
+        self.volume.latency()
+    }
+
+    /// The hard state as it was saved last.
+    pub fn hard_state(&self) -> HardState {
+        self.state.state().hard
+    }
+
+    /// Keeps the hard state. A new term or vote is durable when this returns; a commit index that alone has
+    /// moved is written with the next change, because Raft learns it again.
+    ///
+    /// # Errors
+    /// The volume's; then the old state holds.
+    pub fn save_hard_state(&mut self, hard: HardState) -> Result<(), LogError> {
+        let state = self.state.state();
+        if (hard.term, hard.vote) == (state.hard.term, state.hard.vote) {
+            self.state.set_commit(hard.commit);
+        } else {
+            self.state.save(&self.volume, State { hard, ..state })?;
+        }
+        let committed = self.offset_after(hard.commit);
+        self.producers.committed(committed);
+        Ok(())
+    }
+
+    /// Removes a replica's log with all that belongs to it, durably.
+    ///
+    /// # Errors
+    /// The volume's; then some of it may be gone.
+    pub fn remove(volume: &Volume, directory: &std::path::Path) -> io::Result<()> {
+        volume.remove_directory(directory)
+    }
+
+    /// Removes the entry at `index` and all that follow, durably.
+    ///
+    /// # Errors
+    /// `Committed`, `Removed`; `Io`, then some of the entries may be gone, from the end.
+    pub fn truncate(&mut self, index: u64) -> Result<(), LogError> {
+        let (commit, first) = (self.hard_state().commit, self.first_index());
+        if index < first {
+            return Err(LogError::Removed { index, first });
+        }
+        if index <= commit && index <= self.last_index() {
+            return Err(LogError::Committed { index, commit });
+        }
+        if index > self.last_index() {
+            return Ok(());
+        }
+        let result = self.cut(index);
+        self.synced_index = self.synced_index.min(self.last_index());
+        // If the disk does not let them be read now, they are read before the next append.
+        self.producers_stale = true;
+        let _ = self.load_producers();
+        result
+    }
+
+    /// Begins anew after `start`, as a follower that got the leader's snapshot: all entries go, and
+    /// `producers` is the producer state at that point (the leader's [`Log::start_producers`]).
+    ///
+    /// # Errors
+    /// `Io`; then the log is as before, or is that of the snapshot once it is opened again.
+    pub fn install(&mut self, start: LogStart, producers: Producers) -> Result<(), LogError> {
+        self.check_usable()?;
+        let state = self.state.state();
+        let hard = HardState { commit: state.hard.commit.max(start.index), ..state.hard };
+        let first = segment::path(&self.directory, start.index + 1);
+        index_file::keep_producers(&self.volume, &first, &producers)?;
+        self.state.save(&self.volume, State { hard, start, start_offset: start.offset })?;
+        let installed = self.begin_at(start, producers);
+        if let Err(error) = &installed {
+            self.refuses = Some(format!("a snapshot was not installed as a whole: {error}"));
+        }
+        installed
+    }
+
+    /// The producer state at [`Log::start`], for a follower that needs a snapshot.
+    pub fn start_producers(&self) -> Result<Producers, LogError> {
+        self.producers_at_start_of(0)
+    }
+}
+
+// The Kafka side; see `reads.rs` for records.
+impl Log {
+    /// The first offset that clients see.
     pub fn start_offset(&self) -> i64 {
-        self.segments.first().map_or(0, |segment| segment.base_offset)
+        self.state.state().start_offset
     }
 
     /// The offset that the next record gets.
     pub fn end_offset(&self) -> i64 {
-        self.segments.last().map_or(0, end)
+        self.last().end_offset()
     }
 
-    /// Appends whole batches whose offsets continue the log, and syncs.
-    ///
-    /// # Errors
-    /// A gap, or the volume's error; then the log is as before.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), LogError> {
-        if let Some(reason) = &self.refuses {
-            return Err(LogError::Refuses(reason.clone()));
+    /// The offset of the record after entry `index`'s last: with the commit index, the high watermark. Before
+    /// the first entry it is the log's start, after the last one its end.
+    pub fn offset_after(&self, index: u64) -> i64 {
+        match self.segment_of(index).and_then(|segment| segment.slot(index)) {
+            Some(slot) => slot.next_offset,
+            None if index < self.first_index() => self.start().offset,
+            None => self.end_offset(),
         }
-        let headers = self.headers_that_continue(bytes)?;
-        self.roll(bytes.len() as u64)?;
-        let Some(segment) = self.segments.last_mut() else { return Ok(()) };
-        if let Err(error) = self.volume.write_at(&segment.path, segment.length, bytes) {
-            if let Err(second) = self.volume.truncate(&segment.path, segment.length) {
-                self.refuses = Some(format!("{error}, then {second}"));
+    }
+
+    /// The index of the batch that holds `offset`; `None` if there is none.
+    pub fn index_of(&self, offset: i64) -> Option<u64> {
+        if offset < self.start().offset {
+            return None;
+        }
+        let segment = self.segments.iter().find(|segment| segment.end_offset() > offset)?;
+        Some(segment.start.index + 1 + segment.find(offset) as u64)
+    }
+
+    /// The largest term that is at most `epoch` and has an entry here, and the offset where it ends (KIP-101,
+    /// KIP-320); `None` if the log starts in a later one.
+    pub fn end_of_epoch(&self, epoch: u64) -> Option<(u64, i64)> {
+        for segment in self.segments.iter().rev() {
+            let count = segment.slots.partition_point(|slot| slot.term <= epoch);
+            if let Some(slot) = count.checked_sub(1).and_then(|last| segment.slots.get(last)) {
+                return Some((slot.term, slot.next_offset));
             }
-            return Err(LogError::Io(error));
         }
-        headers.iter().for_each(|header| segment.push(header));
+        let start = self.start();
+        (start.index > 0 && start.term <= epoch).then_some((start.term, start.offset))
+    }
+
+    /// Producer state as of the last appended entry. (After a truncation on a disk that cannot be read it is
+    /// right from the next append on; a new leader appends before it asks.)
+    pub fn producers(&self) -> &Producers {
+        &self.producers
+    }
+
+    /// How entries are kept.
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    /// Takes new topic properties; they apply from the next append or clean-up on.
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
+    }
+
+    /// Bytes of all segments on the disk.
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.length).sum()
+    }
+}
+
+impl Log {
+    fn last(&self) -> &Segment {
+        &self.segments[self.segments.len() - 1]
+    }
+
+    /// The segment that holds an entry.
+    fn segment_of(&self, index: u64) -> Option<&Segment> {
+        let after = self.segments.partition_point(|segment| segment.start.index < index);
+        let segment = self.segments.get(after.checked_sub(1)?)?;
+        (index < segment.end_index()).then_some(segment)
+    }
+
+    fn check_index(&self, index: u64) -> Result<(), LogError> {
+        let (first, last) = (self.first_index(), self.last_index());
+        if index < first {
+            return Err(LogError::Removed { index, first });
+        }
+        if index > last {
+            return Err(LogError::Beyond { index, last });
+        }
         Ok(())
     }
 
-    fn headers_that_continue(&self, bytes: &[u8]) -> Result<Vec<BatchHeader>, LogError> {
-        let mut expected = self.end_offset();
-        let mut headers = Vec::new();
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let header = BatchHeader::check(rest).map_err(io::Error::other)?;
-            if header.base_offset != expected {
-                return Err(LogError::Gap(expected));
+    fn check_usable(&self) -> Result<(), LogError> {
+        self.refuses.as_ref().map_or(Ok(()), |reason| Err(LogError::Refuses(reason.clone())))
+    }
+
+    /// Checks that entries fit the log and one another, and passes over those that are there.
+    fn new_entries<'a>(&self, entries: &'a [Entry]) -> Result<&'a [Entry], LogError> {
+        let Some(first) = entries.first() else { return Ok(entries) };
+        let invalid = |reason: String| Err(LogError::Invalid(reason));
+        if first.index < self.first_index() {
+            return Err(LogError::Removed { index: first.index, first: self.first_index() });
+        }
+        if first.index > self.last_index() + 1 {
+            return invalid(format!("entry {} follows {}", first.index, self.last_index()));
+        }
+        let before = first.index - 1;
+        let (mut index, mut term, mut offset) = (first.index, self.term(before)?, self.offset_after(before));
+        for entry in entries {
+            if entry.index != index || entry.term < term || entry.base_offset != offset {
+                return invalid(format!(
+                    "entry {} of term {} at offset {}, where {index} of term {term} or later at {offset} belongs",
+                    entry.index, entry.term, entry.base_offset
+                ));
             }
-            expected = header.last_offset() + 1;
-            headers.push(header);
-            rest = &rest[header.size..];
+            if entry.payload.len() > entry::PAYLOAD_BYTES_MAX {
+                return invalid(format!("entry {index} has {} bytes", entry.payload.len()));
+            }
+            if entry.kind == EntryKind::Batch {
+                offset = batch_end(entry).map_err(LogError::Invalid)?;
+            }
+            (index, term) = (index + 1, entry.term);
         }
-        Ok(headers)
+        let known = |entry: &&Entry| self.term(entry.index).is_ok_and(|term| term == entry.term);
+        Ok(&entries[entries.iter().take_while(known).count()..])
     }
 
-    /// Starts a new segment if `bytes` more would make the last one too large.
-    fn roll(&mut self, bytes: u64) -> io::Result<()> {
-        let full = self.segments.last().is_some_and(|segment| {
-            !segment.entries.is_empty() && segment.length + bytes > self.segment_bytes_max
-        });
-        if full {
-            let base = self.end_offset();
-            self.segments.push(Segment::create(&self.volume, &self.directory, base)?);
-        }
-        Ok(())
-    }
-
-    /// Whole batches from the one that holds `from`, all below `to`, of at most `bytes_max`; the first is
-    /// given even if it is larger when `first_always`.
-    pub fn read(
-        &self,
-        from: i64,
-        to: i64,
-        bytes_max: usize,
-        first_always: bool,
-    ) -> Result<Vec<u8>, LogError> {
-        let mut bytes = Vec::new();
-        let first_segment = self.segments.partition_point(|segment| end(segment) <= from);
-        for segment in &self.segments[first_segment..] {
-            let first = segment.find(from);
-            let (mut last, mut size) = (first, bytes.len());
-            for entry in &segment.entries[first..] {
-                let fits = size + entry.size <= bytes_max || (size == 0 && first_always);
-                if entry.last_offset >= to || !fits {
+    /// Writes entries that continue the log, as many at once as fit a segment.
+    fn write(&mut self, entries: &[Entry]) -> Result<(), LogError> {
+        let mut rest = entries;
+        while let Some(first) = rest.first() {
+            if self.is_full_for(first) {
+                self.roll()?;
+            }
+            self.clean()?;
+            let last = self.segments.len() - 1;
+            let segment = &mut self.segments[last];
+            let mut bytes = Vec::new();
+            let mut count = 0;
+            for entry in rest {
+                let size = (entry::FRAME_BYTES + entry.payload.len()) as u64;
+                let full = segment.length + bytes.len() as u64 + size > self.config.segment_bytes;
+                if full && (count > 0 || !segment.slots.is_empty()) {
                     break;
                 }
-                size += entry.size;
-                last += 1;
+                entry.write(segment.synced, &mut bytes);
+                count += 1;
             }
-            bytes.extend_from_slice(&segment.read(&self.volume, first, last)?);
-            if last < segment.entries.len() {
-                break;
+            if let Err(error) = self.volume.write_at(&segment.path, segment.length, &bytes) {
+                segment.dirty = true;
+                return Err(LogError::Io(error));
             }
+            for entry in &rest[..count] {
+                segment.push_entry(entry).map_err(|error| LogError::Invalid(error.to_string()))?;
+                self.producers.follow(entry);
+            }
+            rest = &rest[count..];
         }
-        Ok(bytes)
-    }
-
-    /// The batch that holds `offset`.
-    pub fn batch_at(&self, offset: i64) -> Option<BatchPlace> {
-        let segment =
-            self.segments.iter().find(|segment| segment.base_offset <= offset && offset < end(segment))?;
-        let entry = segment.entries.get(segment.find(offset))?;
-        Some(BatchPlace { base_offset: entry.base_offset, last_offset: entry.last_offset, crc: entry.crc })
-    }
-
-    /// Removes every batch from the one that holds `offset` on.
-    pub fn truncate(&mut self, offset: i64) -> io::Result<()> {
-        while let Some(segment) = self.segments.last() {
-            if segment.base_offset < offset || self.segments.len() == 1 {
-                break;
-            }
-            self.volume.remove(&segment.path)?;
-            self.segments.pop();
-        }
-        let Some(segment) = self.segments.last_mut() else { return Ok(()) };
-        let kept = segment.find(offset);
-        let length = segment.entries.get(kept).map_or(segment.length, |entry| entry.position);
-        self.volume.truncate(&segment.path, length)?;
-        segment.entries.truncate(kept);
-        segment.length = length;
         Ok(())
     }
 
-    /// The first record at or after a time, below offset `to`: its timestamp and offset.
-    pub fn first_at(&self, timestamp_ms: i64, to: i64) -> Result<Option<(i64, i64)>, LogError> {
-        for segment in &self.segments {
-            for (index, entry) in segment.entries.iter().enumerate() {
-                if entry.base_offset >= to {
-                    return Ok(None);
-                }
-                if entry.max_timestamp_ms < timestamp_ms {
-                    continue;
-                }
-                let bytes = segment.read(&self.volume, index, index + 1)?;
-                let header = BatchHeader::check(&bytes).map_err(io::Error::other)?;
-                if let Some(found) = batch::first_at(&bytes, &header, timestamp_ms) {
-                    return Ok(Some(found));
-                }
-            }
+    /// Whether an entry belongs into a new segment (`segment.bytes`, and `segment.ms` by record time as KIP-33).
+    fn is_full_for(&self, entry: &Entry) -> bool {
+        let segment = self.last();
+        if segment.slots.is_empty() {
+            return false;
         }
-        Ok(None)
+        let size = (entry::FRAME_BYTES + entry.payload.len()) as u64;
+        let too_old = || {
+            let limit = self.config.segment_ms?;
+            let first = segment.first_timestamp_ms()?;
+            let batch = BatchHeader::read(&entry.payload).ok().filter(|_| entry.kind == EntryKind::Batch)?;
+            Some(batch.max_timestamp_ms.saturating_sub(first) > limit)
+        };
+        segment.length + size > self.config.segment_bytes || too_old().unwrap_or(false)
     }
 
-    /// The largest timestamp below offset `to` and the offset of the record that has it first.
-    pub fn newest(&self, to: i64) -> Result<Option<(i64, i64)>, LogError> {
-        let entries = self.segments.iter().flat_map(|segment| &segment.entries);
-        let newest = entries.filter(|entry| entry.last_offset < to).map(|entry| entry.max_timestamp_ms).max();
-        newest.map_or(Ok(None), |timestamp_ms| self.first_at(timestamp_ms, to))
+    /// Closes the last segment, which is durable then, and starts another.
+    fn roll(&mut self) -> Result<(), LogError> {
+        self.sync()?;
+        let start = self.last().end();
+        let segment = Segment::create(&self.volume, &self.directory, start)?;
+        index_file::save(&self.volume, self.last());
+        index_file::save_producers(&self.volume, &segment.path, &self.producers);
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Takes back what a failed append has written after entry `last`.
+    fn undo(&mut self, last: u64, error: &LogError) {
+        if last == self.last_index() {
+            // If this fails, too, it is tried again before the next append.
+            let _ = self.clean();
+        } else if let Err(second) = self.truncate(last + 1) {
+            self.refuses.get_or_insert_with(|| format!("{error}, then {second}"));
+        }
+    }
+
+    /// Cuts off what a failed write left behind the last segment's entries.
+    fn clean(&mut self) -> Result<(), LogError> {
+        let segment = self.last();
+        if segment.dirty { self.shorten(segment.slots.len()) } else { Ok(()) }
+    }
+
+    /// Removes entries from the end down to `index`.
+    fn cut(&mut self, index: u64) -> Result<(), LogError> {
+        while self.segments.len() > 1 && self.last().start.index >= index {
+            index_file::remove(&self.volume, &self.last().path)?;
+            self.volume.remove(&self.last().path)?;
+            self.segments.pop();
+        }
+        index_file::remove_index(&self.volume, &self.last().path)?;
+        self.shorten(self.last().place(index))
+    }
+
+    /// Cuts the last segment down to its first `count` entries, durably.
+    fn shorten(&mut self, count: usize) -> Result<(), LogError> {
+        let last = self.segments.len() - 1;
+        let segment = &mut self.segments[last];
+        let length = segment.slots.get(count).map_or(segment.length, |slot| slot.position);
+        self.volume.set_length(&segment.path, length)?;
+        segment.slots.truncate(count);
+        segment.length = length;
+        segment.synced = segment.synced.min(length);
+        segment.dirty = false;
+        if let Err(error) = self.volume.sync(&segment.path) {
+            self.refuses = Some(format!("a sync failed: {error}"));
+            return Err(LogError::Io(error));
+        }
+        segment.synced = length;
+        Ok(())
     }
 }
 
-impl Recovery {
-    fn cut(&mut self, bytes: u64, reason: impl FnOnce() -> String) {
-        self.cut_bytes += bytes;
-        self.reason.get_or_insert_with(reason);
+/// The offset after a batch entry.
+fn batch_end(entry: &Entry) -> Result<i64, String> {
+    let batch = BatchHeader::check(&entry.payload).map_err(|error| error.to_string())?;
+    if batch.size != entry.payload.len() {
+        return Err(format!("entry {} is more than one batch", entry.index));
     }
-}
-
-fn end(segment: &Segment) -> i64 {
-    segment.entries.last().map_or(segment.base_offset, |entry| entry.last_offset + 1)
+    if batch.base_offset != entry.base_offset {
+        return Err(format!("batch with offset {} in entry at {}", batch.base_offset, entry.base_offset));
+    }
+    batch.last_offset().checked_add(1).ok_or_else(|| "offsets are used up".to_owned())
 }

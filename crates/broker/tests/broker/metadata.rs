@@ -131,10 +131,10 @@ async fn an_unknown_api_versions_is_answered_in_version_0() {
     assert_eq!(answer.error_code, ResponseError::UnsupportedVersion.code());
     assert!(answer.api_keys.iter().all(|key| key.min_version <= key.max_version));
     let keys: Vec<i16> = answer.api_keys.iter().map(|key| key.api_key).collect();
-    assert_eq!(keys, [0, 1, 2, 3, 10, 18, 19]);
+    assert!(keys.is_sorted() && [0, 1, 2, 3, 10, 18, 19].iter().all(|key| keys.contains(key)), "{keys:?}");
     for version in 0..=4 {
         let request = ApiVersionsRequest::default();
         let answer: ApiVersionsResponse = client.ask(ApiKey::ApiVersions, version, &request).await;
-        assert_eq!((answer.error_code, answer.api_keys.len()), (0, 7), "version {version}");
+        assert_eq!((answer.error_code, answer.api_keys.len()), (0, keys.len()), "version {version}");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use hopwise_broker::{Broker, BrokerError, BrokerStatus, Environment, NodeConfig, StartParameters};
+use hopwise_broker::{Broker, BrokerError, BrokerStatus, Disk, Environment, NodeConfig, StartParameters};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -19,7 +19,7 @@ use kafka_protocol::messages::{
     ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, MetadataRequest,
     MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader, TopicName,
 };
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
@@ -105,7 +105,7 @@ impl TestBroker {
         self.status = BrokerStatus::new();
         let parameters = StartParameters {
             config: NodeConfig::parse(&self.yaml, Some(&self.bootstrap)).unwrap(),
-            volume: self.volume.clone(),
+            volume: Disk::Simulated(self.volume.clone()),
             clock: Arc::new(|| NOW_MS),
             seed: self.seed,
             status: self.status.clone(),
@@ -194,16 +194,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Sends a request and reads its answer.
-    pub async fn ask<Q, A>(&mut self, api: ApiKey, version: i16, request: &Q) -> A
-    where
-        Q: Encodable + HeaderVersion,
-        A: Decodable + HeaderVersion,
-    {
+    pub async fn ask<Q: Request>(&mut self, api: ApiKey, version: i16, request: &Q) -> Q::Response {
         self.send(api, version, request).await;
         let mut bytes = self.receive().await.expect("an answer");
-        let header = ResponseHeader::decode(&mut bytes, A::header_version(version)).unwrap();
+        let header = ResponseHeader::decode(&mut bytes, Q::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, self.correlation_id);
-        let answer = A::decode(&mut bytes, version).unwrap();
+        let answer = Q::Response::decode(&mut bytes, version).unwrap();
         assert!(!bytes.has_remaining(), "the answer has {} bytes too many", bytes.remaining());
         answer
     }
@@ -351,5 +347,29 @@ pub fn batch(values: &[&str], compression: Compression) -> Bytes {
     let mut bytes = BytesMut::new();
     RecordBatchEncoder::encode(&mut bytes, &records, &RecordEncodeOptions { version: 2, compression })
         .unwrap();
+    bytes.freeze()
+}
+
+/// A batch of records with these keys and values.
+pub fn keyed_batch(records: &[(&[u8], Option<&[u8]>)]) -> Bytes {
+    let record = |(index, (key, value)): (usize, &(&[u8], Option<&[u8]>))| Record {
+        transactional: false,
+        control: false,
+        delete_horizon: false,
+        partition_leader_epoch: -1,
+        producer_id: -1,
+        producer_epoch: -1,
+        timestamp_type: TimestampType::Creation,
+        offset: index as i64,
+        sequence: index as i32 - 1,
+        timestamp: 1000 + index as i64,
+        key: Some(Bytes::copy_from_slice(key)),
+        value: value.map(Bytes::copy_from_slice),
+        headers: Default::default(),
+    };
+    let records: Vec<Record> = records.iter().enumerate().map(record).collect();
+    let mut bytes = BytesMut::new();
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    RecordBatchEncoder::encode(&mut bytes, &records, &options).unwrap();
     bytes.freeze()
 }

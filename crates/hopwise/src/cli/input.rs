@@ -13,6 +13,13 @@ pub struct ClusterArguments {
     /// A manifest file, a directory (its *.yaml and *.yml), or `-` for standard input; may be given again.
     #[arg(short = 'f', long = "file", value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    surroundings: SurroundingsArguments,
+}
+
+/// What surrounds the objects of manifests.
+#[derive(Args)]
+pub struct SurroundingsArguments {
     /// What manifests do not hold: nodes, profile, names that outside clients can resolve, load balancers.
     #[arg(long, value_name = "FILE")]
     cluster: Option<PathBuf>,
@@ -27,7 +34,14 @@ pub struct ClusterArguments {
 impl ClusterArguments {
     /// Reads everything.
     pub fn load(&self) -> Result<Inputs> {
-        let manifests = read(&self.files)?;
+        self.surroundings.load(&self.files)
+    }
+}
+
+impl SurroundingsArguments {
+    /// Reads manifests, and what surrounds them.
+    pub fn load(&self, files: &[PathBuf]) -> Result<Inputs> {
+        let manifests = read(files)?;
         let cluster = match &self.cluster {
             Some(path) => Some(read_one(path)?),
             None => None,

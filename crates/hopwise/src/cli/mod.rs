@@ -10,6 +10,7 @@ mod input;
 mod output;
 mod probe;
 mod run;
+mod serve;
 mod trace_log;
 
 use std::process::ExitCode;
@@ -25,7 +26,7 @@ struct Cli {
     /// What to print on standard output.
     #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
     format: Format,
-    /// What to log on standard error, with virtual time: a level, or directives such as `hopwise=debug`.
+    /// What to log on standard error, with virtual time in simulations: a level, or directives such as `hopwise=debug`.
     #[arg(long, value_name = "FILTER", global = true)]
     log: Option<String>,
     #[command(subcommand)]
@@ -42,6 +43,8 @@ enum Command {
     Probe(probe::ProbeArguments),
     /// Run a scenario and measure it.
     Run(run::RunArguments),
+    /// Serve the brokers in real time on loopback sockets, for any Kafka client.
+    Serve(serve::ServeArguments),
 }
 
 /// How a command ended.
@@ -63,7 +66,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(status);
         }
     };
-    if let Err(error) = trace_log::start(cli.log.as_deref()) {
+    let filter = cli.log.as_deref().or(match &cli.command {
+        Command::Serve(arguments) if arguments.is_verbose() => Some("info"),
+        _ => None,
+    });
+    if let Err(error) = trace_log::start(filter) {
         return fail(&error);
     }
     let ended = match cli.command {
@@ -71,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Dns(arguments) => dns::dns(arguments, cli.format),
         Command::Probe(arguments) => probe::probe(arguments, cli.format),
         Command::Run(arguments) => run::run(arguments, cli.format),
+        Command::Serve(arguments) => serve::serve(arguments, cli.format),
     };
     match ended {
         Ok(Ending::Well) => ExitCode::SUCCESS,

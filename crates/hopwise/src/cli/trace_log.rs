@@ -1,32 +1,36 @@
-//! `tracing` output on standard error, with virtual time and the host on every line.
+//! `tracing` output on standard error: in a simulation with virtual time and the host on every line, otherwise with the
+//! time since the start.
 
 use std::fmt;
 
 use miette::{IntoDiagnostic, Report, Result, WrapErr};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::time::{FormatTime, Uptime};
 
-/// Virtual time, and whose task speaks.
-struct VirtualTime;
+/// Virtual time, and whose task speaks; outside a simulation the time since the start.
+struct SimulatedOrReal(Uptime);
 
-impl FormatTime for VirtualTime {
+impl FormatTime for SimulatedOrReal {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        if !hopwise_engine::is_running() {
+            return self.0.format_time(writer);
+        }
         let host = hopwise_engine::host::name(hopwise_engine::host::current());
         write!(writer, "{} {host}", hopwise_engine::now())
     }
 }
 
-/// Starts logging by `filter`, or by the environment's `HOPWISE_LOG`; warnings and errors otherwise.
+/// Starts logging by `filter`, or by the environment's `HOPWISE_LOG` or `RUST_LOG`; errors otherwise.
 pub fn start(filter: Option<&str>) -> Result<(), Report> {
-    let environment = std::env::var("HOPWISE_LOG").ok();
+    let environment = ["HOPWISE_LOG", "RUST_LOG"].iter().find_map(|name| std::env::var(name).ok());
     let directives = filter.or(environment.as_deref()).unwrap_or("error");
     let filter = EnvFilter::try_new(directives).into_diagnostic().wrap_err_with(|| {
         format!("--log {directives}: expected a level or directives such as hopwise=debug")
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_timer(VirtualTime)
+        .with_timer(SimulatedOrReal(Uptime::default()))
         .with_writer(std::io::stderr)
         .init();
     Ok(())

@@ -9,6 +9,8 @@ pub mod probe;
 mod probe_text;
 pub mod run;
 mod run_text;
+pub mod serve;
+mod serve_text;
 mod units;
 
 pub use check_text::check_text;
@@ -16,3 +18,4 @@ pub use dns_text::dns_text;
 pub use paper::Paper;
 pub use probe_text::probe_text;
 pub use run_text::{Comparison, compare, run_text};
+pub use serve_text::serve_text;

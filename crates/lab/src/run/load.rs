@@ -21,6 +21,19 @@ pub struct LoadedScenario {
     pub inputs: Inputs,
     /// The StatefulSets that its faults create, by the files they are read from.
     pub stateful_sets: BTreeMap<String, StatefulSet>,
+    /// The file, to point at its lines.
+    document: Document,
+}
+
+impl LoadedScenario {
+    /// Whether `problems` is empty, where a user of the scenario asks for more than that it can be run.
+    ///
+    /// # Errors
+    /// All of them, each with its place in the file.
+    pub fn check(&self, problems: &[Problem]) -> Result<(), InputError> {
+        let errors = problems.iter().map(|problem| point_at(&self.document, problem)).collect();
+        Ok(LoadErrors::check(errors)?)
+    }
 }
 
 /// Reads the scenario file at `path`. The paths in it are relative to its directory.
@@ -41,7 +54,7 @@ pub fn load_scenario(path: &Path) -> Result<LoadedScenario, InputError> {
     let unknown = scenario.unknown_objects(&inputs);
     LoadErrors::check(unknown.iter().map(|problem| point_at(&document, problem)).collect())?;
     let stateful_sets = load_stateful_sets(&document, &scenario, directory)?;
-    Ok(LoadedScenario { scenario, inputs, stateful_sets })
+    Ok(LoadedScenario { scenario, inputs, stateful_sets, document })
 }
 
 /// The StatefulSets that faults create.

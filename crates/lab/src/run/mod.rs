@@ -49,7 +49,7 @@ pub struct RunOptions {
 /// If captures cannot be written, or the simulation cannot end.
 pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunReport, SimulationError> {
     let began = machine_time();
-    let LoadedScenario { scenario, inputs, stateful_sets } = loaded;
+    let LoadedScenario { scenario, inputs, stateful_sets, .. } = loaded;
     let seed = options.seed.unwrap_or(scenario.seed);
     let start =
         Start { seed, limit: scenario.bounds.start.span().into(), captures: options.captures.clone() };

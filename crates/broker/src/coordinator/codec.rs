@@ -1,0 +1,117 @@
+//! Fields of the keys and values that coordinators keep: big-endian integers, strings and bytes behind their
+//! length, as in the Kafka protocol's versions before KIP-482.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+/// The value is not of the form that its version has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record ends within a field, or a field has no sense")]
+pub(crate) struct Malformed;
+
+/// Writes fields one after another.
+#[derive(Debug, Default)]
+pub(crate) struct FieldWriter(BytesMut);
+
+impl FieldWriter {
+    pub fn version(version: i16) -> FieldWriter {
+        let mut writer = FieldWriter::default();
+        writer.0.put_i16(version);
+        writer
+    }
+
+    pub fn i8(&mut self, value: i8) -> &mut Self {
+        self.0.put_i8(value);
+        self
+    }
+
+    pub fn i16(&mut self, value: i16) -> &mut Self {
+        self.0.put_i16(value);
+        self
+    }
+
+    pub fn i32(&mut self, value: i32) -> &mut Self {
+        self.0.put_i32(value);
+        self
+    }
+
+    pub fn i64(&mut self, value: i64) -> &mut Self {
+        self.0.put_i64(value);
+        self
+    }
+
+    /// Requests carry no string of more than 32 KiB where these are kept.
+    pub fn text(&mut self, value: &str) -> &mut Self {
+        let bytes = &value.as_bytes()[..value.len().min(i16::MAX as usize)];
+        self.0.put_i16(bytes.len() as i16);
+        self.0.put_slice(bytes);
+        self
+    }
+
+    pub fn optional_text(&mut self, value: Option<&str>) -> &mut Self {
+        match value {
+            Some(value) => self.text(value),
+            None => self.i16(-1),
+        }
+    }
+
+    pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
+        self.0.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
+        self.0.put_slice(value);
+        self
+    }
+
+    pub fn finish(&mut self) -> Bytes {
+        self.0.split().freeze()
+    }
+}
+
+/// Reads fields one after another.
+#[derive(Debug)]
+pub(crate) struct FieldReader(Bytes);
+
+impl FieldReader {
+    pub fn new(bytes: Bytes) -> FieldReader {
+        FieldReader(bytes)
+    }
+
+    fn take(&mut self, count: usize) -> Result<Bytes, Malformed> {
+        if self.0.len() < count { Err(Malformed) } else { Ok(self.0.split_to(count)) }
+    }
+
+    pub fn i8(&mut self) -> Result<i8, Malformed> {
+        Ok(self.take(1)?.get_i8())
+    }
+
+    pub fn i16(&mut self) -> Result<i16, Malformed> {
+        Ok(self.take(2)?.get_i16())
+    }
+
+    pub fn i32(&mut self) -> Result<i32, Malformed> {
+        Ok(self.take(4)?.get_i32())
+    }
+
+    pub fn i64(&mut self) -> Result<i64, Malformed> {
+        Ok(self.take(8)?.get_i64())
+    }
+
+    pub fn text(&mut self) -> Result<String, Malformed> {
+        self.optional_text()?.ok_or(Malformed)
+    }
+
+    pub fn optional_text(&mut self) -> Result<Option<String>, Malformed> {
+        let Ok(length) = usize::try_from(self.i16()?) else { return Ok(None) };
+        String::from_utf8(self.take(length)?.to_vec()).map(Some).map_err(|_| Malformed)
+    }
+
+    /// Null counts as empty.
+    pub fn bytes(&mut self) -> Result<Bytes, Malformed> {
+        let length = usize::try_from(self.i32()?).unwrap_or(0);
+        self.take(length)
+    }
+
+    /// The length of an array; elements take at least a byte each, so it is not more than there are bytes.
+    pub fn count(&mut self) -> Result<usize, Malformed> {
+        let count = usize::try_from(self.i32()?).unwrap_or(0);
+        if count > self.0.len() { Err(Malformed) } else { Ok(count) }
+    }
+}

@@ -1,0 +1,253 @@
+//! Produce: a batch per partition, written at its leader.
+//!
+//! Source: redpanda.md 4.3. acks -1 waits for a majority, 1 for the leader, 0 for nobody and gets no answer.
+//! What a batch must be is in [`check`]; sequences and transactions are the partition's affair.
+
+mod check;
+pub(crate) mod content;
+pub(super) mod old;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use kafka_protocol::messages::{BrokerId, ProduceRequest, ProduceResponse};
+use tokio::time::Instant;
+
+use self::check::{Refused, Rules};
+use super::authorization::{Operation, Resource, allowed};
+use super::{Session, leaders, lookup, partition_error, quotas, text};
+use crate::cluster::properties;
+use crate::cluster::state::State;
+use crate::cluster::topics::Topic;
+use crate::replication::partition::Acks;
+use crate::status::Counter;
+use crate::topic_properties;
+
+/// First version that names topics by id (KIP-516).
+const TOPIC_IDS: i16 = 13;
+/// First version whose answers name leaders (KIP-951).
+const LEADERS: i16 = 10;
+/// The topic of the groups' offsets: brokers write it, clients do not (Redpanda: `is_noproduce_topic`).
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// What a request is the same for all its partitions.
+struct Manner<'a> {
+    session: &'a Session,
+    acks: Option<Acks>,
+    version: i16,
+    transactional: bool,
+    deadline: Instant,
+}
+
+/// A topic that may be written to, and how.
+struct Target {
+    topic: Arc<Topic>,
+    bytes_max: usize,
+    needs_keys: bool,
+    append_time: bool,
+}
+
+/// Where a batch went.
+struct Written {
+    base_offset: i64,
+    append_time_ms: i64,
+    start_offset: i64,
+}
+
+/// The answer, or `None` if none is wanted.
+pub(super) async fn answer(
+    session: &Session,
+    request: ProduceRequest,
+    version: i16,
+) -> Option<ProduceResponse> {
+    let manner = Manner {
+        session,
+        acks: acks(request.acks),
+        version,
+        transactional: request.transactional_id.is_some(),
+        deadline: Instant::now() + Duration::from_millis(request.timeout_ms.max(0) as u64),
+    };
+    let targets: Vec<Result<Target, Refused>> = session.node.with_cluster(|cluster| {
+        let transaction = request.transactional_id.as_deref();
+        let may = transaction.is_none_or(|id| {
+            allowed(session, &cluster.state, Operation::Write, Resource::TransactionalId(id))
+        });
+        let target = |data: &TopicProduceData| match may {
+            true => target(session, &cluster.state, data, version),
+            false => Err(refused(ResponseError::TransactionalIdAuthorizationFailed)),
+        };
+        request.topic_data.iter().map(target).collect()
+    });
+    let bytes = bytes_of(&request);
+    // Every partition is appended to before any is waited for.
+    let manner = &manner;
+    let answers = join_all(request.topic_data.into_iter().zip(targets).map(|(data, target)| async move {
+        let target = target.as_ref();
+        let partitions = data.partition_data.iter().map(|data| async move {
+            let written = match target {
+                Ok(target) => write(manner, target, data).await,
+                Err(refused) => Err(refused.clone()),
+            };
+            response(manner, target.ok(), data.index, written)
+        });
+        let answers = join_all(partitions).await;
+        TopicProduceResponse::default()
+            .with_name(data.name)
+            .with_topic_id(data.topic_id)
+            .with_partition_responses(answers)
+    }));
+    let responses = answers.await;
+    let throttle_ms = quotas::charge(session, quotas::PRODUCER_BYTE_RATE, bytes);
+    (request.acks != 0).then(|| {
+        let endpoints = if version >= LEADERS { endpoints(session, &responses) } else { Vec::new() };
+        ProduceResponse::default()
+            .with_responses(responses)
+            .with_throttle_time_ms(throttle_ms)
+            .with_node_endpoints(endpoints)
+    })
+}
+
+/// Bytes of the batches of a request.
+fn bytes_of(request: &ProduceRequest) -> usize {
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    partitions.filter_map(|partition| partition.records.as_ref()).map(|records| records.len()).sum()
+}
+
+fn acks(acks: i16) -> Option<Acks> {
+    match acks {
+        -1 => Some(Acks::All),
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        _ => None,
+    }
+}
+
+fn refused(error: ResponseError) -> Refused {
+    let reason = match error {
+        ResponseError::UnknownTopicId | ResponseError::UnknownTopicOrPartition => {
+            "there is no such topic or partition"
+        }
+        ResponseError::NotLeaderOrFollower => "another broker leads the partition",
+        ResponseError::TopicAuthorizationFailed => "the client may not write to the topic",
+        ResponseError::TransactionalIdAuthorizationFailed => "the client may not use the transactional id",
+        _ => "the partition cannot be written to",
+    };
+    (error, reason.to_owned())
+}
+
+fn target(
+    session: &Session,
+    state: &State,
+    data: &TopicProduceData,
+    version: i16,
+) -> Result<Target, Refused> {
+    let topic = match version {
+        TOPIC_IDS.. => lookup::topic_by_id(session, state, data.topic_id, Operation::Write),
+        _ => lookup::topic(session, state, &data.name, Operation::Write),
+    };
+    let topic = topic.map_err(refused)?;
+    let forbidden = properties::value_of(&state.properties, "kafka_noproduce_topics");
+    let is_forbidden = |name: &str| {
+        forbidden.as_array().is_some_and(|names| names.iter().any(|forbidden| forbidden == name))
+    };
+    if topic.name == OFFSETS_TOPIC || is_forbidden(&topic.name) {
+        return Err(refused(ResponseError::TopicAuthorizationFailed));
+    }
+    Ok(Target {
+        bytes_max: bytes_max(session, state, &topic),
+        needs_keys: topic_properties::compacts(&state.properties, &topic.configs),
+        append_time: topic_properties::log_append_time(&state.properties, &topic.configs),
+        topic,
+    })
+}
+
+fn bytes_max(session: &Session, state: &State, topic: &Topic) -> usize {
+    let own = topic.configs.get("max.message.bytes").and_then(|value| value.parse().ok());
+    let cluster = || state.properties.get("kafka_batch_max_bytes").and_then(|value| value.as_u64());
+    let bytes = own.or_else(cluster).unwrap_or(session.node.config.cluster.kafka_batch_max_bytes.into());
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+async fn write(
+    manner: &Manner<'_>,
+    target: &Target,
+    data: &PartitionProduceData,
+) -> Result<Written, Refused> {
+    let Some(acks) = manner.acks else {
+        return Err((ResponseError::InvalidRequiredAcks, "acks is none of -1, 0 and 1".to_owned()));
+    };
+    let session = manner.session;
+    let rules = Rules {
+        version: manner.version,
+        bytes_max: target.bytes_max,
+        needs_keys: target.needs_keys,
+        transactional: manner.transactional,
+    };
+    let partition = lookup::leader(session, &target.topic, data.index, -1).await.map_err(refused)?;
+    let batch = check::batch(data.records.as_ref(), rules)?;
+    let append_time_ms = target.append_time.then(|| (session.node.clock)());
+    let produced = partition.produce(Vec::from(batch), append_time_ms, acks, manner.deadline).await;
+    let produced = produced.map_err(|error| (partition_error(session, &error), error.to_string()))?;
+    session.node.status.add(Counter::BatchesProduced, 1);
+    Ok(Written {
+        base_offset: produced.base_offset,
+        append_time_ms: append_time_ms.unwrap_or(-1),
+        start_offset: produced.start_offset,
+    })
+}
+
+fn response(
+    manner: &Manner,
+    target: Option<&Target>,
+    index: i32,
+    written: Result<Written, Refused>,
+) -> PartitionProduceResponse {
+    let answer = PartitionProduceResponse::default().with_index(index);
+    let (error, reason) = match written {
+        Ok(written) => {
+            return answer
+                .with_base_offset(written.base_offset)
+                .with_log_append_time_ms(written.append_time_ms)
+                .with_log_start_offset(written.start_offset);
+        }
+        Err(refused) => refused,
+    };
+    let answer = answer
+        .with_error_code(error.code())
+        .with_error_message(Some(text(reason)))
+        .with_base_offset(-1)
+        .with_log_append_time_ms(-1)
+        .with_log_start_offset(-1);
+    let elsewhere = error == ResponseError::NotLeaderOrFollower && manner.version >= LEADERS;
+    match target
+        .filter(|_| elsewhere)
+        .and_then(|target| leaders::leader(manner.session, &target.topic, index))
+    {
+        Some((leader, epoch)) => answer.with_current_leader(
+            LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader)).with_leader_epoch(epoch),
+        ),
+        None => answer,
+    }
+}
+
+/// The addresses of the leaders that the answers name.
+fn endpoints(session: &Session, responses: &[TopicProduceResponse]) -> Vec<NodeEndpoint> {
+    let answers = responses.iter().flat_map(|topic| &topic.partition_responses);
+    let named = answers.map(|answer| answer.current_leader.leader_id.0).filter(|id| *id >= 0);
+    let leaders: BTreeSet<i32> = named.collect();
+    let endpoint = |endpoint: leaders::Endpoint| {
+        NodeEndpoint::default()
+            .with_node_id(BrokerId(endpoint.id))
+            .with_host(text(endpoint.address.host))
+            .with_port(endpoint.address.port.into())
+            .with_rack(endpoint.rack.map(text))
+    };
+    leaders::endpoints(session, &leaders).into_iter().map(endpoint).collect()
+}

@@ -1,0 +1,71 @@
+//! InitProducerId: an id for an idempotent producer; an id and an epoch for a transactional one.
+
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
+
+use super::{code, now, producer, shard};
+use crate::kafka::Session;
+use crate::transactions::request::{Answer, InitError, InitRequest, ProducerEpoch};
+
+/// From here on a fenced producer is told so (KIP-588).
+const FENCED_FROM: i16 = 4;
+
+pub(in crate::kafka) async fn answer(
+    session: &Session,
+    request: InitProducerIdRequest,
+    version: i16,
+) -> InitProducerIdResponse {
+    let result = match &request.transactional_id {
+        None => fresh_id(session).await.map(|id| ProducerEpoch { id, epoch: 0 }),
+        Some(id) => init(session, id, &request).await,
+    };
+    let response = InitProducerIdResponse::default();
+    match result {
+        Ok(producer) => {
+            response.with_producer_id(ProducerId(producer.id)).with_producer_epoch(producer.epoch)
+        }
+        Err(error) => response
+            .with_error_code(code(Err(error), version, FENCED_FROM))
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1),
+    }
+}
+
+async fn fresh_id(session: &Session) -> Result<i64, ResponseError> {
+    session.node.producer_ids.next(&session.node).await.map_err(|refusal| {
+        tracing::debug!(%refusal, "no producer id");
+        ResponseError::CoordinatorNotAvailable
+    })
+}
+
+async fn init(
+    session: &Session,
+    id: &str,
+    request: &InitProducerIdRequest,
+) -> Result<ProducerEpoch, ResponseError> {
+    // Until version 2, and where a producer starts anew, both are -1.
+    let given = (request.producer_id.0, request.producer_epoch);
+    let current = match given {
+        (-1, -1) => None,
+        (id, epoch) if id >= 0 && epoch >= 0 => Some(producer(request.producer_id, epoch)),
+        _ => return Err(ResponseError::InvalidRequest),
+    };
+    let timeout = Duration::from_millis(u64::try_from(request.transaction_timeout_ms).unwrap_or(0));
+    let mut init = InitRequest { transactional_id: id.to_owned(), timeout, current, fresh: None };
+    loop {
+        let shard = shard(session, id)?;
+        let asked = init.clone();
+        let waiting = shard.ask(now(session), |machine, now, ticket| machine.init(now, asked, ticket))?;
+        match waiting.await {
+            Ok(Answer::Init(Ok(producer))) => return Ok(producer),
+            Ok(Answer::Init(Err(InitError::Kafka(error)))) => return Err(error),
+            Ok(Answer::Init(Err(InitError::NeedsProducerId))) if init.fresh.is_none() => {
+                init.fresh = Some(fresh_id(session).await?);
+            }
+            Ok(_) => return Err(ResponseError::UnknownServerError),
+            Err(_) => return Err(ResponseError::NotCoordinator),
+        }
+    }
+}

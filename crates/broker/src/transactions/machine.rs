@@ -1,0 +1,375 @@
+//! The state machine of one partition of `kafka_internal/tx`: its transactional ids.
+//!
+//! A change is decided, written, and counts when it is written. While it is being written the id's other
+//! requests are answered with `CONCURRENT_TRANSACTIONS`, which clients repeat.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use tokio::time::Instant;
+
+use super::Settings;
+use super::markers;
+use super::records;
+use super::request::{AddRequest, Answer, DescribedTransaction, EndRequest, Ending, InitError, InitRequest};
+use super::transaction::{NO_EPOCH, Transaction, TransactionState};
+use crate::coordinator::{Machine, Now, Replayed, Shard, Ticket, Write, WriteError, WriteKind, WriteQueue};
+use crate::node::Node;
+
+/// The transactional ids of a partition.
+pub(crate) struct TransactionMachine {
+    settings: Settings,
+    ids: BTreeMap<String, Entry>,
+    /// When open transactions are over their time.
+    timers: BTreeSet<(Instant, String)>,
+    writes: WriteQueue<Then>,
+    answers: Vec<(Ticket, Answer)>,
+    endings: Vec<Ending>,
+    epoch: i32,
+    /// When ids are looked through for those that have expired.
+    expiry: Option<Instant>,
+    started: Now,
+}
+
+struct Entry {
+    transaction: Transaction,
+    /// A change is being written.
+    changing: bool,
+    /// When its open transaction is aborted.
+    deadline: Option<Instant>,
+}
+
+/// What happens when a change is written.
+#[derive(Debug)]
+pub(crate) struct Then {
+    id: String,
+    /// `None` when the id is removed.
+    next: Option<Transaction>,
+    waits: Waits,
+}
+
+/// Who waits for a change.
+#[derive(Clone, Copy, Debug)]
+enum Waits {
+    Nobody,
+    /// Is told the producer id and epoch.
+    Init(Ticket),
+    /// InitProducerId found a transaction open, which is aborted first; its client is to ask again.
+    Fence(Ticket),
+    Done(Ticket),
+}
+
+impl TransactionMachine {
+    /// Without ids.
+    pub fn new(settings: Settings, now: Now) -> TransactionMachine {
+        TransactionMachine {
+            settings,
+            ids: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            writes: WriteQueue::default(),
+            answers: Vec::new(),
+            endings: Vec::new(),
+            epoch: -1,
+            expiry: None,
+            started: now,
+        }
+    }
+
+    /// InitProducerId: the producer gets its id and a new epoch, which fences earlier instances. An open
+    /// transaction of theirs is aborted first.
+    pub fn init(&mut self, now: Now, request: InitRequest, ticket: Ticket) {
+        if let Err(error) = self.try_init(now, request, ticket) {
+            self.answers.push((ticket, Answer::Init(Err(error))));
+        }
+    }
+
+    fn try_init(&mut self, now: Now, request: InitRequest, ticket: Ticket) -> Result<(), InitError> {
+        let kafka = |error| Err(InitError::Kafka(error));
+        if request.timeout.is_zero() || request.timeout > self.settings.timeout_max {
+            return kafka(ResponseError::InvalidTransactionTimeout);
+        }
+        let id = request.transactional_id.clone();
+        let Some(entry) = self.ids.get(&id) else {
+            if self.ids.len() >= self.settings.ids_max {
+                return kafka(ResponseError::CoordinatorNotAvailable);
+            }
+            let next = Transaction::new(now.unix_ms).after_init(&request, now.unix_ms)?;
+            let transaction = Transaction::new(now.unix_ms);
+            self.ids.insert(id.clone(), Entry { transaction, changing: false, deadline: None });
+            self.change(id, Some(next), Waits::Init(ticket));
+            return Ok(());
+        };
+        let transaction = &entry.transaction;
+        if entry.changing || transaction.state.is_ending() {
+            return kafka(ResponseError::ConcurrentTransactions);
+        }
+        let next = transaction.after_init(&request, now.unix_ms)?;
+        if transaction.state == TransactionState::Ongoing {
+            let aborted = transaction.fenced_off(now.unix_ms);
+            self.change(id, Some(aborted), Waits::Fence(ticket));
+        } else {
+            self.change(id, Some(next), Waits::Init(ticket));
+        }
+        Ok(())
+    }
+
+    /// AddPartitionsToTxn: the partitions belong to the producer's transaction, which begins if none is open.
+    pub fn add(&mut self, now: Now, request: &AddRequest, ticket: Ticket) {
+        let next = self
+            .settled(&request.transactional_id)
+            .and_then(|transaction| transaction.after_add(request, now.unix_ms));
+        self.decided(&request.transactional_id, next, ticket);
+    }
+
+    /// EndTxn. The answer comes when the decision is durable; the partitions learn it afterwards.
+    pub fn end(&mut self, now: Now, request: &EndRequest, ticket: Ticket) {
+        let next = self
+            .settled(&request.transactional_id)
+            .and_then(|transaction| transaction.after_end(request, now.unix_ms));
+        self.decided(&request.transactional_id, next, ticket);
+    }
+
+    /// The id's transaction, of which no change is being written.
+    fn settled(&self, id: &str) -> Result<&Transaction, ResponseError> {
+        let entry = self.ids.get(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
+        if entry.changing { Err(ResponseError::ConcurrentTransactions) } else { Ok(&entry.transaction) }
+    }
+
+    fn decided(&mut self, id: &str, next: Result<Option<Transaction>, ResponseError>, ticket: Ticket) {
+        match next {
+            Ok(Some(next)) => self.change(id.to_owned(), Some(next), Waits::Done(ticket)),
+            Ok(None) => self.answers.push((ticket, Answer::Done(Ok(())))),
+            Err(error) => self.answers.push((ticket, Answer::Done(Err(error)))),
+        }
+    }
+
+    fn change(&mut self, id: String, next: Option<Transaction>, waits: Waits) {
+        if let Some(entry) = self.ids.get_mut(&id) {
+            entry.changing = true;
+        }
+        let records = vec![records::record(&id, next.as_ref())];
+        self.writes.push(Write { kind: WriteKind::Plain, records, then: Then { id, next, waits } });
+    }
+
+    /// Every partition of the transaction has its marker.
+    pub fn markers_written(&mut self, now: Now, ending: &Ending) {
+        let Ok(transaction) = self.settled(&ending.transactional_id) else { return };
+        if transaction.state.is_ending() && transaction.producer == ending.producer {
+            let next = transaction.completed(now.unix_ms);
+            self.change(ending.transactional_id.clone(), Some(next), Waits::Nobody);
+        }
+    }
+
+    /// Whether the transaction still waits for its markers under this coordinator.
+    pub fn awaits(&self, ending: &Ending) -> bool {
+        let entry = self.ids.get(&ending.transactional_id);
+        ending.coordinator_epoch == self.epoch
+            && entry.is_some_and(|entry| {
+                entry.transaction.state.is_ending() && entry.transaction.producer == ending.producer
+            })
+    }
+
+    /// DescribeTransactions, for one id.
+    pub fn describe(&self, id: &str) -> Option<DescribedTransaction> {
+        let transaction = &self.ids.get(id)?.transaction;
+        (transaction.producer.epoch != NO_EPOCH).then(|| DescribedTransaction {
+            transactional_id: id.to_owned(),
+            state: transaction.state.name(),
+            timeout: transaction.timeout,
+            start_ms: transaction.start_ms,
+            producer: transaction.producer,
+            partitions: transaction.partitions.clone(),
+        })
+    }
+
+    /// Every transactional id, in order.
+    pub fn list(&self) -> impl Iterator<Item = DescribedTransaction> {
+        self.ids.keys().filter_map(|id| self.describe(id))
+    }
+
+    /// The change counts: its transaction is timed, or its partitions are told.
+    fn set(&mut self, now: Now, id: &str, next: Transaction) {
+        let Some(entry) = self.ids.get_mut(id) else { return };
+        entry.changing = false;
+        let goes_on = entry.transaction.state == next.state && entry.deadline.is_some();
+        entry.transaction = next;
+        let transaction = &entry.transaction;
+        if transaction.state == TransactionState::Ongoing {
+            if goes_on {
+                return;
+            }
+            let open_ms = u64::try_from(now.unix_ms.saturating_sub(transaction.start_ms)).unwrap_or(0);
+            let limit = transaction.timeout + self.settings.timeout_delay;
+            let deadline = now.instant + limit.saturating_sub(Duration::from_millis(open_ms));
+            entry.deadline = Some(deadline);
+            self.timers.insert((deadline, id.to_owned()));
+            return;
+        }
+        entry.deadline = None;
+        if transaction.state.is_ending() {
+            self.endings.push(Ending {
+                transactional_id: id.to_owned(),
+                producer: transaction.producer,
+                coordinator_epoch: self.epoch,
+                commit: transaction.state == TransactionState::PrepareCommit,
+                partitions: transaction.partitions.clone(),
+            });
+        }
+    }
+
+    /// Aborts the id's transaction if it is over its time.
+    fn time_out(&mut self, now: Now, at: Instant, id: String) {
+        let Some(entry) = self.ids.get_mut(&id).filter(|entry| entry.deadline == Some(at)) else { return };
+        if entry.changing {
+            // Its producer has just asked for something; it is looked at again when that is done, and soon.
+            let again = now.instant + self.settings.timeout_delay.max(Duration::from_millis(100));
+            entry.deadline = Some(again);
+            self.timers.insert((again, id));
+            return;
+        }
+        tracing::debug!(id, "a transaction is over its time and is aborted");
+        let next = entry.transaction.fenced_off(now.unix_ms);
+        self.change(id, Some(next), Waits::Nobody);
+    }
+
+    /// Removes ids that have not been used for long.
+    fn expire(&mut self, now: Now) {
+        let expiration_ms = i64::try_from(self.settings.expiration.as_millis()).unwrap_or(i64::MAX);
+        let expired = |entry: &Entry| {
+            let transaction = &entry.transaction;
+            let idle_ms = now.unix_ms.saturating_sub(transaction.updated_ms);
+            let open = transaction.state.is_ending() || transaction.state == TransactionState::Ongoing;
+            !entry.changing && !open && idle_ms >= expiration_ms
+        };
+        let expired = self.ids.iter().filter(|(_, entry)| expired(entry)).map(|(id, _)| id.clone());
+        for id in expired.collect::<Vec<_>>() {
+            self.change(id, None, Waits::Nobody);
+        }
+    }
+
+    fn take_endings(&mut self) -> Vec<Ending> {
+        std::mem::take(&mut self.endings)
+    }
+}
+
+fn write_error(error: WriteError) -> ResponseError {
+    match error {
+        WriteError::TooLarge => ResponseError::InvalidRequest,
+        WriteError::Storage => ResponseError::CoordinatorNotAvailable,
+        WriteError::Producer(error) => error,
+    }
+}
+
+impl Machine for TransactionMachine {
+    type Answer = Answer;
+    type Then = Then;
+
+    fn replay(&mut self, batch: Replayed) {
+        for record in batch.records {
+            match records::read(record) {
+                Ok((id, Some(transaction))) => {
+                    self.ids.insert(id, Entry { transaction, changing: false, deadline: None });
+                }
+                Ok((id, None)) => drop(self.ids.remove(&id)),
+                Err(error) => {
+                    tracing::error!(offset = batch.base_offset, %error, "a transaction's record cannot be read");
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, now: Now, epoch: i32) {
+        self.epoch = epoch;
+        self.started = now;
+        self.expiry = Some(now.instant + self.settings.expiration_check);
+        let open: Vec<(String, Transaction)> =
+            self.ids.iter().map(|(id, entry)| (id.clone(), entry.transaction.clone())).collect();
+        for (id, transaction) in open {
+            self.set(now, &id, transaction);
+        }
+    }
+
+    fn writes(&mut self) -> &mut WriteQueue<Then> {
+        &mut self.writes
+    }
+
+    fn written(&mut self, now: Now, then: Then, result: Result<i64, WriteError>) {
+        let Then { id, next, waits } = then;
+        let result = result.map(drop).map_err(write_error);
+        let producer = next.as_ref().map(|next| next.producer);
+        match (&result, next) {
+            (Ok(()), Some(next)) => self.set(now, &id, next),
+            (Ok(()), None) => drop(self.ids.remove(&id)),
+            (Err(_), next) => self.not_changed(now, &id, next),
+        }
+        match (waits, producer) {
+            (Waits::Init(ticket), Some(producer)) => {
+                let answer = result.map(|()| producer).map_err(InitError::Kafka);
+                self.answers.push((ticket, Answer::Init(answer)));
+            }
+            (Waits::Fence(ticket), _) => {
+                let error = result.err().unwrap_or(ResponseError::ConcurrentTransactions);
+                self.answers.push((ticket, Answer::Init(Err(InitError::Kafka(error)))));
+            }
+            (Waits::Done(ticket), _) => self.answers.push((ticket, Answer::Done(result))),
+            (Waits::Nobody | Waits::Init(_), _) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.expiry).min()
+    }
+
+    fn tick(&mut self, now: Now) {
+        while let Some((at, id)) = self.timers.pop_first() {
+            if at > now.instant {
+                self.timers.insert((at, id));
+                break;
+            }
+            self.time_out(now, at, id);
+        }
+        if self.expiry.is_some_and(|expiry| expiry <= now.instant) {
+            self.expire(now);
+            self.expiry = Some(now.instant + self.settings.expiration_check);
+        }
+    }
+
+    fn take_answers(&mut self) -> Vec<(Ticket, Answer)> {
+        std::mem::take(&mut self.answers)
+    }
+
+    fn follow_up(&mut self, node: &std::sync::Arc<Node>, shard: &std::sync::Arc<Shard<Self>>) {
+        for ending in self.take_endings() {
+            let (node, shard) = (std::sync::Arc::clone(node), std::sync::Arc::downgrade(shard));
+            node.clone().tasks.spawn(markers::end(node, shard, ending));
+        }
+    }
+}
+
+impl TransactionMachine {
+    /// A change could not be written. What the coordinator itself has to do is done again a little later.
+    fn not_changed(&mut self, now: Now, id: &str, next: Option<Transaction>) {
+        let Some(entry) = self.ids.get_mut(id) else { return };
+        entry.changing = false;
+        if entry.transaction.producer.epoch == NO_EPOCH {
+            self.ids.remove(id);
+            return;
+        }
+        let again = now.instant + Duration::from_secs(1);
+        match (entry.transaction.state, next) {
+            (TransactionState::Ongoing, _) => {
+                let deadline = entry.deadline.map_or(again, |deadline| deadline.max(again));
+                entry.deadline = Some(deadline);
+                self.timers.insert((deadline, id.to_owned()));
+            }
+            (state, Some(_)) if state.is_ending() => {
+                // The partitions have their markers; writing them again does no harm.
+                let transaction = entry.transaction.clone();
+                self.set(now, id, transaction);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Where the brokers' listeners are in real time: one address, and a port of its own for each.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use hopwise_broker::{HostPort, Listener, NodeConfig};
+
+use super::planned::PlannedBroker;
+
+/// Where free ports are looked for: below those that the kernel gives to outgoing connections (from 32768 on by
+/// default, ip(7)), so that no connection takes the port of a broker that is restarted.
+const FREE_PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// Where ports come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// The first free ones.
+    Free,
+    /// This one and those after it, in the order of brokers and listeners.
+    From(u16),
+}
+
+/// Why listeners have no ports.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// The port cannot be opened.
+    #[error("port {address} of {pod} cannot be opened: {error}; choose another --port-base or --host")]
+    Taken {
+        /// The address.
+        address: SocketAddr,
+        /// Whose port it was to be.
+        pod: String,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// The range of ports is used up.
+    #[error("{wanted} ports do not fit after --port-base {base}; the last port is 65535")]
+    Range {
+        /// The first port.
+        base: u16,
+        /// How many are needed.
+        wanted: usize,
+    },
+    /// Nothing is free.
+    #[error("no {wanted} ports are free on {host} between {} and {}; use --port-base", FREE_PORTS.start, FREE_PORTS.end)]
+    NoneFree {
+        /// The address.
+        host: IpAddr,
+        /// How many are needed.
+        wanted: usize,
+    },
+}
+
+/// The brokers' configurations with every address replaced by one on `host`.
+///
+/// # Errors
+/// If ports are not to be had. Each port was open for a moment; another process may take it before its broker does.
+pub fn relocate(brokers: &[PlannedBroker], host: IpAddr, ports: Ports) -> Result<Vec<NodeConfig>, PortError> {
+    let listeners: Vec<(&str, Listener)> = brokers
+        .iter()
+        .flat_map(|broker| {
+            broker.config.listeners().into_iter().map(|listener| (broker.pod.as_str(), listener))
+        })
+        .collect();
+    let addresses = match ports {
+        Ports::Free => free_addresses(host, listeners.len())?,
+        Ports::From(base) => addresses_from(host, base, &listeners)?,
+    };
+    let place = |((pod, listener), address): (&(&'_ str, Listener), _)| Place {
+        pod: (*pod).to_owned(),
+        listener: listener.clone(),
+        address,
+    };
+    let places: Vec<Place> = listeners.iter().zip(addresses).map(place).collect();
+    Ok(brokers.iter().map(|broker| at(broker, brokers, &places)).collect())
+}
+
+/// Where one listener is now.
+struct Place {
+    pod: String,
+    listener: Listener,
+    address: SocketAddr,
+}
+
+fn at(broker: &PlannedBroker, all: &[PlannedBroker], places: &[Place]) -> NodeConfig {
+    let find = |pod: &str, like: &Listener| {
+        places
+            .iter()
+            .find(|place| {
+                place.pod == pod && place.listener.api == like.api && place.listener.bind == like.bind
+            })
+            .map_or(like.bind, |place| place.address)
+    };
+    let rpc = |broker: &PlannedBroker| {
+        let own =
+            broker.config.listeners().into_iter().find(|listener| listener.api == hopwise_broker::Api::Rpc);
+        own.map(|listener| find(&broker.pod, &listener))
+    };
+    let seeds = seeds_of(broker, all).into_iter().filter_map(rpc);
+    let seeds = seeds.map(|address| HostPort::new(address.ip().to_string(), address.port())).collect();
+    broker.config.relocated(|listener| find(&broker.pod, listener), seeds)
+}
+
+/// The brokers that are a broker's seeds: those whose own RPC addresses it names. Names that are nobody's own, such as
+/// a Service's, stand for every broker, and so does an empty list of a broker that must not found a cluster.
+fn seeds_of<'a>(broker: &PlannedBroker, all: &'a [PlannedBroker]) -> Vec<&'a PlannedBroker> {
+    let named = &broker.config.seed_servers;
+    if named.is_empty() && broker.config.empty_seed_starts_cluster {
+        return Vec::new();
+    }
+    let mut seen = BTreeSet::new();
+    let mut seeds = Vec::new();
+    for seed in named {
+        match all.iter().find(|candidate| same_host(&candidate.config.advertised_rpc_api, seed)) {
+            Some(found) if seen.insert(&found.pod) => seeds.push(found),
+            Some(_) => {}
+            None => return all.iter().collect(),
+        }
+    }
+    if seeds.is_empty() { all.iter().collect() } else { seeds }
+}
+
+/// A name with and without the dot of the root is one name.
+fn same_host(a: &HostPort, b: &HostPort) -> bool {
+    a.port == b.port && a.host.trim_end_matches('.').eq_ignore_ascii_case(b.host.trim_end_matches('.'))
+}
+
+fn addresses_from(
+    host: IpAddr,
+    base: u16,
+    listeners: &[(&str, Listener)],
+) -> Result<Vec<SocketAddr>, PortError> {
+    let mut held = Vec::new();
+    for (index, (pod, _)) in listeners.iter().enumerate() {
+        let port = u16::try_from(index).ok().and_then(|index| base.checked_add(index));
+        let Some(port) = port.filter(|port| *port > 0) else {
+            return Err(PortError::Range { base, wanted: listeners.len() });
+        };
+        let address = SocketAddr::new(host, port);
+        let taken = |error| PortError::Taken { address, pod: (*pod).to_owned(), error };
+        held.push((TcpListener::bind(address).map_err(taken)?, address));
+    }
+    Ok(held.into_iter().map(|(_, address)| address).collect())
+}
+
+/// The first free ports from a place that differs between processes that start at the same time.
+fn free_addresses(host: IpAddr, wanted: usize) -> Result<Vec<SocketAddr>, PortError> {
+    let span = FREE_PORTS.end - FREE_PORTS.start;
+    // Processes with neighbouring ids begin far apart.
+    let first = (std::process::id().wrapping_mul(97) % u32::from(span)) as u16;
+    let candidates = (0..span)
+        .map(|step| FREE_PORTS.start + ((u32::from(first) + u32::from(step)) % u32::from(span)) as u16);
+    let mut held = Vec::with_capacity(wanted);
+    for port in candidates {
+        if held.len() == wanted {
+            break;
+        }
+        let address = SocketAddr::new(host, port);
+        if let Ok(listener) = TcpListener::bind(address) {
+            held.push((listener, address));
+        }
+    }
+    if held.len() < wanted {
+        return Err(PortError::NoneFree { host, wanted });
+    }
+    Ok(held.into_iter().map(|(_, address)| address).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::serve::planned::plain;
+
+    const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn with_seeds(broker: &mut PlannedBroker, own: &str, seeds: &[&str]) {
+        broker.config.advertised_rpc_api = HostPort::parse(own).unwrap();
+        broker.config.seed_servers = seeds.iter().map(|seed| HostPort::parse(seed).unwrap()).collect();
+    }
+
+    #[test]
+    fn every_listener_has_a_port_of_its_own() {
+        let configs = relocate(&plain(3, &[]).unwrap(), HOST, Ports::Free).unwrap();
+        let ports: BTreeSet<SocketAddr> =
+            configs.iter().flat_map(|config| config.listeners()).map(|listener| listener.bind).collect();
+        assert_eq!(ports.len(), 3 * 6);
+    }
+
+    #[test]
+    fn seeds_are_the_same_brokers_as_before() {
+        let mut brokers = plain(3, &[]).unwrap();
+        let seeds = ["b.svc:33145", "c.svc:33145"];
+        for (broker, own) in brokers.iter_mut().zip(["a.svc.:33145", "b.svc.:33145", "c.svc.:33145"]) {
+            with_seeds(broker, own, &seeds);
+        }
+        let configs = relocate(&brokers, HOST, Ports::Free).unwrap();
+        let expected = vec![configs[1].advertised_rpc_api.clone(), configs[2].advertised_rpc_api.clone()];
+        assert!(configs.iter().all(|config| config.seed_servers == expected), "{configs:?}");
+    }
+
+    #[test]
+    fn a_seed_that_is_nobodys_own_name_stands_for_all() {
+        let mut brokers = plain(2, &[]).unwrap();
+        with_seeds(&mut brokers[0], "a:33145", &["redpanda.svc:33145"]);
+        with_seeds(&mut brokers[1], "b:33145", &["redpanda.svc:33145"]);
+        assert_eq!(seeds_of(&brokers[1], &brokers).len(), 2);
+        brokers[0].config.seed_servers.clear();
+        brokers[0].config.empty_seed_starts_cluster = true;
+        assert!(seeds_of(&brokers[0], &brokers).is_empty());
+    }
+
+    #[test]
+    fn a_taken_port_and_a_range_that_ends_are_told() {
+        let holder = TcpListener::bind((HOST, 0)).unwrap();
+        let port = holder.local_addr().unwrap().port();
+        let brokers = plain(1, &[]).unwrap();
+        let error = relocate(&brokers, HOST, Ports::From(port)).unwrap_err();
+        assert!(error.to_string().contains("plain/redpanda-0"), "{error}");
+        let error = relocate(&brokers, HOST, Ports::From(65_535)).unwrap_err();
+        assert!(matches!(error, PortError::Range { .. } | PortError::Taken { .. }), "{error}");
+    }
+}

@@ -1,0 +1,170 @@
+//! Which brokers are served: those that manifests would start, or those of a plain cluster.
+//!
+//! A pod's redpanda.yaml comes from a ConfigMap and from the scripts of its init containers, so the cluster is first
+//! brought up in virtual time; what its brokers were started with there is what is served.
+
+use hopwise_broker::{ConfigError, NodeConfig};
+use hopwise_kube::cluster::{Cluster, Settled};
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::check::brokers::{self, KnownBroker};
+use crate::inputs::Inputs;
+use crate::simulate::{SimulationError, Start, simulate};
+
+/// A broker that is to be served.
+#[derive(Clone, Debug)]
+pub struct PlannedBroker {
+    /// `namespace/name` of its pod; of a plain cluster, as if it had one.
+    pub pod: String,
+    /// The node that the pod runs on.
+    pub node: Option<String>,
+    /// That node's zone.
+    pub zone: Option<String>,
+    /// What the broker is started with in its pod.
+    pub config: NodeConfig,
+}
+
+/// Why there is nothing to serve.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The cluster cannot be brought up in virtual time.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// The manifests start no broker.
+    #[error(
+        "the manifests start no broker: no StatefulSet runs a container of a redpanda image; add the cluster's manifests"
+    )]
+    NoBrokers,
+    /// Some brokers would not become ready.
+    #[error("{}; `hopwise check` with the same files tells more", broken.join("; "))]
+    NotReady {
+        /// Each broker and why.
+        broken: Vec<String>,
+    },
+    /// A plain cluster's properties cannot be read.
+    #[error("--set: {0}")]
+    Properties(#[source] ConfigError),
+}
+
+/// The brokers that `inputs` would start, in the order of their pods.
+///
+/// # Errors
+/// If there are none, or any of them would not become ready.
+pub fn from_manifests(inputs: Inputs, seed: u64) -> Result<Vec<PlannedBroker>, PlanError> {
+    let manifests = inputs.manifests.clone();
+    let zones: Vec<_> =
+        inputs.cluster.nodes.iter().map(|node| (node.name.clone(), node.zone.clone())).collect();
+    let start = Start { seed, ..Start::default() };
+    let (known, settled) = simulate(inputs, start, |started| async move {
+        let known = brokers::known(&manifests, &started.cluster, &started.brokers);
+        let placed: Vec<_> = known
+            .into_iter()
+            .map(|broker| {
+                let node = node_of(&started.cluster, &broker.pod);
+                (broker, node)
+            })
+            .collect();
+        (placed, started.settled)
+    })?;
+    if known.is_empty() {
+        return Err(PlanError::NoBrokers);
+    }
+    let broken: Vec<String> =
+        known.iter().filter_map(|(broker, node)| complaint(broker, node.as_deref(), settled)).collect();
+    if !broken.is_empty() {
+        return Err(PlanError::NotReady { broken });
+    }
+    let planned = known.into_iter().filter_map(|(broker, node)| {
+        let zone =
+            zones.iter().find(|(name, _)| Some(name) == node.as_ref()).and_then(|(_, zone)| zone.clone());
+        Some(PlannedBroker { pod: broker.pod, node, zone, config: broker.config? })
+    });
+    Ok(planned.collect())
+}
+
+fn node_of(cluster: &Cluster, pod: &str) -> Option<String> {
+    let (namespace, name) = pod.split_once('/')?;
+    cluster.api().read(|store| store.get::<Pod>(namespace, name)?.spec.as_ref()?.node_name.clone())
+}
+
+/// What is wrong with a broker that is not ready.
+fn complaint(broker: &KnownBroker, node: Option<&str>, settled: Settled) -> Option<String> {
+    if broker.running && broker.config.is_some() {
+        return None;
+    }
+    let why = match (&broker.problem, node, settled) {
+        (Some(problem), _, _) => problem.clone(),
+        (None, None, _) => "no node takes its pod".to_owned(),
+        (None, Some(_), Settled::StillChanging) => "it is still starting after 20 minutes".to_owned(),
+        (None, Some(_), _) => "its start does not end".to_owned(),
+    };
+    Some(format!("the broker in pod {} is not ready: {why}", broker.pod))
+}
+
+/// A cluster that no manifest describes: `count` brokers with listeners `internal` and `external` for each API, and
+/// with these cluster properties.
+///
+/// # Errors
+/// If a property's value is not of its type.
+pub fn plain(count: u16, properties: &[(String, String)]) -> Result<Vec<PlannedBroker>, PlanError> {
+    let bootstrap: String = properties.iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
+    let config = NodeConfig::parse(PLAIN_YAML, Some(&bootstrap)).map_err(PlanError::Properties)?;
+    let broker = |index| PlannedBroker {
+        pod: format!("plain/redpanda-{index}"),
+        node: Some(format!("node-{index}")),
+        zone: None,
+        config: config.clone(),
+    };
+    Ok((0..count).map(broker).collect())
+}
+
+/// The ports are those of the chart (redpanda.md 1.1); all of them are replaced.
+const PLAIN_YAML: &str = "redpanda:
+  empty_seed_starts_cluster: false
+  admin:
+    - {name: internal, address: 127.0.0.1, port: 9644}
+  kafka_api:
+    - {name: internal, address: 127.0.0.1, port: 9093}
+    - {name: external, address: 127.0.0.1, port: 9094}
+  rpc_server: {address: 127.0.0.1, port: 33145}
+pandaproxy:
+  pandaproxy_api:
+    - {name: internal, address: 127.0.0.1, port: 8082}
+schema_registry:
+  schema_registry_api:
+    - {name: internal, address: 127.0.0.1, port: 8081}
+";
+
+#[cfg(test)]
+mod tests {
+    use hopwise_broker::Api;
+
+    use super::*;
+
+    #[test]
+    fn a_plain_cluster_has_every_api_and_two_kafka_listeners() {
+        let planned = plain(2, &[("auto_create_topics_enabled".to_owned(), "true".to_owned())]).unwrap();
+        let listeners: Vec<(Api, String)> =
+            planned[1].config.listeners().into_iter().map(|listener| (listener.api, listener.name)).collect();
+        let named = |api, name: &str| (api, name.to_owned());
+        assert_eq!(
+            listeners,
+            [
+                named(Api::Kafka, "internal"),
+                named(Api::Kafka, "external"),
+                named(Api::Admin, "internal"),
+                named(Api::HttpProxy, "internal"),
+                named(Api::SchemaRegistry, "internal"),
+                named(Api::Rpc, ""),
+            ]
+        );
+        assert!(planned[0].config.cluster.auto_create_topics_enabled);
+        assert_eq!([&planned[0].pod, &planned[1].pod], ["plain/redpanda-0", "plain/redpanda-1"]);
+    }
+
+    #[test]
+    fn a_property_of_the_wrong_type_is_named() {
+        let error = plain(1, &[("default_topic_partitions".to_owned(), "many".to_owned())]).unwrap_err();
+        assert!(error.to_string().contains("default_topic_partitions: many"), "{error}");
+    }
+}

@@ -1,0 +1,3 @@
+module hopwise/clients/harness
+
+go 1.26
