@@ -17,10 +17,12 @@ mod coordinator;
 mod groups;
 mod http;
 mod kafka;
+mod kafka_client;
 mod log;
 mod metrics;
 mod node;
 mod producers;
+mod raft;
 mod replication;
 mod rpc;
 mod schema_registry;
@@ -36,8 +38,8 @@ mod volume;
 #[cfg(feature = "bugs")]
 pub use bugs::Bugs;
 pub use config::{
-    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
-    SecurityProperties, TlsFiles,
+    AdvertisedListener, Api, Authentication, BrokerTls, ClusterProperties, ConfigError, HostPort,
+    HttpServices, KafkaClientConfig, Listener, NodeConfig, SecurityProperties, TlsFiles,
 };
 pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};

@@ -13,17 +13,21 @@ use uuid::Uuid;
 
 use crate::bugs::Bugs;
 use crate::cluster::Cluster;
+use crate::cluster::controller::{CONTROLLER, Controller};
 use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
 use crate::config::{Api, HostPort, Listener, NodeConfig};
 use crate::coordinator::Coordinator;
 use crate::groups;
 use crate::groups::machine::GroupMachine;
+use crate::replication::driver::Driver;
+use crate::replication::leaders::Leadership;
 use crate::replication::partition::Partition;
 use crate::rpc::client::{CallError, Peers};
 use crate::rpc::{Reply, Request, RequestHead};
-use crate::security::listener_tls::TlsTable;
+use crate::security::Files;
 use crate::security::Stream;
+use crate::security::listener_tls::TlsTable;
 use crate::security::users::Passwords;
 use crate::start::Clock;
 use crate::status::{BrokerStatus, Counter};
@@ -52,10 +56,15 @@ pub(crate) struct Node {
     pub producer_ids: ProducerIds,
     /// TLS of the listeners that speak it.
     pub tls: TlsTable,
+    /// Files of certificates and keys.
+    pub files: Files,
     /// What SASL and TLS draw from.
     pub randomness: Randomness,
     /// Passwords of HTTP clients.
     pub passwords: Passwords,
+    /// What keeps the replicas going.
+    pub raft: Arc<Driver>,
+    pub controller: Controller,
     /// Read where a promise is kept.
     pub bugs: Bugs,
     pub kafka: crate::kafka::Shared,
@@ -81,6 +90,7 @@ pub(crate) struct Parts {
     pub cluster: Cluster,
     pub bugs: Bugs,
     pub tls: TlsTable,
+    pub files: Files,
     pub randomness: Randomness,
 }
 
@@ -90,6 +100,8 @@ impl Node {
             groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
             transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
             producer_ids: ProducerIds::default(),
+            raft: Arc::new(Driver::new(parts.config.cluster.raft_timeouts(), parts.tasks.clone())),
+            controller: Controller::default(),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,
@@ -98,6 +110,7 @@ impl Node {
             status: parts.status,
             peers: Peers::new(parts.tasks.clone(), parts.tls.get(&(Api::Rpc, String::new())).cloned()),
             tls: parts.tls,
+            files: parts.files,
             randomness: parts.randomness,
             passwords: Passwords::default(),
             tasks: parts.tasks,
@@ -127,14 +140,22 @@ impl Node {
     }
 
     /// The broker that leads a partition and its epoch, as far as this broker knows.
-    pub fn leader_of(&self, (topic, index): PartitionKey) -> Option<(i32, i32)> {
-        if let Some(partition) = self.partition((topic, index)) {
-            return partition.leader().map(|leader| (leader, partition.leader_epoch()));
+    pub fn leader_of(&self, key: PartitionKey) -> Option<(i32, i32)> {
+        let known = self.raft.leaders.get(key);
+        known.leader.map(|leader| (leader, known.epoch))
+    }
+
+    /// What this broker knows of a partition's leader, also of the former one.
+    pub fn leadership_of(&self, key: PartitionKey) -> Leadership {
+        self.raft.leaders.get(key)
+    }
+
+    /// This broker's replica of a partition, or of the controller.
+    pub fn replica(&self, key: PartitionKey) -> Option<Arc<Partition>> {
+        if key == CONTROLLER {
+            return self.controller.replica().cloned();
         }
-        self.with_cluster(|cluster| {
-            let replicas = cluster.state.topics.by_id(topic)?.partitions.get(usize::try_from(index).ok()?)?;
-            replicas.first().map(|leader| (*leader, 1))
-        })
+        self.partition(key)
     }
 
     pub fn identity(&self) -> Identity {
@@ -172,16 +193,21 @@ impl Node {
         }
     }
 
-    /// Writes the tables to the volume if they changed.
-    pub fn save_tables(&self) -> std::io::Result<()> {
+    /// Writes the members table to the volume if it changed.
+    pub fn save_members(&self) -> std::io::Result<()> {
         let mut cluster = lock(&self.cluster);
         if !cluster.unsaved {
             return Ok(());
         }
-        let tables = Tables { members: cluster.members.to_vec(), state: cluster.state.clone() };
+        let tables = Tables { members: cluster.members.to_vec() };
         identity::save_tables(&self.volume, &tables)?;
         cluster.unsaved = false;
         Ok(())
+    }
+
+    /// A seed for something that draws its own randomness, from the broker's seed.
+    pub fn new_seed(&self) -> u64 {
+        lock(&self.random).next_u64()
     }
 
     /// A random uuid (version 4) from the broker's seed.

@@ -17,15 +17,15 @@ use tokio::time::Instant;
 use crate::bugs::Bugs;
 use crate::cluster::members::Members;
 use crate::cluster::state::State;
-use crate::cluster::{Cluster, discovery, gossip, identity};
+use crate::cluster::{Cluster, controller, discovery, identity, node_status};
 use crate::config::{Api, HostPort, Listener, NodeConfig};
-use crate::http::{self, admin, proxy, registry};
+use crate::http::{self, admin, proxy};
 use crate::node::{Node, Parts, new_uuid};
 use crate::security::{Environment, bootstrap_users, listener_tls};
 use crate::status::{BrokerStatus, Phase};
 use crate::tasks::{Tasks, TasksGuard};
 use crate::volume::{Disk, Volume};
-use crate::{kafka, replication, rpc};
+use crate::{kafka, replication, rpc, schema_registry};
 
 /// Tells the time of day, milliseconds since 1970, for timestamps that the broker makes.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -140,7 +140,8 @@ impl Broker {
             node.tasks.spawn(rpc::server::serve(Arc::clone(&node), listener, socket));
         }
         discovery::find_cluster(&node).await?;
-        become_member(&node);
+        become_member(&node)?;
+        discovery::register(&node).await?;
         node.tasks.spawn(bootstrap_users::keep(Arc::clone(&node), users));
         open_listeners(&node).await?;
         node.status.set_phase(Phase::Ready);
@@ -171,7 +172,7 @@ fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<
     let tables = identity::load_tables(&volume).map_err(BrokerError::Volume)?;
     let own_id = identity.membership.as_ref().map_or(-1, |membership| membership.id);
     let members = Members::new(own_id, tables.members, config.cluster.alive_timeout, Instant::now());
-    let cluster = Cluster { members, state: tables.state, unsaved: false };
+    let cluster = Cluster { members, state: State::default(), unsaved: false };
     Ok(Arc::new(Node::new(Parts {
         config,
         volume,
@@ -183,21 +184,26 @@ fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<
         cluster,
         bugs,
         tls,
+        files: environment.files,
         randomness,
     })))
 }
 
 /// The broker has an id: it enters its own table, opens its replicas and greets the others.
-fn become_member(node: &Arc<Node>) {
+fn become_member(node: &Arc<Node>) -> Result<(), BrokerError> {
     let own = node.as_member();
     node.status.set_broker_id(own.id);
     node.status.set_phase(Phase::Booting);
     node.with_cluster(|cluster| cluster.members.set_own(own.id));
-    gossip::remember(node, vec![own], State::default());
-    replication::reconcile(node);
-    node.tasks.spawn(gossip::run(Arc::clone(node)));
+    discovery::remember(node, vec![own]);
+    replication::driver::start(node);
+    controller::open(node).map_err(BrokerError::Volume)?;
+    node.tasks.spawn(node_status::run(Arc::clone(node)));
+    node.tasks.spawn(replication::leaders::run(Arc::clone(node)));
+    node.tasks.spawn(replication::membership::run(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(&node.groups).run(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(&node.transactions).run(Arc::clone(node)));
+    Ok(())
 }
 
 async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {
@@ -210,6 +216,8 @@ async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {
 }
 
 async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
+    // One for all listeners: what they share is the same.
+    let registry = schema_registry::router(node);
     for api in [Api::Admin, Api::HttpProxy, Api::SchemaRegistry, Api::Kafka] {
         for listener in node.config.listeners_of(api) {
             let socket = open(listener).await?;
@@ -224,7 +232,7 @@ async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
                     node.tasks.spawn(http::serve(owned, listener.clone(), router, socket));
                 }
                 Api::SchemaRegistry => {
-                    node.tasks.spawn(http::serve(owned, listener.clone(), registry::router(), socket));
+                    node.tasks.spawn(http::serve(owned, listener.clone(), registry.clone(), socket));
                 }
                 Api::Kafka | Api::Rpc => {
                     node.tasks.spawn(kafka::serve(owned, listener.clone(), socket));

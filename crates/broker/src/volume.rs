@@ -179,6 +179,11 @@ impl Volume {
 
     /// Removes a file, durably.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
+        if self.simulated.is_some() {
+            // The simulation keeps unsynced writes of a removed file, and they would fall upon the next one of
+            // that name.
+            self.sync(path)?;
+        }
         on!(self, { fs::remove_file(path)? });
         self.sync_parent(path)
     }
@@ -186,12 +191,21 @@ impl Volume {
     /// Creates or replaces a file as a whole: after a crash it holds the old content or the new.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let next = path.with_extension("next");
+        let replaced = self.replace_by(path, &next, bytes);
+        if replaced.is_err() && self.exists(&next) {
+            // On a full disk the space is needed; what is left otherwise does no harm.
+            let _ = self.remove(&next);
+        }
+        replaced
+    }
+
+    fn replace_by(&self, path: &Path, next: &Path, bytes: &[u8]) -> io::Result<()> {
         on!(self, {
-            let file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(&next)?;
+            let file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(next)?;
             file.write_all_at(bytes, 0)?;
             file.sync_all()?;
             drop(file);
-            fs::rename(&next, path)?;
+            fs::rename(next, path)?;
         });
         self.sync_parent(path)
     }
@@ -239,6 +253,20 @@ mod tests {
         assert_eq!(volume.read(path).unwrap().as_deref(), Some(&b"onetwo"[..]));
         fs.crash();
         assert_eq!(volume.read(path).unwrap().as_deref(), Some(&b"one"[..]));
+    }
+
+    #[test]
+    fn writes_to_a_removed_file_do_not_reach_its_successor() {
+        let fs = Fs::builder().seed(1).block_size(1).build();
+        let volume = Volume::simulated(fs.clone(), PathBuf::from("/data"));
+        volume.create_directory(Path::new("/data")).unwrap();
+        let path = Path::new("/data/file");
+        volume.replace(path, b"").unwrap();
+        volume.write_at(path, 0, b"first").unwrap();
+        volume.remove(path).unwrap();
+        volume.replace(path, b"").unwrap();
+        fs.crash();
+        assert_eq!(volume.read(path).unwrap().as_deref(), Some(&b""[..]));
     }
 
     #[test]

@@ -4,20 +4,21 @@
 //! until all have answered. If none has a cluster, they found one, with ids by place in the list; every
 //! founder computes the same cluster id from the founders' uuids. If one has, the broker is either a founder
 //! that is late (its uuid is among the founders) or a joiner, who gets the next free id from the controller.
-//! A broker with a membership on its volume asks nobody.
+//! A broker with a membership on its volume asks nobody. Every broker that starts registers with the controller
+//! (`update_node_configuration`), which makes its addresses known to all.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-use super::gossip;
+use super::command::{Applied, Command};
 use super::identity::Membership;
 use super::members::Member;
-use super::state::State;
+use super::submit::submit;
 use crate::config::HostPort;
 use crate::node::Node;
 use crate::rpc::client::CallError;
@@ -28,6 +29,8 @@ use crate::start::BrokerError;
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two rounds over seeds that did not answer.
 const FOUND_RETRY: Duration = Duration::from_millis(250);
+/// Between two attempts to register that were refused at once.
+const REGISTER_RETRY: Duration = Duration::from_millis(200);
 /// redpanda.md 4.4: `join_retry_timeout_ms`.
 const JOIN_RETRY: Duration = Duration::from_secs(5);
 
@@ -38,6 +41,7 @@ struct Seed {
     wanted_id: Option<i32>,
     seed_servers: Vec<HostPort>,
     membership: Option<Membership>,
+    members: Vec<Member>,
 }
 
 /// Answers `BootstrapInfo`.
@@ -47,7 +51,14 @@ pub(crate) fn bootstrap_info(node: &Node) -> Reply {
         wanted_id: node.config.node_id,
         seed_servers: node.config.seed_servers.clone(),
         membership: node.membership(),
+        members: node.with_cluster(|cluster| cluster.members.to_vec()),
     }
+}
+
+/// Takes over what is known of other brokers, and keeps it on the volume.
+pub(crate) fn remember(node: &Arc<Node>, members: Vec<Member>) {
+    node.with_cluster(|cluster| cluster.unsaved |= cluster.members.merge(members));
+    super::take_over_members(node);
 }
 
 /// Makes the broker a member of its cluster. Waits as long as that takes.
@@ -74,13 +85,16 @@ pub(crate) async fn find_cluster(node: &Arc<Node>) -> Result<(), BrokerError> {
         return join(node).await;
     }
     let answers = ask_all(node).await;
-    for (address, seed) in &answers {
+    for seed in answers.values() {
         let Some(membership) = &seed.membership else { continue };
         let own = node.identity().uuid;
-        return match membership.founders.iter().find(|(uuid, _)| *uuid == own) {
-            Some((_, id)) => adopt(node, address, Membership { id: *id, ..membership.clone() }).await,
-            None => join(node).await,
+        let Some((_, id)) = membership.founders.iter().find(|(uuid, _)| *uuid == own) else {
+            return join(node).await;
         };
+        // A founder that the others did not wait for takes its place.
+        remember(node, seed.members.clone());
+        let membership = Membership { id: *id, ..membership.clone() };
+        return node.become_member(membership).map_err(BrokerError::Volume);
     }
     let founders = seeds.iter().filter_map(|address| answers.get(address).cloned()).collect::<Vec<_>>();
     if let Some((address, _)) = answers.iter().find(|(_, seed)| seed.seed_servers != *seeds) {
@@ -95,6 +109,7 @@ fn own_seed(node: &Node) -> Seed {
         wanted_id: node.config.node_id,
         seed_servers: node.config.seed_servers.clone(),
         membership: None,
+        members: Vec::new(),
     }
 }
 
@@ -114,8 +129,8 @@ async fn ask_all(node: &Arc<Node>) -> BTreeMap<HostPort, Seed> {
         });
         for (address, answer) in join_all(asked).await {
             match answer {
-                Ok((Reply::BootstrapInfo { member, wanted_id, seed_servers, membership }, _)) => {
-                    answers.insert(address, Seed { member, wanted_id, seed_servers, membership });
+                Ok((Reply::BootstrapInfo { member, wanted_id, seed_servers, membership, members }, _)) => {
+                    answers.insert(address, Seed { member, wanted_id, seed_servers, membership, members });
                 }
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "a seed does not answer yet"),
@@ -144,7 +159,7 @@ fn found(node: &Arc<Node>, seeds: Vec<Seed>) -> Result<(), BrokerError> {
         });
     }
     let members = seeds.into_iter().zip(&founders).map(|(seed, (_, id))| Member { id: *id, ..seed.member });
-    gossip::remember(node, members.collect(), State::default());
+    remember(node, members.collect());
     let membership = Membership { cluster: cluster_uuid(&founders), id: own_id, founders };
     node.become_member(membership).map_err(BrokerError::Volume)
 }
@@ -158,26 +173,8 @@ fn cluster_uuid(founders: &[(Uuid, i32)]) -> Uuid {
     uuid::Builder::from_random_bytes(mixed.to_be_bytes()).into_uuid()
 }
 
-/// A founder that the others did not wait for: takes its place, and their tables.
-async fn adopt(node: &Arc<Node>, address: &HostPort, membership: Membership) -> Result<(), BrokerError> {
-    let own = Member { id: membership.id, ..node.as_member() };
-    loop {
-        let request = Request::Sync { members: vec![own.clone()], state: State::default() };
-        match node.call_address(address, None, request, &[], ASK_TIMEOUT).await {
-            Ok((Reply::Synced { members, state }, _)) => {
-                gossip::remember(node, members, state);
-                return node.become_member(membership).map_err(BrokerError::Volume);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "the cluster's tables are not there yet"),
-        }
-        sleep(FOUND_RETRY).await;
-    }
-}
-
 async fn join(node: &Arc<Node>) -> Result<(), BrokerError> {
-    let joining =
-        JoiningMember { wanted_id: node.config.node_id, forwarded: false, member: node.as_member() };
+    let joining = JoiningMember { wanted_id: node.config.node_id, member: node.as_member() };
     let others =
         node.config.seed_servers.iter().filter(|address| **address != node.config.advertised_rpc_api);
     let others: Vec<&HostPort> = others.collect();
@@ -185,8 +182,8 @@ async fn join(node: &Arc<Node>) -> Result<(), BrokerError> {
         for address in &others {
             let request = Request::Join(joining.clone());
             match node.call_address(address, None, request, &[], ASK_TIMEOUT).await {
-                Ok((Reply::Joined { id, cluster, members, state }, _)) => {
-                    gossip::remember(node, members, state);
+                Ok((Reply::Joined { id, cluster, members }, _)) => {
+                    remember(node, members);
                     let membership = Membership { cluster, id, founders: Vec::new() };
                     return node.become_member(membership).map_err(BrokerError::Volume);
                 }
@@ -201,46 +198,47 @@ async fn join(node: &Arc<Node>) -> Result<(), BrokerError> {
     }
 }
 
-/// Lets a broker in, as the controller; any other broker passes the request on.
+/// Lets a broker in: the controller registers it.
 pub(crate) async fn admit(node: &Arc<Node>, joining: JoiningMember) -> Result<Reply, Refusal> {
-    let own_id = node.id();
-    let controller = node.with_cluster(|cluster| {
-        let id = cluster.members.controller(Instant::now())?;
-        cluster.members.get(id).cloned()
-    });
-    let controller = controller.ok_or(Refusal::NotReady)?;
-    if controller.id != own_id {
-        if joining.forwarded {
-            return Err(Refusal::NotController);
-        }
-        let request = Request::Join(JoiningMember { forwarded: true, ..joining });
-        return match node.call(&controller, request, &[], ASK_TIMEOUT).await {
-            Ok((reply, _)) => Ok(reply),
-            Err(error) => Err(error.refusal().cloned().unwrap_or(Refusal::TimedOut)),
-        };
-    }
-    let member = assign(node, joining)?;
-    let tables = gossip::tables(node);
-    gossip::push(node);
+    let member = Member { id: joining.wanted_id.unwrap_or(-1), ..joining.member };
+    let deadline = Instant::now() + ASK_TIMEOUT;
+    let Applied::Member(member) = submit(node, Command::RegisterMember { member }, deadline).await? else {
+        return Err(Refusal::NotController);
+    };
     let cluster = node.membership().map(|membership| membership.cluster).ok_or(Refusal::NotReady)?;
-    Ok(Reply::Joined { id: member.id, cluster, members: tables.members, state: tables.state })
+    let members = node.with_cluster(|cluster| cluster.members.to_vec());
+    Ok(Reply::Joined { id: member.id, cluster, members })
 }
 
-fn assign(node: &Arc<Node>, joining: JoiningMember) -> Result<Member, Refusal> {
-    let member = node.with_cluster(|cluster| {
-        let known = cluster.members.by_uuid(joining.member.uuid).map(|member| member.id);
-        let id = known.or(joining.wanted_id).unwrap_or_else(|| cluster.members.next_id());
-        let taken = cluster.members.get(id).is_some_and(|member| member.uuid != joining.member.uuid);
-        if taken || joining.wanted_id.is_some_and(|wanted| wanted != id) {
-            let wanted = joining.wanted_id.unwrap_or(id);
-            return Err(Refusal::Invalid(format!(
-                "id {wanted} belongs to another volume, or this volume to another id"
-            )));
+/// Registers the broker with the controller, again and again until that has an effect. A broker that is registered
+/// already does not wait for it; one that is not waits for its own membership (redpanda.md 2.3).
+///
+/// # Errors
+/// The cluster does not take the broker.
+pub(crate) async fn register(node: &Arc<Node>) -> Result<(), BrokerError> {
+    let own = node.id();
+    let is_known = node.with_cluster(|cluster| cluster.state.members.contains_key(&own));
+    if is_known {
+        let node = Arc::clone(node);
+        node.clone().tasks.spawn(async move {
+            if let Err(error) = register_and_wait(&node).await {
+                tracing::error!(%error, "the cluster does not take over this broker's addresses");
+            }
+        });
+        return Ok(());
+    }
+    register_and_wait(node).await
+}
+
+async fn register_and_wait(node: &Arc<Node>) -> Result<(), BrokerError> {
+    loop {
+        let started = Instant::now();
+        let command = Command::RegisterMember { member: node.as_member() };
+        match submit(node, command, started + JOIN_RETRY).await {
+            Ok(_) => return Ok(()),
+            Err(Refusal::Invalid(reason)) => return Err(BrokerError::JoinRefused { reason }),
+            Err(refusal) => tracing::debug!(%refusal, "not registered yet"),
         }
-        let member = Member { id, ..joining.member };
-        cluster.unsaved |= cluster.members.merge(vec![member.clone()]);
-        Ok(member)
-    })?;
-    node.save_tables().map_err(|error| Refusal::Storage(error.to_string()))?;
-    Ok(member)
+        sleep_until(started + REGISTER_RETRY).await;
+    }
 }

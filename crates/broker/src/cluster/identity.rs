@@ -1,4 +1,4 @@
-//! What a volume remembers of the broker that lives on it: who it is, and its cluster's tables.
+//! What a volume remembers of the broker that lives on it: who it is, and whom it knew.
 //!
 //! Source: redpanda.md 2.3. The volume's uuid is made on the first start; the id and the cluster follow when
 //! the broker has found or joined one. A volume that is lost takes them with it, and the broker comes back as
@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::members::Member;
-use super::state::State;
 use crate::volume::Volume;
 
 /// A broker's identity as it is kept on its volume.
@@ -33,11 +32,10 @@ pub(crate) struct Membership {
     pub founders: Vec<(Uuid, i32)>,
 }
 
-/// The cluster's tables as they are kept on the volume.
+/// The other brokers' addresses as they are kept on the volume, for the time until the controller is heard.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tables {
     pub members: Vec<Member>,
-    pub state: State,
 }
 
 fn identity_path(volume: &Volume) -> PathBuf {

@@ -29,14 +29,21 @@ pub(crate) struct Members {
     own_id: i32,
     started: Instant,
     alive_timeout: Duration,
+    controller: Option<i32>,
     members: BTreeMap<i32, Member>,
     heard: BTreeMap<i32, Instant>,
 }
 
 impl Members {
     pub fn new(own_id: i32, members: Vec<Member>, alive_timeout: Duration, now: Instant) -> Members {
-        let mut table =
-            Members { own_id, started: now, alive_timeout, members: BTreeMap::new(), heard: BTreeMap::new() };
+        let mut table = Members {
+            own_id,
+            started: now,
+            alive_timeout,
+            controller: None,
+            members: BTreeMap::new(),
+            heard: BTreeMap::new(),
+        };
         table.merge(members);
         table
     }
@@ -72,10 +79,6 @@ impl Members {
         self.members.get(&id)
     }
 
-    pub fn by_uuid(&self, uuid: Uuid) -> Option<&Member> {
-        self.members.values().find(|member| member.uuid == uuid)
-    }
-
     /// Every member, by id.
     pub fn all(&self) -> impl Iterator<Item = &Member> {
         self.members.values()
@@ -85,9 +88,14 @@ impl Members {
         self.members.values().cloned().collect()
     }
 
-    /// The id after the highest one ever given.
-    pub fn next_id(&self) -> i32 {
-        self.members.last_key_value().map_or(0, |(id, _)| id.saturating_add(1))
+    /// Takes members out; tells whether any was there.
+    pub fn remove(&mut self, ids: impl Iterator<Item = i32>) -> bool {
+        ids.filter(|id| self.members.remove(id).is_some()).count() > 0
+    }
+
+    /// The leader of the controller group changed.
+    pub fn set_controller(&mut self, controller: Option<i32>) {
+        self.controller = controller;
     }
 
     /// Whether Metadata names the broker: one that was never heard counts as alive (redpanda.md 4.1).
@@ -115,20 +123,9 @@ impl Members {
         now.saturating_duration_since(since) <= patience
     }
 
-    /// The lowest reachable id.
+    /// The leader of the controller group, if it can be reached.
     pub fn controller(&self, now: Instant) -> Option<i32> {
-        self.members.keys().copied().find(|id| self.reachable(*id, now))
-    }
-
-    /// Equal for equal tables.
-    pub fn fingerprint(&self) -> u32 {
-        let mut sum = 0;
-        for member in self.members.values() {
-            sum = crc32c::crc32c_append(sum, &member.id.to_be_bytes());
-            sum = crc32c::crc32c_append(sum, member.uuid.as_bytes());
-            sum = crc32c::crc32c_append(sum, &member.revision.to_be_bytes());
-        }
-        sum
+        self.controller.filter(|id| self.reachable(*id, now))
     }
 }
 
@@ -160,9 +157,7 @@ mod tests {
         let mut moved = member(1, None);
         moved.revision = 2;
         moved.rpc = HostPort::new("elsewhere", 1);
-        let before = members.fingerprint();
         assert!(members.merge(vec![moved]));
-        assert_ne!(members.fingerprint(), before);
         assert!(!members.merge(vec![member(1, None)]));
         assert_eq!(members.get(1).unwrap().rpc.host, "elsewhere");
     }
@@ -177,8 +172,9 @@ mod tests {
         assert!(!members.alive(0, later));
         assert!(members.alive(1, later) && members.alive(2, later));
         assert!(!members.reachable(2, later));
+        members.set_controller(Some(0));
         assert_eq!(members.controller(start), Some(0));
-        assert_eq!(members.controller(later), Some(1));
+        assert_eq!(members.controller(later), None);
         let named: Vec<i32> = members.named(later).iter().map(|member| member.id).collect();
         assert_eq!(named, [1, 2]);
     }

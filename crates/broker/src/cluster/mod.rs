@@ -1,17 +1,17 @@
 //! What a broker knows of its cluster: who belongs to it, who is alive, which topics there are.
 //!
-//! Members are merged by id and newest revision; of two states the one with the higher version is kept. The
-//! controller, which hands out ids and applies commands, is the alive broker with the lowest id. Left out, until
-//! there is a log of commands agreed on by a majority: two halves of a divided cluster may each have a controller.
+//! What the cluster agrees on is its [`state::State`], which the controller group replicates
+//! ([`controller`]); who is alive each broker sees for itself ([`node_status`]).
 
 pub(crate) mod acls;
 pub(crate) mod command;
+pub(crate) mod controller;
 pub(crate) mod discovery;
 pub(crate) mod features;
-pub(crate) mod gossip;
 pub(crate) mod identity;
 pub(crate) mod members;
 pub(crate) mod membership;
+pub(crate) mod node_status;
 pub(crate) mod placement;
 pub(crate) mod properties;
 pub(crate) mod quotas;
@@ -22,8 +22,13 @@ pub(crate) mod submit;
 pub(crate) mod topics;
 pub(crate) mod users;
 
-use members::Members;
+use std::sync::Arc;
+
+use members::{Member, Members};
 use state::State;
+
+use crate::node::Node;
+use crate::status::Counter;
 
 /// The tables of one broker.
 pub(crate) struct Cluster {
@@ -31,4 +36,19 @@ pub(crate) struct Cluster {
     pub state: State,
     /// Whether the tables changed since they were last written to the volume.
     pub unsaved: bool,
+}
+
+/// Brings the members table to what the state says, and keeps it on the volume, so that a broker that starts
+/// knows whom to ask.
+pub(crate) fn take_over_members(node: &Arc<Node>) {
+    node.with_cluster(|cluster| {
+        let Cluster { members, state, unsaved } = cluster;
+        let registered: Vec<Member> = state.members.values().map(|known| known.member.clone()).collect();
+        *unsaved |= members.merge(registered);
+        *unsaved |= members.remove(state.removed.keys().copied());
+    });
+    if let Err(error) = node.save_members() {
+        node.status.add(Counter::StorageErrors, 1);
+        tracing::error!(%error, "the members table could not be written to the volume");
+    }
 }

@@ -7,17 +7,21 @@ use std::time::Duration;
 use hopwise_security::tls::MinVersion;
 use serde_saphyr::Spanned;
 
-use super::file::{BootstrapYaml, Endpoint, Redpanda, RedpandaYaml, Seed, Tls, unknown_keys};
+use super::file::{BootstrapYaml, Endpoint, Redpanda, RedpandaYaml, Seed, Tls, WriteCaching, unknown_keys};
 use super::{
-    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, Listener, NodeConfig,
-    security,
+    AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, HttpServices,
+    Listener, NodeConfig, kafka_client, security,
 };
 
 const REDPANDA: &str = "redpanda.yaml";
 pub(super) const BOOTSTRAP: &str = ".bootstrap.yaml";
 
 pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeConfig, ConfigError> {
-    let file: RedpandaYaml = read(REDPANDA, text)?;
+    let mut file: RedpandaYaml = read(REDPANDA, text)?;
+    let pandaproxy_client = kafka_client::client("pandaproxy_client", file.pandaproxy_client.take())?;
+    let schema_registry_client =
+        kafka_client::client("schema_registry_client", file.schema_registry_client.take())?;
+    let services = http_services(&file)?;
     let redpanda = file.redpanda.as_ref().ok_or(ConfigError::MissingRoot)?;
     let bootstrap: BootstrapYaml = match bootstrap {
         Some(text) if !text.trim().is_empty() => read(BOOTSTRAP, text)?,
@@ -49,6 +53,9 @@ pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeCon
         node_id: node_id(redpanda)?,
         rack: redpanda.rack.clone().filter(|rack| !rack.is_empty()),
         data_directory: data_directory(redpanda)?,
+        pandaproxy_client,
+        schema_registry_client,
+        services,
         cluster: cluster_properties(&bootstrap)?,
         security: security::properties(&bootstrap)?,
         unknown: unknown_keys(text),
@@ -56,6 +63,37 @@ pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeCon
     config.listeners = listeners(&file, redpanda, &bootstrap, rpc)?;
     fill_advertised(&mut config);
     Ok(config)
+}
+
+/// The settings of the HTTP Proxy and the Schema Registry that are not listeners.
+fn http_services(file: &RedpandaYaml) -> Result<HttpServices, ConfigError> {
+    let default = HttpServices::default();
+    let proxy = file.pandaproxy.as_ref();
+    let milliseconds = |value: Option<u64>, default| value.map_or(default, Duration::from_millis);
+    let replication = file.schema_registry.as_ref().and_then(|own| own.schema_registry_replication_factor);
+    if let Some(factor) = replication.filter(|factor| *factor < 1) {
+        return Err(wrong(
+            "schema_registry.schema_registry_replication_factor",
+            None,
+            format!("{factor} is too small"),
+            "use 1 or more, or leave it out",
+        ));
+    }
+    Ok(HttpServices {
+        consumer_instance_timeout: milliseconds(
+            proxy.and_then(|proxy| proxy.consumer_instance_timeout_ms),
+            default.consumer_instance_timeout,
+        ),
+        client_cache_max_size: proxy
+            .and_then(|proxy| proxy.client_cache_max_size)
+            .unwrap_or(default.client_cache_max_size)
+            .max(1),
+        client_keep_alive: milliseconds(
+            proxy.and_then(|proxy| proxy.client_keep_alive),
+            default.client_keep_alive,
+        ),
+        schema_registry_replication_factor: replication,
+    })
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: &'static str, text: &str) -> Result<T, ConfigError> {
@@ -100,7 +138,7 @@ fn bind(field: &str, entry: &Endpoint, ip: IpAddr, port: u16) -> Result<SocketAd
     }
 }
 
-fn advertised(field: &str, entry: &Endpoint, port: u16) -> Result<HostPort, ConfigError> {
+pub(super) fn advertised(field: &str, entry: &Endpoint, port: u16) -> Result<HostPort, ConfigError> {
     let expected = "advertise a name or address that clients can reach";
     let field = format!("{field}.address");
     let address = match &entry.address {
@@ -187,6 +225,10 @@ fn data_directory(redpanda: &Redpanda) -> Result<PathBuf, ConfigError> {
     }
 }
 
+fn millis(value: Option<u64>, default: Duration) -> Duration {
+    value.map_or(default, Duration::from_millis)
+}
+
 fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigError> {
     let default = ClusterProperties::default();
     let positive = |field: &str, value: i64| {
@@ -234,7 +276,38 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
         transaction_coordinator_partitions: file
             .transaction_coordinator_partitions
             .unwrap_or(default.transaction_coordinator_partitions),
+        metadata_dissemination_interval: millis(
+            file.metadata_dissemination_interval_ms,
+            default.metadata_dissemination_interval,
+        ),
+        raft_heartbeat_interval: millis(file.raft_heartbeat_interval_ms, default.raft_heartbeat_interval),
+        raft_heartbeat_timeout: millis(file.raft_heartbeat_timeout_ms, default.raft_heartbeat_timeout),
+        raft_election_timeout: millis(file.raft_election_timeout_ms, default.raft_election_timeout),
+        raft_transfer_leader_recovery_timeout: millis(
+            file.raft_transfer_leader_recovery_timeout_ms,
+            default.raft_transfer_leader_recovery_timeout,
+        ),
+        raft_timeout_now_timeout: millis(file.raft_timeout_now_timeout_ms, default.raft_timeout_now_timeout),
+        raft_replica_max_flush_delay: millis(
+            file.raft_replica_max_flush_delay_ms,
+            default.raft_replica_max_flush_delay,
+        ),
+        raft_replica_max_pending_flush_bytes: file
+            .raft_replica_max_pending_flush_bytes
+            .unwrap_or(default.raft_replica_max_pending_flush_bytes),
+        raft_learner_recovery_rate: file
+            .raft_learner_recovery_rate
+            .unwrap_or(default.raft_learner_recovery_rate),
+        write_caching_default: file.write_caching_default.is_some_and(WriteCaching::is_on),
     };
+    for (field, duration) in [
+        ("metadata_dissemination_interval_ms", properties.metadata_dissemination_interval),
+        ("raft_heartbeat_interval_ms", properties.raft_heartbeat_interval),
+        ("raft_heartbeat_timeout_ms", properties.raft_heartbeat_timeout),
+        ("raft_election_timeout_ms", properties.raft_election_timeout),
+    ] {
+        positive(field, duration.as_millis().min(1) as i64)?;
+    }
     positive("group_topic_partitions", properties.group_topic_partitions.into())?;
     positive("transaction_coordinator_partitions", properties.transaction_coordinator_partitions.into())?;
     positive("default_topic_partitions", properties.default_topic_partitions.into())?;

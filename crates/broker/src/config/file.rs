@@ -10,12 +10,16 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+use super::kafka_client::KafkaClientSection;
+
 /// `redpanda.yaml`.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct RedpandaYaml {
     pub redpanda: Option<Redpanda>,
     pub pandaproxy: Option<Pandaproxy>,
     pub schema_registry: Option<SchemaRegistry>,
+    pub pandaproxy_client: Option<KafkaClientSection>,
+    pub schema_registry_client: Option<KafkaClientSection>,
 }
 
 /// The `redpanda` section.
@@ -44,6 +48,10 @@ pub(super) struct Pandaproxy {
     pub pandaproxy_api: OneOrMany<Endpoint>,
     pub pandaproxy_api_tls: OneOrMany<Tls>,
     pub advertised_pandaproxy_api: OneOrMany<Endpoint>,
+    pub client_cache_max_size: Option<usize>,
+    /// Milliseconds.
+    pub client_keep_alive: Option<u64>,
+    pub consumer_instance_timeout_ms: Option<u64>,
 }
 
 /// The `schema_registry` section.
@@ -52,6 +60,7 @@ pub(super) struct Pandaproxy {
 pub(super) struct SchemaRegistry {
     pub schema_registry_api: OneOrMany<Endpoint>,
     pub schema_registry_api_tls: OneOrMany<Tls>,
+    pub schema_registry_replication_factor: Option<i16>,
 }
 
 /// A listener, an advertised address, or a plain address.
@@ -107,12 +116,44 @@ pub(super) struct BootstrapYaml {
     pub kafka_mtls_principal_mapping_rules: Option<Vec<String>>,
     pub kafka_request_max_bytes: Option<u32>,
     pub log_segment_size: Option<u64>,
+    pub metadata_dissemination_interval_ms: Option<u64>,
     pub node_status_interval: Option<u64>,
+    pub raft_election_timeout_ms: Option<u64>,
+    pub raft_heartbeat_interval_ms: Option<u64>,
+    pub raft_heartbeat_timeout_ms: Option<u64>,
+    pub raft_learner_recovery_rate: Option<u64>,
+    pub raft_replica_max_flush_delay_ms: Option<u64>,
+    pub raft_replica_max_pending_flush_bytes: Option<u64>,
+    pub raft_timeout_now_timeout_ms: Option<u64>,
+    pub raft_transfer_leader_recovery_timeout_ms: Option<u64>,
     pub sasl_mechanisms: Option<Vec<String>>,
     pub superusers: Option<Vec<String>>,
     pub tls_min_version: Option<String>,
     pub topic_partitions_per_shard: Option<u32>,
     pub transaction_coordinator_partitions: Option<i32>,
+    pub write_caching_default: Option<WriteCaching>,
+}
+
+/// `true`, `false`, or `disabled`, which also overrides what topics say. Written with quotes or without.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum WriteCaching {
+    Plain(bool),
+    Word(WriteCachingWord),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WriteCachingWord {
+    True,
+    False,
+    Disabled,
+}
+
+impl WriteCaching {
+    pub fn is_on(self) -> bool {
+        matches!(self, WriteCaching::Plain(true) | WriteCaching::Word(WriteCachingWord::True))
+    }
 }
 
 /// A list, or one entry without the list around it, as Redpanda's `one_or_many` properties accept both.
@@ -168,8 +209,16 @@ const REDPANDA_KEYS: &[&str] = &[
     "rack",
     "data_directory",
 ];
-const PANDAPROXY_KEYS: &[&str] = &["pandaproxy_api", "pandaproxy_api_tls", "advertised_pandaproxy_api"];
-const SCHEMA_REGISTRY_KEYS: &[&str] = &["schema_registry_api", "schema_registry_api_tls"];
+const PANDAPROXY_KEYS: &[&str] = &[
+    "pandaproxy_api",
+    "pandaproxy_api_tls",
+    "advertised_pandaproxy_api",
+    "client_cache_max_size",
+    "client_keep_alive",
+    "consumer_instance_timeout_ms",
+];
+const SCHEMA_REGISTRY_KEYS: &[&str] =
+    &["schema_registry_api", "schema_registry_api_tls", "schema_registry_replication_factor"];
 
 /// The keys of `redpanda.yaml` that change nothing here, by dotted path, with their values.
 pub(super) fn unknown_keys(text: &str) -> BTreeMap<String, serde_json::Value> {
@@ -180,6 +229,7 @@ pub(super) fn unknown_keys(text: &str) -> BTreeMap<String, serde_json::Value> {
             "redpanda" => REDPANDA_KEYS,
             "pandaproxy" => PANDAPROXY_KEYS,
             "schema_registry" => SCHEMA_REGISTRY_KEYS,
+            "pandaproxy_client" | "schema_registry_client" => super::kafka_client::KEYS,
             _ => {
                 unknown.insert(section, value);
                 continue;

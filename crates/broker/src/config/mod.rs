@@ -5,16 +5,20 @@
 
 mod build;
 mod file;
+mod kafka_client;
 mod listener;
 mod relocation;
 mod security;
 
+pub use kafka_client::{BrokerTls, KafkaClientConfig};
 pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener, TlsFiles};
 pub use security::SecurityProperties;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::raft::Timeouts;
 
 /// What a broker is started from.
 #[derive(Clone, Debug)]
@@ -37,12 +41,42 @@ pub struct NodeConfig {
     pub rack: Option<String>,
     /// Where the broker keeps its data on its volume.
     pub data_directory: PathBuf,
+    /// The HTTP Proxy's Kafka client.
+    pub pandaproxy_client: KafkaClientConfig,
+    /// The Schema Registry's Kafka client.
+    pub schema_registry_client: KafkaClientConfig,
+    /// Other settings of the HTTP Proxy and the Schema Registry.
+    pub services: HttpServices,
     /// Cluster properties of the first start.
     pub cluster: ClusterProperties,
     /// Cluster properties about who may do what.
     pub security: SecurityProperties,
     /// Keys that change nothing here, by dotted path.
     pub unknown: BTreeMap<String, serde_json::Value>,
+}
+
+/// Settings of the HTTP Proxy and the Schema Registry besides their listeners and clients (redpanda.md 2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpServices {
+    /// After which an idle consumer of the HTTP Proxy is given up.
+    pub consumer_instance_timeout: Duration,
+    /// Kafka clients that the HTTP Proxy keeps, one per user.
+    pub client_cache_max_size: usize,
+    /// After which an idle one of them is given up.
+    pub client_keep_alive: Duration,
+    /// Replicas of the registry's topic; `None` for the cluster's default.
+    pub schema_registry_replication_factor: Option<i16>,
+}
+
+impl Default for HttpServices {
+    fn default() -> Self {
+        HttpServices {
+            consumer_instance_timeout: Duration::from_millis(300_000),
+            client_cache_max_size: 10,
+            client_keep_alive: Duration::from_millis(300_000),
+            schema_registry_replication_factor: None,
+        }
+    }
 }
 
 /// The cluster properties that this version obeys (redpanda.md 4.4 for the defaults).
@@ -80,6 +114,26 @@ pub struct ClusterProperties {
     pub topic_partitions_per_shard: u32,
     /// Partitions of the topic that transactions are kept in.
     pub transaction_coordinator_partitions: i32,
+    /// How often brokers tell each other who leads what.
+    pub metadata_dissemination_interval: Duration,
+    /// Between two heartbeats of a Raft leader.
+    pub raft_heartbeat_interval: Duration,
+    /// After which a heartbeat without an answer is given up.
+    pub raft_heartbeat_timeout: Duration,
+    /// After which a follower that hears nothing asks for votes; half of it more, at most, is drawn by lot.
+    pub raft_election_timeout: Duration,
+    /// How long the target of a leadership transfer may take to catch up.
+    pub raft_transfer_leader_recovery_timeout: Duration,
+    /// How long it may then take to be elected.
+    pub raft_timeout_now_timeout: Duration,
+    /// When records that nobody waits for are synced.
+    pub raft_replica_max_flush_delay: Duration,
+    /// Or how many bytes of them there are, at most.
+    pub raft_replica_max_pending_flush_bytes: u64,
+    /// Bytes per second that are copied to new replicas.
+    pub raft_learner_recovery_rate: u64,
+    /// Whether acks=all is content with a majority's memory, in topics that do not say.
+    pub write_caching_default: bool,
 }
 
 impl Default for ClusterProperties {
@@ -101,6 +155,32 @@ impl Default for ClusterProperties {
             log_segment_size: 128 << 20,
             topic_partitions_per_shard: 5000,
             transaction_coordinator_partitions: 50,
+            metadata_dissemination_interval: Duration::from_millis(3000),
+            raft_heartbeat_interval: Duration::from_millis(150),
+            raft_heartbeat_timeout: Duration::from_millis(3000),
+            raft_election_timeout: Duration::from_millis(1500),
+            raft_transfer_leader_recovery_timeout: Duration::from_millis(10_000),
+            raft_timeout_now_timeout: Duration::from_millis(1000),
+            raft_replica_max_flush_delay: Duration::from_millis(100),
+            raft_replica_max_pending_flush_bytes: 256 << 10,
+            raft_learner_recovery_rate: 100 << 20,
+            write_caching_default: false,
+        }
+    }
+}
+
+impl ClusterProperties {
+    /// What Raft groups wait for. The jitter is half the election timeout, as its defaults are (redpanda.md 4.4).
+    pub(crate) fn raft_timeouts(&self) -> Timeouts {
+        Timeouts {
+            heartbeat_interval: self.raft_heartbeat_interval,
+            election: self.raft_election_timeout,
+            election_jitter: self.raft_election_timeout / 2,
+            heartbeat: self.raft_heartbeat_timeout,
+            transfer_catch_up: self.raft_transfer_leader_recovery_timeout,
+            timeout_now: self.raft_timeout_now_timeout,
+            flush_delay: self.raft_replica_max_flush_delay,
+            flush_bytes: self.raft_replica_max_pending_flush_bytes,
         }
     }
 }

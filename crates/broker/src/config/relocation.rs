@@ -22,6 +22,9 @@ impl NodeConfig {
         }
         config.advertised_kafka_api = advertised(&config, Api::Kafka);
         config.advertised_pandaproxy_api = advertised(&config, Api::HttpProxy);
+        // Their own first Kafka listener: the names of pods mean nothing where the broker is now.
+        config.pandaproxy_client.brokers.clear();
+        config.schema_registry_client.brokers.clear();
         let rpc = config.listeners_of(Api::Rpc).next().map(|listener| listener.bind);
         if let Some(rpc) = rpc {
             config.advertised_rpc_api = host_port(rpc);
@@ -56,6 +59,7 @@ mod tests {
   advertised_rpc_api: {address: redpanda-0.redpanda.svc, port: 33145}
   seed_servers: [{host: {address: redpanda-0.redpanda.svc, port: 33145}}]
 pandaproxy: {pandaproxy_api: [{name: internal, address: 0.0.0.0, port: 8082}]}
+pandaproxy_client: {brokers: [{address: redpanda-0.redpanda.svc, port: 9093}]}
 ";
 
     #[test]
@@ -70,6 +74,8 @@ pandaproxy: {pandaproxy_api: [{name: internal, address: 0.0.0.0, port: 8082}]}
         assert_eq!(told(&moved.advertised_kafka_api), kafka);
         assert_eq!(told(&moved.advertised_pandaproxy_api), ["internal 127.0.0.1:9082"]);
         assert_eq!(moved.advertised_rpc_api, HostPort::new("127.0.0.1", 34145));
+        assert_eq!(config.pandaproxy_client.brokers, [HostPort::new("redpanda-0.redpanda.svc", 9093)]);
+        assert_eq!(moved.pandaproxy_client.brokers, []);
         assert_eq!(moved.seed_servers, [HostPort::new("127.0.0.1", 34145)]);
         for listener in moved.listeners() {
             let expected = (listener.api != Api::Admin).then(|| host_port(listener.bind));

@@ -529,3 +529,11 @@ impl GroupMachine {
         }
     }
 }
+
+#[cfg(test)]
+impl GroupMachine {
+    /// Timers that are set.
+    pub fn timer_count(&self) -> usize {
+        self.timers.len()
+    }
+}

@@ -5,7 +5,6 @@
 
 pub(crate) mod admin;
 pub(crate) mod proxy;
-pub(crate) mod registry;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -66,7 +65,7 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, router: Router, st
 }
 
 /// A JSON answer under a content type of its own.
-fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
+pub(crate) fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => (status, [(header::CONTENT_TYPE, content_type)], bytes).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
@@ -74,7 +73,7 @@ fn json(status: StatusCode, content_type: &'static str, body: &impl Serialize) -
 }
 
 /// Whether the client takes an answer of one of these types.
-fn accepts(headers: &axum::http::HeaderMap, types: &[&str]) -> bool {
+pub(crate) fn accepts(headers: &axum::http::HeaderMap, types: &[&str]) -> bool {
     let Some(accept) = headers.get(header::ACCEPT) else { return true };
     let Ok(accept) = accept.to_str() else { return false };
     let named = |entry: &str| entry.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

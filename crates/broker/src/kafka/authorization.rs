@@ -13,6 +13,7 @@ use super::Session;
 use super::principal::Principal;
 use crate::cluster::acls::Acl;
 use crate::cluster::properties;
+use crate::cluster::roles::ROLE_PRINCIPAL;
 use crate::cluster::state::State;
 
 /// What is to be done; the codes are those of the protocol.
@@ -108,7 +109,7 @@ impl Operation {
 ///
 /// # Errors
 /// The code for the client if it may not.
-pub(crate) fn authorize(
+pub(super) fn authorize(
     session: &Session,
     operation: Operation,
     resource: Resource<'_>,
@@ -154,9 +155,13 @@ fn is_superuser(state: &State, principal: &Principal) -> bool {
     superusers.as_array().is_some_and(|users| users.iter().any(|user| user.as_str() == Some(name)))
 }
 
-/// The names under which rules may speak of a client.
-fn principals(_state: &State, principal: &Principal) -> Vec<String> {
-    vec![principal.to_string(), ANY_USER.to_owned()]
+/// The names under which rules may speak of a client: its own, that of every user, and its roles.
+fn principals(state: &State, principal: &Principal) -> Vec<String> {
+    let mut names = vec![principal.to_string(), ANY_USER.to_owned()];
+    if let Principal::User(user) = principal {
+        names.extend(state.roles_of(user).map(|role| format!("{ROLE_PRINCIPAL}{role}")));
+    }
+    names
 }
 
 /// Who asks.

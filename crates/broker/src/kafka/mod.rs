@@ -11,6 +11,7 @@ pub(crate) mod authorization;
 mod configs;
 mod connection;
 mod describe_cluster;
+mod describe_log_dirs;
 mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
@@ -22,7 +23,9 @@ mod lookup;
 mod metadata;
 mod offset_for_leader_epoch;
 pub(crate) mod principal;
-mod produce;
+pub(crate) mod produce;
+mod quotas;
+mod reassignments;
 mod replica;
 mod sasl;
 mod shared;
@@ -98,6 +101,13 @@ impl Session {
         let set =
             self.node.with_cluster(|cluster| cluster.state.properties.get(name).and_then(Value::as_bool));
         set.unwrap_or(started_with)
+    }
+
+    /// Mutes the connection once the answer is sent; the milliseconds are for the answer.
+    fn throttle(&self, wait: Duration) -> i32 {
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        self.connection.throttle_ms.fetch_max(wait_ms, Ordering::Relaxed);
+        i32::try_from(wait_ms).unwrap_or(i32::MAX)
     }
 
     /// How long the connection is to be muted, once.
@@ -200,6 +210,9 @@ async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, Con
             let body = api_versions::response(Some(ResponseError::UnsupportedVersion));
             return encode(api, 0, correlation_id, &body).map(Some);
         }
+        if api == ApiKey::Produce && (0..offered.read.min).contains(&version) {
+            return answer_old_produce(frame, version, correlation_id);
+        }
         return Err(ConnectionError::NotOffered { key, version });
     }
     let mut bytes = frame;
@@ -208,6 +221,24 @@ async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, Con
     session.client_id = header.client_id.unwrap_or_default();
     tracing::trace!(?api, version, correlation_id, client = session.client_id.as_str(), principal = %session.principal(), "request");
     Call { session, api, version, correlation_id, bytes }.answer().await
+}
+
+fn answer_old_produce(
+    mut frame: Bytes,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Option<Bytes>, ConnectionError> {
+    let api = ApiKey::Produce;
+    guard::check(api, version, &frame).map_err(|error| ConnectionError::Malformed(error.to_string()))?;
+    let _: RequestHeader = decode(&mut frame, api.request_header_version(version))?;
+    let body = produce::old::answer(&frame, version).map_err(ConnectionError::Malformed)?;
+    Ok(body.map(|body| {
+        let mut answer = BytesMut::with_capacity(body.len() + 8);
+        answer.put_u32(u32::try_from(body.len() + 4).unwrap_or(u32::MAX));
+        answer.put_i32(correlation_id);
+        answer.put_slice(&body);
+        answer.freeze()
+    }))
 }
 
 /// A request whose header is read.
@@ -232,7 +263,9 @@ impl Call {
         answered_by! { self:
             AddOffsetsToTxn => transactions::add_offsets_to_txn,
             AddPartitionsToTxn => transactions::add_partitions_to_txn,
+            AlterClientQuotas => quotas::alter,
             AlterConfigs => configs::alter,
+            AlterPartitionReassignments => reassignments::alter,
             AlterUserScramCredentials => users::alter,
             ApiVersions => api_versions,
             CreateAcls => acls::create,
@@ -242,9 +275,11 @@ impl Call {
             DeleteGroups => groups::delete_groups,
             DeleteTopics => topics::delete,
             DescribeAcls => acls::describe,
+            DescribeClientQuotas => quotas::describe,
             DescribeCluster => describe_cluster,
             DescribeConfigs => configs::describe,
             DescribeGroups => groups::describe_groups,
+            DescribeLogDirs => describe_log_dirs,
             DescribeProducers => transactions::describe_producers,
             DescribeTopicPartitions => describe_topic_partitions,
             DescribeTransactions => transactions::describe_transactions,
@@ -259,6 +294,7 @@ impl Call {
             LeaveGroup => groups::leave_group,
             ListGroups => groups::list_groups,
             ListOffsets => list_offsets,
+            ListPartitionReassignments => reassignments::list,
             ListTransactions => transactions::list_transactions,
             Metadata => metadata,
             OffsetCommit => groups::offset_commit,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::fetch::sessions::Sessions;
+use super::quotas::Buckets;
 
 /// redpanda.md 4.4, `fetch_session_eviction_timeout_ms`.
 const SESSION_EVICTION: Duration = Duration::from_secs(60);
@@ -12,6 +13,7 @@ const SESSION_EVICTION: Duration = Duration::from_secs(60);
 /// The state of a broker's Kafka listeners.
 pub(crate) struct Shared {
     fetch_sessions: Mutex<Sessions>,
+    quotas: Mutex<Buckets>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -20,11 +22,19 @@ pub(super) struct Counted(Arc<AtomicUsize>);
 
 impl Shared {
     pub fn new() -> Shared {
-        Shared { fetch_sessions: Mutex::new(Sessions::new(SESSION_EVICTION)), connections: Arc::default() }
+        Shared {
+            fetch_sessions: Mutex::new(Sessions::new(SESSION_EVICTION)),
+            quotas: Mutex::default(),
+            connections: Arc::default(),
+        }
     }
 
     pub(super) fn fetch_sessions(&self) -> MutexGuard<'_, Sessions> {
         self.fetch_sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn quotas(&self) -> MutexGuard<'_, Buckets> {
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a connection; `None` if there are `max` already.

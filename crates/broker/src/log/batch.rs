@@ -1,10 +1,7 @@
 //! A record batch as it lies on the wire and on disk (Kafka protocol, "Record Batch", magic 2).
 //!
-//! Mostly the header is read alone; records are decoded where a time is looked for, and where a log is compacted.
+//! Only the header is read here; records are in `records.rs`.
 //! Left out: the older message formats (magic 0 and 1), which Produce version 3 and later do not carry.
-
-use bytes::Bytes;
-use kafka_protocol::records::RecordBatchDecoder;
 
 /// Bytes before the records.
 pub(crate) const HEADER_BYTES: usize = 61;
@@ -103,9 +100,14 @@ impl BatchHeader {
         self.base_offset + i64::from(self.last_offset_delta)
     }
 
-    /// Whether the records are compressed.
-    pub fn compressed(&self) -> bool {
-        self.attributes & CODEC_BITS != 0
+    /// The records' compression; 0 for none.
+    pub fn codec(&self) -> i16 {
+        self.attributes & CODEC_BITS
+    }
+
+    /// Whether timestamps are those of the append.
+    pub fn log_append_time(&self) -> bool {
+        self.attributes & LOG_APPEND_TIME != 0
     }
 
     /// Whether the batch belongs to a transaction; its marker does, too.
@@ -134,59 +136,19 @@ pub(crate) fn stamp(batch: &mut [u8], now_ms: i64) {
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
-/// The first record at or after `timestamp_ms` and `start_offset`: its timestamp and offset.
-///
-/// # Errors
-/// Records that cannot be read.
-pub(crate) fn first_at(
-    batch: &[u8],
-    header: &BatchHeader,
-    timestamp_ms: i64,
-    start_offset: i64,
-) -> Result<Option<(i64, i64)>, String> {
-    if header.max_timestamp_ms < timestamp_ms {
-        return Ok(None);
+/// A batch's header with other records behind it: base offset and last offset stay, so that the batch takes up
+/// the same offsets as before.
+pub(super) fn with_records(batch: &[u8], records: &[u8], count: i32, max_timestamp_ms: i64) -> Vec<u8> {
+    let mut bytes = [&batch[..HEADER_BYTES], records].concat();
+    let length = (bytes.len() - UNCOUNTED_BYTES) as i32;
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    if count == 0 {
+        let attributes = i16::from_be_bytes([bytes[21], bytes[22]]) & !CODEC_BITS;
+        bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
     }
-    if header.attributes & LOG_APPEND_TIME != 0 {
-        return Ok(Some((header.max_timestamp_ms, header.base_offset.max(start_offset))));
-    }
-    let set = RecordBatchDecoder::decode(&mut Bytes::copy_from_slice(&batch[..header.size]))
-        .map_err(|error| error.to_string())?;
-    let mut records = set.records.iter();
-    let found = records.find(|record| record.timestamp >= timestamp_ms && record.offset >= start_offset);
-    Ok(found.map(|record| (record.timestamp, record.offset)))
-}
-
-/// Key and value of the first record of a batch that is not compressed (control batches never are); `None` if
-/// there is none with both.
-pub(crate) fn first_record(batch: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut rest = batch.get(HEADER_BYTES..)?;
-    let length = usize::try_from(varint(&mut rest)?).ok()?;
-    let mut record = rest.get(1..length)?;
-    varint(&mut record)?;
-    varint(&mut record)?;
-    let key = sized(&mut record)?;
-    let value = sized(&mut record)?;
-    Some((key, value))
-}
-
-fn sized<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(varint(bytes)?).ok()?;
-    let (field, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some(field)
-}
-
-/// A zigzag variable-length integer, as records use it.
-fn varint(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-        }
-    }
-    None
+    bytes[35..43].copy_from_slice(&max_timestamp_ms.to_be_bytes());
+    bytes[57..61].copy_from_slice(&count.to_be_bytes());
+    let crc = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes
 }

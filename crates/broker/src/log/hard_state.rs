@@ -106,6 +106,8 @@ impl StateFile {
             volume.replace(&path, &bytes)?;
             return Ok(StateFile { path, sequence: 0, state: State::default() });
         }
+        // A broker that was killed may have written what it had not synced.
+        volume.sync(&path)?;
         for _ in 0..READ_ATTEMPTS {
             let bytes = volume.read(&path)?.unwrap_or_default();
             let places = [bytes.get(..RECORD_BYTES), bytes.get(PLACE_BYTES..)];
@@ -135,7 +137,7 @@ impl StateFile {
     /// Writes the state to the place that is not in use.
     pub(super) fn write(&self, volume: &Volume, state: State) -> io::Result<()> {
         let sequence = self.sequence + 1;
-        let position = if sequence % 2 == 0 { 0 } else { PLACE_BYTES as u64 };
+        let position = if sequence.is_multiple_of(2) { 0 } else { PLACE_BYTES as u64 };
         volume.write_at(&self.path, position, &encode(sequence, &state))
     }
 

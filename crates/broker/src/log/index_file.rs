@@ -17,6 +17,10 @@ use crate::producers::Producers;
 use crate::volume::Volume;
 
 const MAGIC: [u8; 8] = *b"HWLINDX1";
+/// Bytes before the slots: the magic, when the segment was compacted, whether it has tombstones.
+const HEAD_BYTES: usize = 17;
+/// In place of a time: the segment was not compacted.
+const NEVER: i64 = i64::MIN;
 /// Bytes of a slot.
 const SLOT_BYTES: usize = 33;
 
@@ -30,8 +34,10 @@ fn producers_path(segment: &Path) -> PathBuf {
 
 /// Writes the index of a closed segment, if the volume lets it.
 pub(super) fn save(volume: &Volume, segment: &Segment) {
-    let mut bytes = Vec::with_capacity(8 + segment.slots.len() * SLOT_BYTES + 4);
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + segment.slots.len() * SLOT_BYTES + 4);
     bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&segment.compacted_ms.unwrap_or(NEVER).to_be_bytes());
+    bytes.push(u8::from(segment.tombstones));
     for slot in &segment.slots {
         bytes.extend_from_slice(&slot.payload_bytes.to_be_bytes());
         bytes.extend_from_slice(&slot.term.to_be_bytes());
@@ -50,17 +56,31 @@ pub(super) fn save(volume: &Volume, segment: &Segment) {
 pub(super) fn load(volume: &Volume, path: &Path, start: LogStart) -> io::Result<Option<Segment>> {
     let Some(bytes) = volume.read(&index_path(path))? else { return Ok(None) };
     let length = volume.length(path)?.unwrap_or(0);
-    let fitting = decode(&bytes).filter(|(_, end)| *end == length);
-    Ok(fitting.map(|(slots, _)| Segment::indexed(path.to_owned(), start, slots, length)))
+    let index = decode(&bytes).filter(|index| index.end == length);
+    Ok(index.map(|index| {
+        let mut segment = Segment::indexed(path.to_owned(), start, index.slots, length);
+        segment.compacted_ms = index.compacted_ms;
+        segment.tombstones = index.tombstones;
+        segment
+    }))
 }
 
-fn decode(bytes: &[u8]) -> Option<(Vec<Slot>, u64)> {
+struct Index {
+    compacted_ms: Option<i64>,
+    tombstones: bool,
+    slots: Vec<Slot>,
+    end: u64,
+}
+
+fn decode(bytes: &[u8]) -> Option<Index> {
     let (content, crc) = bytes.split_last_chunk::<4>()?;
-    let slots = content.strip_prefix(&MAGIC)?;
-    if crc32c::crc32c(content) != u32::from_be_bytes(*crc) || slots.len() % SLOT_BYTES != 0 {
+    let (head, slots) = content.split_first_chunk::<HEAD_BYTES>()?;
+    let whole = crc32c::crc32c(content) == u32::from_be_bytes(*crc) && slots.len().is_multiple_of(SLOT_BYTES);
+    if !whole || head[..8] != MAGIC {
         return None;
     }
-    let mut position = HEADER_BYTES;
+    let compacted = head[8..16].iter().fold(0, |value, byte| value << 8 | i64::from(*byte));
+    let (mut position, mut newest_ms) = (HEADER_BYTES, -1);
     let slots = slots.chunks_exact(SLOT_BYTES).map(|bytes| {
         let long = |at: usize| {
             let mut field = [0; 8];
@@ -68,8 +88,10 @@ fn decode(bytes: &[u8]) -> Option<(Vec<Slot>, u64)> {
             u64::from_be_bytes(field)
         };
         let short = |at: usize| (long(at) >> 32) as u32;
+        newest_ms = newest_ms.max(long(20) as i64);
         let slot = Slot {
             position,
+            newest_ms,
             payload_bytes: short(0),
             term: long(4),
             next_offset: long(12) as i64,
@@ -81,8 +103,9 @@ fn decode(bytes: &[u8]) -> Option<(Vec<Slot>, u64)> {
         position += slot.size();
         slot
     });
-    let slots: Vec<Slot> = slots.collect();
-    Some((slots, position))
+    let slots = slots.collect();
+    let compacted_ms = Some(compacted).filter(|then| *then != NEVER);
+    Some(Index { compacted_ms, tombstones: head[16] != 0, slots, end: position })
 }
 
 /// Writes the producer state at a segment's start, if the volume lets it.

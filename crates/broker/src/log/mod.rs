@@ -19,12 +19,18 @@
 #![allow(dead_code)]
 
 pub(crate) mod batch;
+mod codec;
+mod compaction;
 mod entry;
 mod hard_state;
 mod index_file;
 mod open;
 mod reads;
+pub(crate) mod records;
+mod retention;
 mod segment;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -92,6 +98,10 @@ pub(crate) struct Log {
     /// Everything up to this index is durable.
     synced_index: u64,
     producers: Producers,
+    /// A truncation has changed the entries, and producer state could not be read again yet.
+    producers_stale: bool,
+    /// Files of removed segments that are still to go.
+    garbage: Vec<PathBuf>,
     refuses: Option<String>,
 }
 
@@ -213,6 +223,9 @@ impl Log {
         if first.index <= self.last_index() {
             self.truncate(first.index)?;
         }
+        if self.producers_stale {
+            self.load_producers()?;
+        }
         let last = self.last_index();
         self.write(entries).inspect_err(|error| self.undo(last, error))
     }
@@ -260,9 +273,12 @@ impl Log {
         let state = self.state.state();
         if (hard.term, hard.vote) == (state.hard.term, state.hard.vote) {
             self.state.set_commit(hard.commit);
-            return Ok(());
+        } else {
+            self.state.save(&self.volume, State { hard, ..state })?;
         }
-        Ok(self.state.save(&self.volume, State { hard, ..state })?)
+        let committed = self.offset_after(hard.commit);
+        self.producers.committed(committed);
+        Ok(())
     }
 
     /// Removes a replica's log with all that belongs to it, durably.
@@ -290,10 +306,9 @@ impl Log {
         }
         let result = self.cut(index);
         self.synced_index = self.synced_index.min(self.last_index());
-        if let Err(error) = self.load_producers() {
-            self.refuses.get_or_insert_with(|| format!("producer state is unknown: {error}"));
-            return result.and(Err(error));
-        }
+        // If the disk does not let them be read now, they are read before the next append.
+        self.producers_stale = true;
+        let _ = self.load_producers();
         result
     }
 
@@ -366,7 +381,8 @@ impl Log {
         (start.index > 0 && start.term <= epoch).then_some((start.term, start.offset))
     }
 
-    /// Producer state as of the last appended entry.
+    /// Producer state as of the last appended entry. (After a truncation on a disk that cannot be read it is
+    /// right from the next append on; a new leader appends before it asks.)
     pub fn producers(&self) -> &Producers {
         &self.producers
     }

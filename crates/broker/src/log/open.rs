@@ -34,6 +34,8 @@ impl Log {
             segments,
             synced_index: 0,
             producers: Producers::default(),
+            producers_stale: true,
+            garbage: Vec::new(),
             refuses: None,
         };
         log.synced_index = log.last_index();
@@ -52,6 +54,7 @@ impl Log {
         self.segments = vec![Segment::create(&self.volume, &self.directory, start)?];
         self.synced_index = start.index;
         self.producers = producers;
+        self.producers_stale = false;
         Ok(())
     }
 
@@ -60,7 +63,10 @@ impl Log {
         let last = self.segments.len() - 1;
         let mut producers = self.producers_at_start_of(last)?;
         self.replay(&self.segments[last], &mut producers)?;
+        producers.start_at(self.start_offset());
+        producers.committed(self.offset_after(self.hard_state().commit));
         self.producers = producers;
+        self.producers_stale = false;
         Ok(())
     }
 
@@ -176,6 +182,8 @@ impl Opening<'_> {
             return Ok(true);
         }
         let (segment, tail) = Segment::scan(self.volume, path, own_start)?;
+        // A broker that was killed may have written what it had not synced.
+        self.volume.sync(&segment.path)?;
         self.segments.push(segment);
         match tail {
             Some(tail) => self.cut_tail(&tail, last).map(|()| false),

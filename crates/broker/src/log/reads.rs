@@ -1,7 +1,7 @@
 //! Reading records: batches by offset, and offsets by time.
 
-use super::batch::{self, BatchHeader};
-use super::segment::{Segment, Slot};
+use super::records::Records;
+use super::segment::Segment;
 use super::{EntryKind, Log, LogError};
 
 impl Log {
@@ -64,10 +64,8 @@ impl Log {
             if segment.start.offset >= to {
                 break;
             }
-            if segment.max_timestamp_ms().is_none_or(|newest| newest < timestamp_ms) {
-                continue;
-            }
-            let first = segment.find(start_offset);
+            let old = segment.slots.partition_point(|slot| slot.newest_ms < timestamp_ms);
+            let first = old.max(segment.find(start_offset));
             for (place, slot) in segment.slots.iter().enumerate().skip(first) {
                 if segment.base_offset(place) >= to {
                     return Ok(None);
@@ -93,9 +91,9 @@ impl Log {
     ) -> Result<Option<(i64, i64)>, LogError> {
         let entries = segment.read(&self.volume, place, place + 1)?;
         let Some(entry) = entries.first() else { return Ok(None) };
-        let damaged = |reason: String| LogError::Damaged { index: entry.index, reason };
-        let header = BatchHeader::read(&entry.payload).map_err(|error| damaged(error.to_string()))?;
-        batch::first_at(&entry.payload, &header, timestamp_ms, start_offset).map_err(damaged)
+        let found =
+            Records::of(&entry.payload).and_then(|records| records.first_at(timestamp_ms, start_offset));
+        found.map_err(|reason| LogError::Damaged { index: entry.index, reason })
     }
 
     /// The largest timestamp below offset `to` and the offset of the record that has it first.
@@ -104,9 +102,16 @@ impl Log {
     /// `Damaged`, `Io`.
     pub fn newest(&self, to: i64) -> Result<Option<(i64, i64)>, LogError> {
         let start_offset = self.start_offset();
-        let counts = |slot: &&Slot| slot.next_offset > start_offset && slot.next_offset <= to;
-        let slots = self.segments.iter().flat_map(|segment| &segment.slots).filter(counts);
-        let newest = slots.map(|slot| slot.max_timestamp_ms).max().filter(|timestamp| *timestamp >= 0);
+        let newest_of = |segment: &Segment| {
+            let first = segment.find(start_offset);
+            let end = segment.slots.partition_point(|slot| slot.next_offset <= to).max(first);
+            match first {
+                // What the entries before it have counts as well.
+                0 => end.checked_sub(1).map(|last| segment.slots[last].newest_ms),
+                _ => segment.slots[first..end].iter().map(|slot| slot.max_timestamp_ms).max(),
+            }
+        };
+        let newest = self.segments.iter().filter_map(newest_of).max().filter(|timestamp| *timestamp >= 0);
         newest.map_or(Ok(None), |timestamp_ms| self.first_at(timestamp_ms, to))
     }
 }

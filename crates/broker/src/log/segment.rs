@@ -31,8 +31,11 @@ pub(super) struct Slot {
     pub term: u64,
     /// The offset of the record after this entry's last.
     pub next_offset: i64,
-    /// The batch's largest timestamp; -1 if it has none, as a command.
+    /// The batch's largest timestamp; -1 without records.
     pub max_timestamp_ms: i64,
+    /// The largest timestamp in the segment up to this entry; -1 without records. It never falls, so that
+    /// times are found by halving.
+    pub newest_ms: i64,
     /// Records of the batch; 0 for a command and for a batch that compaction has emptied.
     pub record_count: i32,
     /// Whether the batch matters to producer state: it has a producer id.
@@ -53,6 +56,10 @@ pub(super) struct Segment {
     pub slots: Vec<Slot>,
     /// Bytes may follow `length` in the file: what a failed write left. They are cut off before the next.
     pub dirty: bool,
+    /// When it was first compacted, ms since 1970; `None` if it was not.
+    pub compacted_ms: Option<i64>,
+    /// Whether compaction has left tombstones in it.
+    pub tombstones: bool,
 }
 
 /// A file's end that is not made of good entries.
@@ -121,7 +128,16 @@ impl Segment {
 
     /// A durable segment of which the index is known.
     pub fn indexed(path: PathBuf, start: LogStart, slots: Vec<Slot>, length: u64) -> Segment {
-        Segment { path, start, length, synced: length, slots, dirty: false }
+        Segment {
+            path,
+            start,
+            length,
+            synced: length,
+            slots,
+            dirty: false,
+            compacted_ms: None,
+            tombstones: false,
+        }
     }
 
     /// Where a segment's file says it belongs.
@@ -242,9 +258,9 @@ impl Segment {
         self.slots.partition_point(|slot| slot.next_offset <= offset)
     }
 
-    /// The largest timestamp; `None` without records.
-    pub fn max_timestamp_ms(&self) -> Option<i64> {
-        self.slots.iter().map(|slot| slot.max_timestamp_ms).filter(|timestamp| *timestamp >= 0).max()
+    /// The largest timestamp; -1 without records.
+    pub fn newest_ms(&self) -> i64 {
+        self.slots.last().map_or(-1, |slot| slot.newest_ms)
     }
 
     /// The timestamp of the first batch that has one.
@@ -260,18 +276,35 @@ impl Segment {
             term: frame.term,
             next_offset: frame.base_offset,
             max_timestamp_ms: -1,
+            newest_ms: self.newest_ms(),
             record_count: 0,
             produced: false,
         };
         if frame.kind == EntryKind::Batch {
             let batch = BatchHeader::read(payload)?;
             slot.next_offset = frame.base_offset + i64::from(batch.last_offset_delta) + 1;
-            slot.max_timestamp_ms = batch.max_timestamp_ms;
             slot.record_count = batch.record_count;
+            if batch.record_count > 0 {
+                slot.max_timestamp_ms = batch.max_timestamp_ms;
+                slot.newest_ms = slot.newest_ms.max(batch.max_timestamp_ms);
+            }
             slot.produced = batch.producer_id >= 0;
         }
         self.length = slot.end();
         self.slots.push(slot);
+        Ok(())
+    }
+
+    /// Puts others in place of its entries, with the same indexes and offsets, durably and all at once.
+    pub fn replace(&mut self, volume: &Volume, entries: &[Entry]) -> io::Result<()> {
+        let mut bytes = header(self.start).to_vec();
+        let mut next = Segment::empty(self.path.clone(), self.start);
+        for entry in entries {
+            entry.write(bytes.len() as u64, &mut bytes);
+            next.push_entry(entry).map_err(io::Error::other)?;
+        }
+        volume.replace(&self.path, &bytes)?;
+        (self.slots, self.length, self.synced) = (next.slots, next.length, next.length);
         Ok(())
     }
 

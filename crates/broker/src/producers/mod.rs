@@ -110,7 +110,9 @@ impl Producers {
         // have taken what it knew.
         let Some(known) = self.producers.get(&producer_id) else { return Ok(Verdict::New) };
         let sequences = (batch.base_sequence, last_sequence(batch));
-        if batch.producer_epoch == known.epoch {
+        // The group coordinator writes a transaction's offsets without a sequence (Kafka checks their epoch alone).
+        let sequenced = batch.base_sequence >= 0;
+        if sequenced && batch.producer_epoch == known.epoch {
             let same = |sent: &&Sent| (sent.first_sequence, sent.last_sequence) == sequences;
             if let Some(sent) = known.batches.iter().find(same) {
                 return Ok(Verdict::Duplicate {
@@ -127,7 +129,7 @@ impl Producers {
             true => known.batches.back().map_or(-1, |sent| sent.last_sequence),
             false => -1,
         };
-        if batch.base_sequence != next_sequence(last) {
+        if sequenced && batch.base_sequence != next_sequence(last) {
             return Err(ProducerError::OutOfOrder { producer_id, sequence: batch.base_sequence, last });
         }
         if !batch.transactional() && self.transactions.first_offset(producer_id).is_some() {
@@ -185,12 +187,14 @@ impl Producers {
             }
             return;
         }
-        producer.batches.push_back(Sent {
-            first_sequence: batch.base_sequence,
-            last_sequence: last_sequence(&batch),
-            base_offset: batch.base_offset,
-            last_offset: batch.last_offset(),
-        });
+        if batch.base_sequence >= 0 {
+            producer.batches.push_back(Sent {
+                first_sequence: batch.base_sequence,
+                last_sequence: last_sequence(&batch),
+                base_offset: batch.base_offset,
+                last_offset: batch.last_offset(),
+            });
+        }
         if producer.batches.len() > BATCHES_MAX {
             producer.batches.pop_front();
         }

@@ -1,80 +1,223 @@
-//! Replicas of partitions: who writes, who copies, and when a record counts as kept.
+//! Replicas of partitions: elections, replication, and when a record counts as kept.
 //!
-//! In this version the leader of a partition is fixed: the first of its replicas. While that broker is away
-//! the partition is unavailable. The leader appends, syncs, and sends each follower what it lacks; a record
-//! is committed (below the high watermark) when a majority of the replicas have it on their disks.
+//! Each partition is a Raft group of its own ([`crate::raft`]); so is the controller
+//! ([`crate::cluster::controller`]). [`reconcile`] opens and closes the replicas that the cluster's state gives to
+//! this broker; [`driver`] keeps them going; [`membership`] moves groups to other replicas; [`leaders`] knows who
+//! leads what. The rest of the broker uses [`partition::Partition`].
 //!
-//! A leader that starts first hears a majority of the replicas and copies what one of them has more, so that
-//! a log that recovery had to cut loses nothing that was committed. Since there is one leader, logs differ in
-//! length alone, but for records that were cut at the leader before a majority had them; a follower replaces
-//! those when it is sent others.
-//!
-//! **Boundary:** the rest of the broker uses [`partition::Partition`] for reading, appending and waiting, and
-//! [`reconcile`]; what decides about leadership and commitment is in here, to be replaced by elections.
+//! A replica that joins a group starts with nothing and waits for a leader to send it a snapshot, which tells it
+//! where the log begins and who belongs to the group. Only the first replicas of a partition start by themselves.
 
-pub(crate) mod follower;
-mod leader;
+pub(crate) mod driver;
+pub(crate) mod leaders;
+pub(crate) mod membership;
 pub(crate) mod partition;
+pub(crate) mod store;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::cluster::topics::Topic;
-use crate::log::{Log, LogConfig};
-use crate::node::Node;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::cluster::controller::{self, CONTROLLER};
+use crate::cluster::state::State;
+use crate::log::{LogConfig, Recovery};
+use crate::node::{Node, PartitionKey};
+use crate::raft::{Group, Start, raft_id};
 use crate::status::Counter;
 use partition::Partition;
+use store::ReplicaStore;
 
-/// Opens the logs of the replicas that the topic table gives to this broker, and leads those that it leads.
-/// Replicas of topics that are gone are closed.
-pub(crate) fn reconcile(node: &Arc<Node>) {
-    let Some(own) = node.membership().map(|membership| membership.id) else { return };
-    let topics: Vec<Topic> = node.with_cluster(|cluster| cluster.state.topics.all().cloned().collect());
-    let mut opened = Vec::new();
-    node.with_partitions(|partitions| {
-        partitions.retain(|(id, _), _| topics.iter().any(|topic| topic.id == *id));
-        for topic in topics {
-            for (index, replicas) in topic.partitions.iter().enumerate() {
-                let key = (topic.id, index as i32);
-                if !replicas.contains(&own) || partitions.contains_key(&key) {
-                    continue;
-                }
-                let id = topic.id.simple().to_string();
-                let directory =
-                    node.volume.root().join("kafka").join(&topic.name).join(format!("{index}_{}", &id[..8]));
-                let segment_bytes = node.config.cluster.log_segment_size;
-                let config = LogConfig { segment_bytes, ..LogConfig::default() };
-                let log = Log::open(&node.volume, &directory, config);
-                let log = report(node, &topic.name, index, log);
-                let partition = Arc::new(Partition::new(key, own, replicas.clone(), log));
-                partitions.insert(key, Arc::clone(&partition));
-                opened.push(partition);
+/// Between two questions whether a group does without a replica.
+const RETIRE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A replica that this broker is to have.
+struct Wanted {
+    key: PartitionKey,
+    topic: String,
+    /// The preferred leader first.
+    replicas: Vec<i32>,
+    /// The first voters of a new group; none if the group exists elsewhere.
+    founders: Vec<i32>,
+}
+
+/// The replicas that the state gives to broker `own`.
+fn wanted(state: &State, own: i32) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    for topic in state.topics.all() {
+        for (index, replicas) in topic.partitions.iter().enumerate() {
+            let index = index as i32;
+            let change = state.reassignments.get(&topic.name).and_then(|changes| changes.get(&index));
+            let target = change.map(|change| &change.target);
+            if !replicas.contains(&own) && !target.is_some_and(|target| target.contains(&own)) {
+                continue;
             }
+            let founds = replicas.contains(&own) && !state.has_moved(&topic.name, index);
+            all.push(Wanted {
+                key: (topic.id, index),
+                topic: topic.name.clone(),
+                replicas: target.unwrap_or(replicas).clone(),
+                founders: if founds { replicas.clone() } else { Vec::new() },
+            });
         }
+    }
+    all
+}
+
+/// Opens the replicas that the state gives to this broker, and closes and removes those that it gives to others
+/// now, or to nobody.
+pub(crate) fn reconcile(node: &Arc<Node>) {
+    let own = node.id();
+    if own < 0 {
+        return;
+    }
+    let (wanted, topics) = node.with_cluster(|cluster| {
+        let topics: BTreeSet<Uuid> = cluster.state.topics.all().map(|topic| topic.id).collect();
+        (wanted(&cluster.state, own), topics)
     });
-    for partition in opened.into_iter().filter(|partition| partition.leads()) {
-        node.tasks.spawn(leader::lead(Arc::clone(node), partition));
+    let keys: BTreeSet<PartitionKey> = wanted.iter().map(|wanted| wanted.key).collect();
+    let unwanted: Vec<PartitionKey> = node
+        .with_partitions(|partitions| partitions.keys().copied().filter(|key| !keys.contains(key)).collect());
+    for key in unwanted {
+        match topics.contains(&key.0) {
+            true => node.tasks.spawn(retire(Arc::clone(node), key)),
+            false => close(node, key, false),
+        }
+    }
+    for wanted in wanted {
+        match node.partition(wanted.key) {
+            Some(replica) => replica.set_replicas(wanted.replicas),
+            None => open(node, wanted),
+        }
     }
 }
 
-fn report(
+fn open(node: &Arc<Node>, wanted: Wanted) {
+    let directory = directory(node, &wanted.topic, wanted.key);
+    let group = open_group(node, &wanted, &directory);
+    if let Err(reason) = &group {
+        node.status.add(Counter::StorageErrors, 1);
+        tracing::error!(topic = wanted.topic, partition = wanted.key.1, reason, "a log could not be opened");
+    }
+    let Wanted { key, replicas, .. } = wanted;
+    let driver = Arc::clone(&node.raft);
+    let replica = Partition::new(key, directory, replicas, group, driver, node.bugs);
+    node.with_partitions(|partitions| partitions.insert(key, Arc::new(replica)));
+    node.raft.mark(key);
+}
+
+/// `kafka/topic/partition_id`, below the data directory.
+fn directory(node: &Node, topic: &str, (id, index): PartitionKey) -> PathBuf {
+    let id = id.simple().to_string();
+    node.volume.root().join("kafka").join(topic).join(format!("{index}_{}", &id[..8]))
+}
+
+fn open_group(
     node: &Node,
-    topic: &str,
-    partition: usize,
-    log: std::io::Result<(Log, crate::log::Recovery)>,
-) -> Result<Log, String> {
-    match log {
-        Ok((log, recovery)) => {
-            if let Some(reason) = recovery.reason {
-                node.status.add(Counter::RecoveryCutBytes, recovery.cut_bytes);
-                let cut_bytes = recovery.cut_bytes;
-                tracing::warn!(topic, partition, cut_bytes, reason, "a log's end was damaged and is cut off");
-            }
-            Ok(log)
+    wanted: &Wanted,
+    directory: &std::path::Path,
+) -> Result<Group<ReplicaStore>, String> {
+    let segment_bytes = node.config.cluster.log_segment_size;
+    let config = LogConfig { segment_bytes, ..LogConfig::default() };
+    let founders: Vec<u64> = wanted.founders.iter().copied().map(raft_id).collect();
+    let own = node.id();
+    let (store, recovery) = ReplicaStore::open(&node.volume, directory, config, &founders, false)
+        .map_err(|error| error.to_string())?;
+    tell_recovery(node, &wanted.topic, wanted.key.1, &recovery);
+    let position = wanted.replicas.iter().position(|id| *id == own).unwrap_or(wanted.replicas.len());
+    let start = Start {
+        id: raft_id(own),
+        timeouts: node.raft.timeouts,
+        position: position as u32,
+        seed: node.new_seed(),
+        damaged: recovery.damage,
+    };
+    Group::open(store, start, Instant::now()).map_err(|error| error.to_string())
+}
+
+/// Tells what opening a log had to cut off.
+pub(crate) fn tell_recovery(node: &Node, topic: &str, partition: i32, recovery: &Recovery) {
+    if let Some(reason) = &recovery.reason {
+        node.status.add(Counter::RecoveryCutBytes, recovery.cut_bytes);
+        let (cut_bytes, damage) = (recovery.cut_bytes, recovery.damage);
+        tracing::warn!(
+            topic,
+            partition,
+            cut_bytes,
+            damage,
+            reason,
+            "a log's end was torn or damaged and is cut"
+        );
+    }
+}
+
+/// Opens a replica's log again after the volume had failed; tries for as long as it fails.
+fn reopen(node: &Arc<Node>, replica: &Arc<Partition>) {
+    // The old log lets go of its files first.
+    replica.close("the log is being opened again");
+    let group = if replica.key == CONTROLLER {
+        controller::open_group(node).map(|(group, _)| group).map_err(|error| error.to_string())
+    } else {
+        let own = node.id();
+        let wanted = node.with_cluster(|cluster| wanted(&cluster.state, own));
+        let Some(wanted) = wanted.into_iter().find(|wanted| wanted.key == replica.key) else { return };
+        open_group(node, &wanted, replica.directory())
+    };
+    match group {
+        Ok(group) => {
+            replica.put(group);
+            node.raft.mark(replica.key);
         }
-        Err(error) => {
-            node.status.add(Counter::StorageErrors, 1);
-            tracing::error!(topic, partition, %error, "a log could not be opened");
-            Err(error.to_string())
+        Err(reason) => {
+            replica.close(&reason);
+            driver::reopen_later(node, replica);
         }
+    }
+}
+
+/// Closes a replica that the state gives to others, once its group does without it. Until then it may be needed
+/// for a majority.
+async fn retire(node: Arc<Node>, key: PartitionKey) {
+    let own = node.id();
+    loop {
+        let replica = node.partition(key).filter(|replica| replica.begin_to_retire());
+        if replica.is_none() {
+            return;
+        }
+        let is_wanted = node.with_cluster(|cluster| wanted(&cluster.state, own).iter().any(|w| w.key == key));
+        let configuration = membership::configuration_of(&node, key).await;
+        let is_member = configuration.is_none_or(|configuration| configuration.contains(raft_id(own)));
+        if let Some(replica) = node.partition(key) {
+            replica.end_to_retire();
+        }
+        if is_wanted {
+            return;
+        }
+        if !is_member {
+            return close(&node, key, true);
+        }
+        tokio::time::sleep(RETIRE_INTERVAL).await;
+    }
+}
+
+/// Ends a replica and removes its data. If its topic exists still, a mark stays that the group is elsewhere, so
+/// that the replica never again starts by itself.
+fn close(node: &Arc<Node>, key: PartitionKey, topic_exists: bool) {
+    let Some(replica) = node.with_partitions(|partitions| partitions.remove(&key)) else { return };
+    node.raft.forget(replica.key);
+    if !topic_exists {
+        node.raft.leaders.forget(replica.key);
+    }
+    replica.close("the replica was moved away, or its topic deleted");
+    let directory = replica.directory();
+    let removed = match topic_exists {
+        true => store::leave(&node.volume, directory),
+        false => node.volume.remove_directory(directory),
+    };
+    if let Err(error) = removed {
+        node.status.add(Counter::StorageErrors, 1);
+        tracing::warn!(%error, directory = %directory.display(), "a replica's data could not be removed");
     }
 }

@@ -1,34 +1,48 @@
-//! One replica of a partition on this broker.
+//! One replica on this broker: a partition's, or the controller's.
+//!
+//! What a replica does at an instant is decided by its [`Group`]; this is where the rest of the broker appends,
+//! reads and waits. Whatever changes the group marks it for the broker's [`Driver`], which writes, syncs and sends
+//! for all replicas that were marked, together.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::log::batch::BatchHeader;
-use crate::log::{Entry, EntryKind, Log, LogError, batch};
+use super::driver::Driver;
+use super::store::ReplicaStore;
+use crate::bugs::Bugs;
+use crate::log::batch::{self, BatchHeader};
+use crate::log::{Log, LogError};
 use crate::node::PartitionKey;
-
-/// The epoch of every leader in this version, because leaders do not change.
-const LEADER_EPOCH: i32 = 1;
+use crate::producers::{ProducerError, Verdict};
+use crate::raft::{Configuration, Group, GroupError, Role, TransferError, broker_id, raft_id};
 
 /// A replica.
 pub(crate) struct Partition {
     pub key: PartitionKey,
-    /// The first one leads.
-    replicas: Vec<i32>,
     own: i32,
-    state: Mutex<State>,
+    directory: PathBuf,
+    bugs: Bugs,
+    driver: Arc<Driver>,
+    core: Mutex<Core>,
     progress: watch::Sender<Progress>,
 }
 
-struct State {
-    log: Result<Log, String>,
-    /// Per replica, the offset below which it holds what the leader holds.
-    matched: BTreeMap<i32, i64>,
+pub(super) struct Core {
+    /// Why there is no group: the log could not be opened.
+    pub group: Result<Box<Group<ReplicaStore>>, String>,
+    /// The replicas that the partition is to have; the preferred leader first.
+    pub replicas: Vec<i32>,
+    /// What the table of leaders was told last: the leader, the epoch, whether that is this replica and it serves.
+    pub told: (Option<i32>, i32, bool),
+    /// Whether somebody asks already whether the group does without the replica.
+    pub retires: bool,
+    /// Whether a majority's memory is enough for acks=all (`write.caching`).
+    pub write_caching: bool,
 }
 
 /// How far a replica has come.
@@ -36,13 +50,13 @@ struct State {
 pub(crate) struct Progress {
     /// The offset the next record gets.
     pub end: i64,
-    /// Everything below is on a majority's disks.
+    /// Everything below is on a majority's disks; with write caching, or acks=1, in a majority's memory.
     pub high_watermark: i64,
     /// Every transaction below has ended.
     pub last_stable_offset: i64,
-    /// Whether this broker leads, has heard a majority, and serves.
+    /// Whether this broker leads, has committed an entry of its own epoch, and serves.
     pub leading: bool,
-    /// The leader's epoch.
+    /// The newest epoch that the replica knows.
     pub epoch: i32,
 }
 
@@ -88,39 +102,142 @@ impl From<LogError> for PartitionError {
     }
 }
 
+impl From<GroupError> for PartitionError {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::NotLeader | GroupError::ChangeUnderWay => PartitionError::NotLeader,
+            GroupError::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProducerError> for PartitionError {
+    fn from(error: ProducerError) -> Self {
+        let code = match error {
+            ProducerError::InvalidEpoch { .. } => ResponseError::InvalidProducerEpoch,
+            ProducerError::OutOfOrder { .. } => ResponseError::OutOfOrderSequenceNumber,
+            ProducerError::CoordinatorFenced { .. } => ResponseError::TransactionCoordinatorFenced,
+            ProducerError::NotTransactional { .. } => ResponseError::InvalidTxnState,
+        };
+        PartitionError::Producer(code, error.to_string())
+    }
+}
+
+/// An appended batch, and what is to be waited for.
+struct Appended {
+    produced: Produced,
+    epoch: i32,
+}
+
 impl Partition {
-    pub fn new(key: PartitionKey, own: i32, replicas: Vec<i32>, log: Result<Log, String>) -> Partition {
-        let end = log.as_ref().map_or(0, Log::end_offset);
-        let progress = watch::Sender::new(Progress { end, epoch: LEADER_EPOCH, ..Progress::default() });
-        Partition { key, replicas, own, state: Mutex::new(State { log, matched: BTreeMap::new() }), progress }
+    pub fn new(
+        key: PartitionKey,
+        directory: PathBuf,
+        replicas: Vec<i32>,
+        group: Result<Group<ReplicaStore>, String>,
+        driver: Arc<Driver>,
+        bugs: Bugs,
+    ) -> Partition {
+        let group = group.map(Box::new);
+        let core = Core { group, replicas, told: (None, -1, false), retires: false, write_caching: false };
+        let partition = Partition {
+            key,
+            own: driver.own(),
+            directory,
+            bugs,
+            driver,
+            core: Mutex::new(core),
+            progress: watch::Sender::new(Progress::default()),
+        };
+        partition.note_progress(&partition.core());
+        partition
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the replica's files are.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Takes the replica out of its group.
+    pub(super) fn close(&self, reason: &str) {
+        self.core().group = Err(reason.to_owned());
+        self.progress.send_modify(|progress| progress.leading = false);
+    }
+
+    /// Puts the replica into its group, with its log opened anew.
+    pub(super) fn put(&self, group: Group<ReplicaStore>) {
+        self.core().group = Ok(Box::new(group));
+    }
+
+    /// Whether the caller is the one who asks whether the group does without the replica.
+    pub(super) fn begin_to_retire(&self) -> bool {
+        !std::mem::replace(&mut self.core().retires, true)
+    }
+
+    pub(super) fn end_to_retire(&self) {
+        self.core().retires = false;
+    }
+
+    /// The replicas that the partition is to have, the preferred leader first.
+    pub(super) fn set_replicas(&self, replicas: Vec<i32>) {
+        let mut core = self.core();
+        if core.replicas == replicas {
+            return;
+        }
+        let position = replicas.iter().position(|id| *id == self.own).unwrap_or(replicas.len());
+        if let Ok(group) = &mut core.group {
+            group.set_position(position as u32);
+        }
+        core.replicas = replicas;
+    }
+
+    /// Works on the group; the driver looks after it afterwards.
+    pub(crate) fn with_group<R>(
+        &self,
+        work: impl FnOnce(&mut Group<ReplicaStore>) -> R,
+    ) -> Result<R, PartitionError> {
+        let mut core = self.core();
+        let group = core.group.as_mut().map_err(|reason| PartitionError::Storage(reason.clone()))?;
+        let result = work(group);
+        drop(core);
+        self.driver.mark(self.key);
+        Ok(result)
+    }
+
+    fn read<R>(&self, otherwise: R, work: impl FnOnce(&Group<ReplicaStore>) -> R) -> R {
+        match &self.core().group {
+            Ok(group) => work(group),
+            Err(_) => otherwise,
+        }
     }
 
     /// The broker that leads, as far as this replica knows.
     pub fn leader(&self) -> Option<i32> {
-        self.replicas.first().copied()
+        self.read(None, |group| group.leader().and_then(broker_id))
     }
 
     /// Whether this replica leads.
     pub fn leads(&self) -> bool {
-        self.leader() == Some(self.own)
+        self.read(false, |group| group.role() == Role::Leader)
     }
 
-    /// The epoch of the leader that this replica knows.
+    /// The newest epoch (Raft term) that this replica knows.
     pub fn leader_epoch(&self) -> i32 {
-        LEADER_EPOCH
+        self.read(-1, |group| epoch(group.term()))
     }
 
-    /// The brokers that have a replica; the preferred leader first.
+    /// The brokers that are to have a replica; the preferred leader first.
     pub fn replicas(&self) -> Vec<i32> {
-        self.replicas.clone()
+        self.core().replicas.clone()
     }
 
-    pub fn majority(&self) -> usize {
-        self.replicas.len() / 2 + 1
+    /// Who belongs to the group by now.
+    pub fn configuration(&self) -> Configuration {
+        self.read(Configuration::default(), |group| group.configuration().clone())
     }
 
     pub fn progress(&self) -> Progress {
@@ -131,131 +248,216 @@ impl Partition {
         self.progress.subscribe()
     }
 
-    /// Works on the log.
+    /// Works on the log; entries are not to be changed, which is the group's business.
     pub fn with_log<R>(
         &self,
         work: impl FnOnce(&mut Log) -> Result<R, LogError>,
     ) -> Result<R, PartitionError> {
-        let mut state = self.state();
-        let log = state.log.as_mut().map_err(|reason| PartitionError::Storage(reason.clone()))?;
-        let result = work(log);
-        let end = log.end_offset();
-        self.progress.send_if_modified(|progress| {
-            let changed = progress.end != end;
-            progress.end = end;
-            changed
-        });
-        Ok(result?)
+        let mut core = self.core();
+        let group = core.group.as_mut().map_err(|reason| PartitionError::Storage(reason.clone()))?;
+        Ok(work(&mut group.store_mut().log)?)
     }
 
     /// The first offset that is kept.
     pub fn start_offset(&self) -> i64 {
-        self.state().log.as_ref().map_or(0, Log::start_offset)
+        self.read(0, |group| group.store().log.start_offset())
     }
 
     /// Waits until the leader serves.
     pub async fn wait_leading(&self, deadline: Instant) -> Result<(), PartitionError> {
-        if !self.leads() {
-            return Err(PartitionError::NotLeader);
-        }
-        if let Err(reason) = &self.state().log {
+        if let Err(reason) = &self.core().group {
             return Err(PartitionError::Storage(reason.clone()));
         }
         let mut progress = self.watch();
-        let leading = timeout_at(deadline, progress.wait_for(|progress| progress.leading)).await;
-        leading.map(|_| ()).map_err(|_| PartitionError::NotLeadingYet)
+        loop {
+            if progress.borrow_and_update().leading {
+                return Ok(());
+            }
+            // Another broker leads, or nobody does and this one is not the next by right.
+            let leader = self.leader();
+            if leader.is_some_and(|leader| leader != self.own)
+                || (leader.is_none() && self.replicas().first() != Some(&self.own))
+            {
+                return Err(PartitionError::NotLeader);
+            }
+            if !matches!(timeout_at(deadline, progress.changed()).await, Ok(Ok(()))) {
+                return Err(PartitionError::NotLeadingYet);
+            }
+        }
     }
 
     /// Appends one whole, checked batch as the leader, with the time of the append where that counts, and waits
-    /// for whom `acks` names. The batch is appended when the future is first polled.
+    /// for whom `acks` names. The batch is appended when the future is first polled. A batch that its producer has
+    /// sent before is not appended again; its first offsets are the answer.
     ///
     /// # Errors
-    /// The replica does not lead; the volume fails; a majority does not write the batch before `deadline` (it may
-    /// be committed later).
+    /// The replica does not lead, or ceases to before the batch is kept (which it may still become); its producer
+    /// must not send it; the volume fails; a majority does not write the batch before `deadline` (it may be
+    /// committed later).
     pub async fn produce(
         &self,
-        mut batch: Vec<u8>,
+        batch: Vec<u8>,
         append_time_ms: Option<i64>,
         acks: Acks,
         deadline: Instant,
     ) -> Result<Produced, PartitionError> {
-        if !self.leads() {
-            return Err(PartitionError::NotLeader);
+        let appended = self.append(batch, append_time_ms, acks)?;
+        if acks == Acks::All && !self.bugs.ack_before_majority {
+            self.committed(&appended, deadline).await?;
         }
-        let (base_offset, last_offset, start_offset) = self.with_log(|log| {
-            let base_offset = log.end_offset();
-            batch::assign(&mut batch, base_offset, LEADER_EPOCH);
-            if let Some(now_ms) = append_time_ms {
-                batch::stamp(&mut batch, now_ms);
-            }
-            append_batches(log, &batch)?;
-            Ok((base_offset, log.end_offset() - 1, log.start_offset()))
-        })?;
-        self.matched(self.own, last_offset + 1);
-        if acks == Acks::All && !self.committed(last_offset, deadline).await {
-            return Err(PartitionError::TimedOut);
-        }
-        Ok(Produced { base_offset, last_offset, start_offset })
+        Ok(appended.produced)
     }
 
-    /// Waits until `offset` is committed; `false` if that takes longer.
-    async fn committed(&self, offset: i64, deadline: Instant) -> bool {
+    fn append(
+        &self,
+        mut bytes: Vec<u8>,
+        append_time_ms: Option<i64>,
+        acks: Acks,
+    ) -> Result<Appended, PartitionError> {
+        let header = BatchHeader::read(&bytes).map_err(|error| PartitionError::Storage(error.to_string()))?;
+        let mut core = self.core();
+        let write_caching = core.write_caching;
+        let group = core.group.as_mut().map_err(|reason| PartitionError::Storage(reason.clone()))?;
+        let (term, index) = group.next_entry()?;
+        if !group.serves() {
+            return Err(PartitionError::NotLeadingYet);
+        }
+        let log = &group.store().log;
+        let start_offset = log.start_offset();
+        let verdict = match header.control() {
+            // Markers are checked by who writes them.
+            true => Verdict::New,
+            false => log.producers().check(&header)?,
+        };
+        if let Verdict::Duplicate { base_offset, last_offset } = verdict {
+            let produced = Produced { base_offset, last_offset, start_offset };
+            return Ok(Appended { produced, epoch: epoch(term) });
+        }
+        let base_offset = log.end_offset();
+        batch::assign(&mut bytes, base_offset, epoch(term));
+        if let Some(now_ms) = append_time_ms {
+            batch::stamp(&mut bytes, now_ms);
+        }
+        group.propose_batch(Bytes::from(bytes), base_offset)?;
+        match acks {
+            Acks::All if !write_caching => group.wait_for_disk(index),
+            _ => group.wait_for_memory(index),
+        }
+        let last_offset = group.store().log.end_offset() - 1;
+        self.note_progress(&core);
+        drop(core);
+        self.driver.mark(self.key);
+        let produced = Produced { base_offset, last_offset, start_offset };
+        Ok(Appended { produced, epoch: epoch(term) })
+    }
+
+    /// Waits until an appended batch is kept.
+    async fn committed(&self, appended: &Appended, deadline: Instant) -> Result<(), PartitionError> {
         let mut progress = self.watch();
-        timeout_at(deadline, progress.wait_for(|progress| progress.high_watermark > offset)).await.is_ok()
-    }
-
-    /// Notes that a replica holds what the leader holds below `offset`, and commits what a majority holds.
-    pub fn matched(&self, replica: i32, offset: i64) {
-        let mut state = self.state();
-        let end = state.log.as_ref().map_or(0, Log::end_offset);
-        state.matched.insert(replica, offset.min(end));
-        let mut offsets: Vec<i64> = state.matched.values().copied().collect();
-        offsets.sort_unstable_by(|a, b| b.cmp(a));
-        let Some(committed) = offsets.get(self.majority() - 1).copied() else { return };
-        self.progress.send_if_modified(|progress| {
-            let changed = committed > progress.high_watermark;
-            progress.high_watermark = progress.high_watermark.max(committed);
-            progress.last_stable_offset = progress.high_watermark;
-            changed
+        let decided = progress.wait_for(|progress| {
+            progress.epoch != appended.epoch
+                || !progress.leading
+                || progress.high_watermark > appended.produced.last_offset
         });
-    }
-
-    /// The leader has heard a majority: `ends` are the other replicas' ends.
-    pub fn start_leading(&self, ends: &[(i32, i64)]) {
-        self.matched(self.own, i64::MAX);
-        for (replica, end) in ends {
-            self.matched(*replica, *end);
+        let decided = match timeout_at(deadline, decided).await {
+            Ok(Ok(progress)) => *progress,
+            Ok(Err(_)) => return Err(PartitionError::NotLeader),
+            Err(_) => return Err(PartitionError::TimedOut),
+        };
+        match decided.leading && decided.epoch == appended.epoch {
+            true => Ok(()),
+            false => Err(PartitionError::NotLeader),
         }
-        self.progress.send_modify(|progress| progress.leading = true);
     }
 
-    /// A follower learns the leader's high watermark.
-    pub fn follow(&self, high_watermark: i64) {
+    /// Hands leadership over, to `target` or to the replica that has most of the log. Returns when this replica
+    /// has ceased to lead.
+    ///
+    /// # Errors
+    /// Why leadership stays; the replica then leads on.
+    pub async fn transfer_leadership(&self, target: Option<i32>) -> Result<(), TransferError> {
+        let preferred: Vec<u64> = self.replicas().into_iter().map(raft_id).collect();
+        let (epoch, target) = {
+            let core = self.core();
+            let group = core.group.as_ref().map_err(|_| TransferError::NotLeader)?;
+            if group.role() != Role::Leader {
+                return Err(TransferError::NotLeader);
+            }
+            let id = match target {
+                Some(target) if target == self.own => return Ok(()),
+                Some(target) if !group.configuration().voters.contains(&raft_id(target)) => {
+                    return Err(TransferError::NotVoter(target));
+                }
+                Some(target) => raft_id(target),
+                None => group.transfer_target(&preferred).ok_or(TransferError::NoTarget)?,
+            };
+            (group.term(), id)
+        };
+        let timeouts = self.driver.timeouts;
+        let behind = Instant::now() + timeouts.transfer_catch_up;
+        self.until(epoch, behind, |group| group.is_close(target)).await.ok_or(TransferError::Behind)?;
+        // Fails if the group is closed, which the next look shows.
+        let _ = self.with_group(|group| group.hand_over(target));
+        let elected = Instant::now() + timeouts.timeout_now;
+        match self.until(epoch, elected, |_| false).await {
+            Some(()) => Ok(()),
+            None => {
+                let _ = self.with_group(|group| group.keep_leadership());
+                Err(TransferError::NotElected)
+            }
+        }
+    }
+
+    /// Looks again and again until the replica no longer leads in `term`, or `done` says so; `None` if that takes
+    /// longer than `deadline`.
+    async fn until(
+        &self,
+        term: u64,
+        deadline: Instant,
+        done: impl Fn(&Group<ReplicaStore>) -> bool,
+    ) -> Option<()> {
+        loop {
+            let reached =
+                self.read(true, |group| group.role() != Role::Leader || group.term() != term || done(group));
+            let now = Instant::now();
+            if reached {
+                return Some(());
+            }
+            if now >= deadline {
+                return None;
+            }
+            let pause = self.driver.timeouts.heartbeat_interval / 10;
+            sleep_until((now + pause).min(deadline)).await;
+        }
+    }
+
+    /// Tells those who wait how far the replica has come.
+    pub(super) fn note_progress(&self, core: &Core) {
+        let Ok(group) = &core.group else { return };
+        let log = &group.store().log;
+        let leading = group.serves();
+        let end = log.end_offset();
+        let index = if leading { group.visible() } else { group.commit() };
+        let mut high_watermark = log.offset_after(index).min(end);
+        if self.bugs.read_beyond_high_watermark {
+            high_watermark = end;
+        }
+        let next = Progress {
+            end,
+            high_watermark,
+            last_stable_offset: log.producers().last_stable_offset(high_watermark),
+            leading,
+            epoch: epoch(group.term()),
+        };
         self.progress.send_if_modified(|progress| {
-            let next = high_watermark.min(progress.end).max(progress.high_watermark);
-            let changed = next != progress.high_watermark;
-            progress.high_watermark = next;
-            progress.last_stable_offset = next;
+            let changed = *progress != next;
+            *progress = next;
             changed
         });
     }
 }
 
-/// Appends whole batches whose offsets continue the log, and syncs.
-pub(super) fn append_batches(log: &mut Log, batches: &[u8]) -> Result<(), LogError> {
-    let mut entries = Vec::new();
-    let mut rest = batches;
-    while !rest.is_empty() {
-        let header = BatchHeader::check(rest).map_err(std::io::Error::other)?;
-        entries.push(Entry {
-            index: log.last_index() + 1 + entries.len() as u64,
-            term: LEADER_EPOCH as u64,
-            kind: EntryKind::Batch,
-            base_offset: header.base_offset,
-            payload: Bytes::copy_from_slice(&rest[..header.size]),
-        });
-        rest = &rest[header.size..];
-    }
-    log.append(&entries)?;
-    log.sync()
+/// The epoch that Kafka clients know a term by.
+fn epoch(term: u64) -> i32 {
+    i32::try_from(term).unwrap_or(i32::MAX)
 }

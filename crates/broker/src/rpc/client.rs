@@ -15,10 +15,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{Refusal, Reply, ReplyHead, RequestHead, frame};
+use super::frame::{self, Frame};
+use super::{Refusal, Reply, ReplyHead, RequestHead};
 use crate::config::HostPort;
-use crate::security::listener_tls::ListenerTls;
 use crate::security::Stream;
+use crate::security::listener_tls::ListenerTls;
 use crate::tasks::Tasks;
 
 /// Frames that wait for their connection.
@@ -155,7 +156,8 @@ impl Peers {
                 }
             };
             let read = async {
-                while let Ok(Some((head, body))) = frame::read::<ReplyHead>(&mut reader).await {
+                while let Ok(Some(frame)) = frame::read::<ReplyHead>(&mut reader).await {
+                    let Frame::Json(head, body) = frame else { break };
                     let sender = answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&head.call);
                     if let Some(sender) = sender {
                         // The caller may have given up meanwhile.
@@ -195,7 +197,8 @@ impl Drop for Forget<'_> {
     }
 }
 
-async fn connect_any(address: &HostPort) -> io::Result<TcpStream> {
+/// Connects to the first of a name's addresses that answers.
+pub(crate) async fn connect_any(address: &HostPort) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in lookup_host(&address.host, address.port).await? {
         match TcpStream::connect(candidate).await {

@@ -10,14 +10,37 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 /// Largest frame that is read, bytes.
 const FRAME_BYTES_MAX: u32 = 128 << 20;
 
-/// A frame, ready to be written.
+/// The head's length has this many bits; the byte above them is the frame's kind.
+const LENGTH_BITS: u32 = 24;
+
+/// A frame that was read.
+pub(crate) enum Frame<H> {
+    /// A request or a reply with its body.
+    Json(H, Bytes),
+    /// Raft's, of a kind: see [`super::raft_frame`].
+    Raft(u8, Bytes),
+}
+
+/// A frame of Raft's, ready to be written.
+pub(crate) fn encode_raft(kind: u8, content: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(content.len() + 8);
+    frame.put_u32(u32::try_from(content.len() + 4).unwrap_or(u32::MAX));
+    frame.put_u32(u32::from(kind) << LENGTH_BITS);
+    frame.put_slice(content);
+    frame.freeze()
+}
+
+/// A frame with a JSON head, ready to be written.
 ///
 /// # Errors
-/// A frame of more than 4 GiB, or a head that JSON cannot hold.
+/// A frame of more than 4 GiB, a head of more than 16 MiB, or one that JSON cannot hold.
 pub(crate) fn encode(head: &impl Serialize, body: &[u8]) -> io::Result<Bytes> {
     let head = serde_json::to_vec(head)?;
     let too_large = |_| io::Error::new(io::ErrorKind::InvalidData, "the frame is too large");
     let head_length = u32::try_from(head.len()).map_err(too_large)?;
+    if head_length >> LENGTH_BITS != 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the frame's head is too large"));
+    }
     let length = u32::try_from(head.len() + body.len() + 4).map_err(too_large)?;
     let mut frame = BytesMut::with_capacity(head.len() + body.len() + 8);
     frame.put_u32(length);
@@ -33,20 +56,28 @@ pub(crate) fn encode(head: &impl Serialize, body: &[u8]) -> io::Result<Bytes> {
 /// The connection's error, or bytes that are no frame.
 pub(crate) async fn read<H: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
-) -> io::Result<Option<(H, Bytes)>> {
+) -> io::Result<Option<Frame<H>>> {
     let Some(mut bytes) = read_block(stream, FRAME_BYTES_MAX).await? else { return Ok(None) };
     let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("bad frame: {what}"));
     if bytes.len() < 4 {
         return Err(bad("shorter than its head's length"));
     }
     let length = bytes.split_to(4);
-    let head_length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
+    let head_length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]);
+    let kind = (head_length >> LENGTH_BITS) as u8;
+    let head_length = (head_length & ((1 << LENGTH_BITS) - 1)) as usize;
+    if kind != 0 {
+        return match head_length {
+            0 => Ok(Some(Frame::Raft(kind, bytes))),
+            _ => Err(bad("a frame of Raft's has no head")),
+        };
+    }
     if head_length > bytes.len() {
         return Err(bad("the head is longer than the frame"));
     }
     let head = bytes.split_to(head_length);
     let head = serde_json::from_slice(&head).map_err(|error| bad(&error.to_string()))?;
-    Ok(Some((head, bytes)))
+    Ok(Some(Frame::Json(head, bytes)))
 }
 
 /// Reads a block behind its length (u32, big-endian), as RPC and Kafka frames both are. Memory grows with

@@ -6,8 +6,11 @@
 //! u32 big-endian   length of what follows, bytes
 //! u32 big-endian   length of the head, bytes
 //! head             JSON: {"call": n, "from", "to", "cluster", "request"} or {"call": n, "reply"}
-//! body             the rest: record batches, as they are on disk
+//! body             the rest
 //! ```
+//!
+//! or, where the head's length has a kind in its first byte, one of Raft's ([`raft_frame`]), which has no head. Those
+//! have connections of their own ([`lanes`]).
 //!
 //! Requests on a connection are answered as they are done, in any order; `call` pairs the two. `to` and
 //! `cluster` keep a request from being answered by another broker that has taken over the address. Source:
@@ -15,6 +18,8 @@
 
 pub(crate) mod client;
 pub(crate) mod frame;
+pub(crate) mod lanes;
+pub(crate) mod raft_frame;
 pub(crate) mod server;
 
 use serde::{Deserialize, Serialize};
@@ -23,9 +28,10 @@ use uuid::Uuid;
 use crate::cluster::command::{Applied, Command};
 use crate::cluster::identity::Membership;
 use crate::cluster::members::Member;
-use crate::cluster::state::State;
 use crate::config::HostPort;
 use crate::node::PartitionKey;
+use crate::raft::Configuration;
+use crate::replication::leaders::News;
 use crate::transactions::markers::Markers;
 
 /// The head of a request frame.
@@ -57,17 +63,17 @@ pub(crate) enum Request {
     /// Let this volume in.
     Join(JoiningMember),
     /// Are you there? Asked every 100 ms.
-    Ping(Fingerprints),
-    /// Exchange tables.
-    Sync { members: Vec<Member>, state: State },
-    /// Carry out a command; for the controller.
-    Submit { command: Command, timeout_ms: u64 },
+    Ping,
+    /// Carry out a command; for the controller. `request` is the same when it is tried again.
+    Submit { request: Uuid, command: Command, timeout_ms: u64 },
+    /// Leaderships that began.
+    UpdateLeaders(Vec<News>),
+    /// All leaders that you know.
+    GetLeaders,
+    /// Who belongs to a group; for its leader.
+    GroupConfiguration { key: PartitionKey },
     /// Write the ends of a transaction to partitions that you lead.
     WriteTxnMarkers(Markers),
-    /// Append the batches in the body to your replica.
-    Append { topic: Uuid, partition: i32, base_offset: i64, high_watermark: i64 },
-    /// Your replica's end, and batches from an offset on.
-    ReadReplica { topic: Uuid, partition: i32, offset: i64, bytes_max: u32 },
 }
 
 /// A broker that has no id yet.
@@ -75,17 +81,8 @@ pub(crate) enum Request {
 pub(crate) struct JoiningMember {
     /// The id its configuration asks for.
     pub wanted_id: Option<i32>,
-    /// Whether a broker passed the request on to the one it takes for the controller.
-    pub forwarded: bool,
     /// Its entry in the table, with an id that means nothing yet.
     pub member: Member,
-}
-
-/// What tells whether two brokers' tables differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Fingerprints {
-    pub members: u32,
-    pub state: u64,
 }
 
 /// What a broker answers.
@@ -98,32 +95,26 @@ pub(crate) enum Reply {
         wanted_id: Option<i32>,
         seed_servers: Vec<HostPort>,
         membership: Option<Membership>,
+        /// Everybody it knows.
+        members: Vec<Member>,
     },
     Joined {
         id: i32,
         cluster: Uuid,
         members: Vec<Member>,
-        state: State,
     },
-    Pong(Fingerprints),
-    Synced {
-        members: Vec<Member>,
-        state: State,
+    Pong,
+    /// What a command came to, and the index of its entry in the controller's log.
+    Applied {
+        index: u64,
+        applied: Applied,
     },
-    Applied(Applied),
     /// The partitions that have their markers.
     MarkersWritten(Vec<PartitionKey>),
-    /// The replica holds what the leader's log holds below `matched`.
-    Appended {
-        matched: i64,
-    },
-    /// The replica ends before the batches begin.
-    Behind {
-        end: i64,
-    },
-    Replica {
-        end: i64,
-    },
+    /// The broker has taken the news.
+    Updated,
+    Leaders(Vec<News>),
+    GroupConfiguration(Configuration),
 }
 
 /// Why a broker does not do what it is asked.

@@ -9,11 +9,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use super::{Refusal, Reply, ReplyHead, Request, RequestHead, frame};
-use crate::cluster::{discovery, gossip, submit};
+use super::frame::{self, Frame};
+use super::{Refusal, Reply, ReplyHead, Request, RequestHead};
+use crate::cluster::{discovery, submit};
 use crate::config::Listener;
 use crate::node::Node;
-use crate::replication;
+use crate::replication::driver;
 use crate::status::Counter;
 use crate::transactions::markers;
 
@@ -46,7 +47,16 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
     let read = async {
         while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
             let (head, body) = match frame::read::<RequestHead>(&mut reader).await {
-                Ok(Some(frame)) => frame,
+                Ok(Some(Frame::Json(head, body))) => (head, body),
+                Ok(Some(Frame::Raft(kind, content))) => {
+                    if !driver::receive(&node, kind, content, Some(&replies)) {
+                        tracing::warn!(?peer, kind, "closing an RPC connection: no frame of Raft's");
+                        node.status.add(Counter::MalformedFrames, 1);
+                        break;
+                    }
+                    node.status.add(Counter::RpcRequests, 1);
+                    continue;
+                }
                 Ok(None) => break,
                 Err(error) => {
                     if error.kind() == std::io::ErrorKind::InvalidData {
@@ -60,12 +70,10 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
             node.clone().tasks.spawn(async move {
                 let _permit = permit;
                 let call = head.call;
-                let (reply, body) = match answer(&node, head, body).await {
-                    Ok((reply, body)) => (Ok(reply), body),
-                    Err(refusal) => (Err(refusal), Vec::new()),
-                };
+                drop(body);
+                let reply = answer(&node, head).await;
                 node.status.add(Counter::RpcRequests, 1);
-                if let Ok(frame) = frame::encode(&ReplyHead { call, reply }, &body) {
+                if let Ok(frame) = frame::encode(&ReplyHead { call, reply }, &[]) {
                     // The connection may be gone; then nobody waits for the reply.
                     let _ = replies.send(frame).await;
                 }
@@ -79,9 +87,9 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
     }
 }
 
-async fn answer(node: &Arc<Node>, head: RequestHead, body: Bytes) -> Result<(Reply, Vec<u8>), Refusal> {
+async fn answer(node: &Arc<Node>, head: RequestHead) -> Result<Reply, Refusal> {
     if let Request::BootstrapInfo = head.request {
-        return Ok((discovery::bootstrap_info(node), Vec::new()));
+        return Ok(discovery::bootstrap_info(node));
     }
     let membership = node.membership().ok_or(Refusal::NotReady)?;
     if head.to.is_some_and(|id| id != membership.id) {
@@ -93,22 +101,25 @@ async fn answer(node: &Arc<Node>, head: RequestHead, body: Bytes) -> Result<(Rep
     if let (Some(from), Some(_)) = (head.from, head.cluster) {
         node.with_cluster(|cluster| cluster.members.heard(from, Instant::now()));
     }
-    let reply = match head.request {
-        Request::BootstrapInfo => discovery::bootstrap_info(node),
-        Request::Join(member) => discovery::admit(node, member).await?,
-        Request::Ping(_) => Reply::Pong(gossip::fingerprints(node)),
-        Request::Sync { members, state } => gossip::take(node, members, state),
-        Request::Submit { command, timeout_ms } => {
-            let patience = Duration::from_millis(timeout_ms);
-            Reply::Applied(submit::submit_here(node, command, patience).await?)
+    match head.request {
+        Request::BootstrapInfo => Ok(discovery::bootstrap_info(node)),
+        Request::Join(member) => discovery::admit(node, member).await,
+        Request::Ping => Ok(Reply::Pong),
+        Request::Submit { request, command, timeout_ms } => {
+            let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+            let (index, applied) = submit::submit_here(node, request, command, deadline).await?;
+            Ok(Reply::Applied { index, applied })
         }
-        Request::WriteTxnMarkers(markers) => Reply::MarkersWritten(markers::write(node, &markers).await),
-        Request::Append { topic, partition, base_offset, high_watermark } => {
-            replication::follower::append(node, (topic, partition), base_offset, high_watermark, &body)?
+        Request::WriteTxnMarkers(markers) => Ok(Reply::MarkersWritten(markers::write(node, &markers).await)),
+        Request::UpdateLeaders(news) => {
+            node.raft.leaders.take(&news);
+            Ok(Reply::Updated)
         }
-        Request::ReadReplica { topic, partition, offset, bytes_max } => {
-            return replication::follower::read(node, (topic, partition), offset, bytes_max);
+        Request::GetLeaders => Ok(Reply::Leaders(node.raft.leaders.all())),
+        Request::GroupConfiguration { key } => {
+            let replica = node.replica(key).filter(|replica| replica.progress().leading);
+            let configuration = replica.ok_or(Refusal::UnknownPartition)?.configuration();
+            Ok(Reply::GroupConfiguration(configuration))
         }
-    };
-    Ok((reply, Vec::new()))
+    }
 }

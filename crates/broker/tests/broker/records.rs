@@ -139,7 +139,10 @@ async fn topics_that_cannot_be_are_refused() {
     let mut client = brokers[1].client().await;
     let created = client.try_create_topic("orders", -1, -1).await.topics[0].clone();
     assert_eq!((created.error_code, created.num_partitions, created.replication_factor), (0, 1, 1));
-    assert_eq!(created.configs, Some(Vec::new()));
+    // clients.md: not null, and each with a source.
+    let configs = created.configs.unwrap();
+    assert!(configs.iter().any(|config| config.name.as_str() == "cleanup.policy"));
+    assert!(configs.iter().all(|config| config.config_source >= 1 && config.value.is_some()));
     let cases = [
         ("orders", 1, 1, ResponseError::TopicAlreadyExists),
         ("or ders", 1, 1, ResponseError::InvalidTopicException),

@@ -9,11 +9,12 @@ use turmoil_fs::shim::std::fs;
 
 use crate::support::{TestBroker, batch, start_cluster};
 
-/// The file of a partition's log.
+/// The one segment of a partition's log.
 fn log_file(broker: &TestBroker, topic: &str) -> std::path::PathBuf {
     let _inside = broker.volume.enter();
     let partition = fs::read_dir(format!("/var/lib/redpanda/data/kafka/{topic}")).unwrap().next().unwrap();
-    fs::read_dir(partition.unwrap().path()).unwrap().next().unwrap().unwrap().path()
+    let mut files = fs::read_dir(partition.unwrap().path()).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|extension| extension == "log")).unwrap()
 }
 
 async fn restart(broker: &mut TestBroker) {

@@ -349,3 +349,27 @@ pub fn batch(values: &[&str], compression: Compression) -> Bytes {
         .unwrap();
     bytes.freeze()
 }
+
+/// A batch of records with these keys and values.
+pub fn keyed_batch(records: &[(&[u8], Option<&[u8]>)]) -> Bytes {
+    let record = |(index, (key, value)): (usize, &(&[u8], Option<&[u8]>))| Record {
+        transactional: false,
+        control: false,
+        delete_horizon: false,
+        partition_leader_epoch: -1,
+        producer_id: -1,
+        producer_epoch: -1,
+        timestamp_type: TimestampType::Creation,
+        offset: index as i64,
+        sequence: index as i32 - 1,
+        timestamp: 1000 + index as i64,
+        key: Some(Bytes::copy_from_slice(key)),
+        value: value.map(Bytes::copy_from_slice),
+        headers: Default::default(),
+    };
+    let records: Vec<Record> = records.iter().enumerate().map(record).collect();
+    let mut bytes = BytesMut::new();
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    RecordBatchEncoder::encode(&mut bytes, &records, &options).unwrap();
+    bytes.freeze()
+}

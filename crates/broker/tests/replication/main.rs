@@ -28,7 +28,7 @@ const SEEDS: Range<u64> = 1..101;
 /// After the last fault every producer has its answer within this.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// No run takes longer, in virtual time.
-const LIMIT: Span = Span::from_secs(240);
+const LIMIT: Span = Span::from_secs(400);
 
 /// What a run came to.
 #[derive(Debug, PartialEq)]
@@ -77,6 +77,7 @@ async fn faulted(seed: u64, bugs: Bugs) -> Run {
         wrong = history.check(&logs);
     } else {
         wrong.extend(history.notes().iter().cloned());
+        wrong.extend(hopwise_engine::notable_events().into_iter().map(|event| format!("{event:?}")));
     }
     Run { acknowledged: history.acknowledged.len(), wrong, trace_hash: hopwise_engine::trace_hash() }
 }

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub topics: Topics,
     /// Changes of replicas under way, by topic and partition.
     pub reassignments: BTreeMap<String, BTreeMap<i32, Reassignment>>,
+    /// Partitions whose replicas have changed since they were created, by topic.
+    pub moved: BTreeMap<String, BTreeSet<i32>>,
     /// Partitions that are out of service, by topic.
     pub disabled: BTreeMap<String, BTreeSet<i32>>,
     /// The numbers of the partitions' Raft groups, by topic and partition. 0 is the controller's.

@@ -82,6 +82,7 @@ impl State {
         match target {
             Some(target) if sorted.0 == sorted.1 => {
                 self.set_replicas(topic, partition, &target);
+                self.moved.entry(topic.to_owned()).or_default().insert(partition);
                 if let Some(changes) = self.reassignments.get_mut(topic) {
                     changes.remove(&partition);
                     if changes.is_empty() {
@@ -114,6 +115,11 @@ impl State {
             *slot = replicas.to_vec();
             self.topics.insert(changed);
         }
+    }
+
+    /// Whether a partition's replicas have ever changed: its group's members are then not those it began with.
+    pub fn has_moved(&self, topic: &str, partition: i32) -> bool {
+        self.moved.get(topic).is_some_and(|moved| moved.contains(&partition))
     }
 
     /// The change of a partition's replicas that is under way.

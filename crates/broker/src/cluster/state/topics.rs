@@ -40,6 +40,7 @@ impl State {
         let topic = self.topics.remove(name).ok_or_else(|| unknown_topic(name))?;
         self.reassignments.remove(name);
         self.disabled.remove(name);
+        self.moved.remove(name);
         self.groups.remove(name);
         Ok(Applied::Topic(topic))
     }

@@ -24,10 +24,11 @@ use tokio::time::{Instant, timeout_at};
 use self::read::{Manner, Outcome, Wanted};
 use self::sessions::{Asked, Context, Opening, TopicKey};
 use super::authorization::Operation;
-use super::{Session, leaders, lookup, text};
+use super::{Session, leaders, lookup, quotas, text};
 use crate::cluster::properties;
 use crate::cluster::state::State;
 use crate::cluster::topics::Topic;
+use crate::producers::Aborted;
 use crate::replication::partition::{Partition, Progress};
 use crate::status::Counter;
 
@@ -72,7 +73,8 @@ pub(super) async fn answer(session: &Session, request: FetchRequest, version: i1
     session.node.status.add(Counter::BytesFetched, look.bytes as u64);
     let answered: Vec<_> = look.outcomes.iter().map(Outcome::answered).collect();
     let told = session.node.kafka.fetch_sessions().finish(&context, &answered);
-    response(session, context, look.outcomes, &told, version)
+    let throttle_ms = quotas::charge(session, quotas::CONSUMER_BYTE_RATE, look.bytes);
+    response(session, context, look.outcomes, &told, version).with_throttle_time_ms(throttle_ms)
 }
 
 /// A session id: positive, from the broker's randomness.
@@ -279,7 +281,7 @@ fn partition_data(partition: i32, outcome: Outcome, version: i16) -> PartitionDa
     }
 }
 
-fn aborted_transaction(aborted: super::replica::Aborted) -> AbortedTransaction {
+fn aborted_transaction(aborted: Aborted) -> AbortedTransaction {
     AbortedTransaction::default()
         .with_producer_id(ProducerId(aborted.producer_id))
         .with_first_offset(aborted.first_offset)

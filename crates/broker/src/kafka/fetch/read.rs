@@ -10,8 +10,8 @@ use kafka_protocol::ResponseError;
 use super::nearby;
 use super::sessions::{Answered, Asked};
 use crate::cluster::topics::Topic;
-use crate::kafka::replica::{self, Aborted};
-use crate::kafka::{Session, leaders, partition_error};
+use crate::kafka::{Session, leaders, partition_error, replica};
+use crate::producers::Aborted;
 use crate::replication::partition::{Partition, Progress};
 use crate::status::Counter;
 

@@ -18,7 +18,7 @@ pub(super) fn outline(api: ApiKey) -> Option<&'static [Field]> {
 }
 
 const PRODUCE: &[Field] = &[
-    all(Text),
+    from(3, Text),
     all(Fixed(6)),
     all(Structures(&[
         between(0, 12, Text),

@@ -7,13 +7,13 @@ use std::borrow::Cow;
 use std::io::{self, Read};
 
 /// Bytes that a batch's records may have when they are decompressed.
-pub(super) const CONTENT_BYTES_MAX: usize = 100 << 20;
+pub(crate) const CONTENT_BYTES_MAX: usize = 100 << 20;
 /// The xerial framing that Java's snappy stream writes: magic, version, least compatible version.
 const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER_BYTES: usize = 16;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum ContentError {
+pub(crate) enum ContentError {
     #[error("compression codec {0} is not known")]
     Codec(i16),
     #[error("the records cannot be decompressed: {0}")]
@@ -38,12 +38,12 @@ impl From<io::Error> for ContentError {
 ///
 /// # Errors
 /// A codec that nobody knows, damage, or too much.
-pub(super) fn open(codec: i16, bytes: &[u8], bytes_max: usize) -> Result<Cow<'_, [u8]>, ContentError> {
+pub(crate) fn open(codec: i16, bytes: &[u8], bytes_max: usize) -> Result<Cow<'_, [u8]>, ContentError> {
     let opened = match codec {
         0 => return Ok(Cow::Borrowed(bytes)),
         1 => bounded(flate2::read::MultiGzDecoder::new(bytes), bytes_max)?,
         2 => snappy(bytes, bytes_max)?,
-        3 => bounded(lz4::Decoder::new(bytes)?, bytes_max)?,
+        3 => lz4_frame(bytes, bytes_max)?,
         4 => bounded(zstd::stream::Decoder::with_buffer(bytes)?, bytes_max)?,
         codec => return Err(ContentError::Codec(codec)),
     };
@@ -54,6 +54,14 @@ fn bounded(reader: impl Read, bytes_max: usize) -> Result<Vec<u8>, ContentError>
     let mut opened = Vec::new();
     reader.take(bytes_max as u64 + 1).read_to_end(&mut opened)?;
     if opened.len() > bytes_max { Err(ContentError::Large(bytes_max)) } else { Ok(opened) }
+}
+
+/// The decoder takes the end of the bytes for the end of the frame unless it is asked.
+fn lz4_frame(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, ContentError> {
+    let mut decoder = lz4::Decoder::new(bytes)?;
+    let opened = bounded(&mut decoder, bytes_max)?;
+    decoder.finish().1?;
+    Ok(opened)
 }
 
 fn snappy(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, ContentError> {

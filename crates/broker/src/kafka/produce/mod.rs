@@ -4,7 +4,8 @@
 //! What a batch must be is in [`check`]; sequences and transactions are the partition's affair.
 
 mod check;
-mod content;
+pub(crate) mod content;
+pub(super) mod old;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 
 use self::check::{Refused, Rules};
 use super::authorization::{Operation, Resource, allowed};
-use super::{Session, leaders, lookup, partition_error, text};
+use super::{Session, leaders, lookup, partition_error, quotas, text};
 use crate::cluster::properties;
 use crate::cluster::state::State;
 use crate::cluster::topics::Topic;
@@ -84,6 +85,7 @@ pub(super) async fn answer(
         };
         request.topic_data.iter().map(target).collect()
     });
+    let bytes = bytes_of(&request);
     // Every partition is appended to before any is waited for.
     let manner = &manner;
     let answers = join_all(request.topic_data.into_iter().zip(targets).map(|(data, target)| async move {
@@ -102,10 +104,20 @@ pub(super) async fn answer(
             .with_partition_responses(answers)
     }));
     let responses = answers.await;
+    let throttle_ms = quotas::charge(session, quotas::PRODUCER_BYTE_RATE, bytes);
     (request.acks != 0).then(|| {
         let endpoints = if version >= LEADERS { endpoints(session, &responses) } else { Vec::new() };
-        ProduceResponse::default().with_responses(responses).with_node_endpoints(endpoints)
+        ProduceResponse::default()
+            .with_responses(responses)
+            .with_throttle_time_ms(throttle_ms)
+            .with_node_endpoints(endpoints)
     })
+}
+
+/// Bytes of the batches of a request.
+fn bytes_of(request: &ProduceRequest) -> usize {
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    partitions.filter_map(|partition| partition.records.as_ref()).map(|records| records.len()).sum()
 }
 
 fn acks(acks: i16) -> Option<Acks> {

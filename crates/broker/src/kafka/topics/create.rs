@@ -13,8 +13,11 @@ use crate::cluster::command::NewTopic;
 use crate::cluster::topics::Topic;
 use crate::kafka::authorization::{Operation, Resource, allowed};
 use crate::kafka::configs::{SOURCE_DEFAULT, SOURCE_TOPIC};
-use crate::kafka::{Session, text};
+use crate::kafka::{Session, quotas, text};
 use crate::{topic_creation, topic_properties};
+
+/// First version that is refused rather than delayed while a quota is exceeded (KIP-599).
+const STRICT_QUOTAS: i16 = 6;
 
 type Refused = (i16, String);
 
@@ -34,6 +37,18 @@ pub(in crate::kafka) async fn answer(
         }
     }
     let (twice, request) = (&twice, &request);
+    let partitions = request.topics.iter().map(|topic| topic.num_partitions.max(1) as usize).sum();
+    let throttle_ms = match quotas::charge_mutations(session, partitions, version >= STRICT_QUOTAS) {
+        Ok(throttle_ms) => throttle_ms,
+        Err(throttle_ms) => {
+            let refuse = |topic: &CreatableTopic| {
+                let exceeded = refused(ResponseError::ThrottlingQuotaExceeded, quotas::MUTATIONS_EXCEEDED);
+                result(session, topic, exceeded)
+            };
+            let topics = request.topics.iter().map(refuse).collect();
+            return CreateTopicsResponse::default().with_throttle_time_ms(throttle_ms).with_topics(topics);
+        }
+    };
     let results = request.topics.iter().map(|topic| async move {
         let created = match twice.contains(topic.name.as_str()) {
             true => refused(ResponseError::InvalidRequest, "the topic is in the request twice"),
@@ -41,7 +56,8 @@ pub(in crate::kafka) async fn answer(
         };
         result(session, topic, created)
     });
-    CreateTopicsResponse::default().with_topics(join_all(results).await)
+    let topics = join_all(results).await;
+    CreateTopicsResponse::default().with_throttle_time_ms(throttle_ms).with_topics(topics)
 }
 
 fn result(

@@ -16,8 +16,11 @@ use crate::cluster::state::State;
 use crate::cluster::submit::submit;
 use crate::cluster::topics::Topic;
 use crate::kafka::authorization::{Operation, Resource, allowed};
-use crate::kafka::{Session, lookup, text};
+use crate::kafka::{Session, lookup, quotas, text};
 use crate::topic_creation::kafka_error;
+
+/// First version that is refused rather than delayed while a quota is exceeded (KIP-599).
+const STRICT_QUOTAS: i16 = 5;
 
 type Refused = (i16, String);
 
@@ -46,6 +49,16 @@ pub(in crate::kafka) async fn answer(
         };
         wanted.iter().map(find).collect()
     });
+    let partitions = found.iter().flatten().map(|topic| topic.partitions.len()).sum();
+    let charged = quotas::charge_mutations(session, partitions, version >= STRICT_QUOTAS);
+    let found: Vec<Result<Arc<Topic>, Refused>> = match charged {
+        Ok(_) => found,
+        Err(_) => {
+            let code = ResponseError::ThrottlingQuotaExceeded.code();
+            found.into_iter().map(|_| Err((code, quotas::MUTATIONS_EXCEEDED.to_owned()))).collect()
+        }
+    };
+    let (Ok(throttle_ms) | Err(throttle_ms)) = charged;
     let results = wanted.into_iter().zip(found).map(|(wanted, found)| async move {
         let deleted = match found {
             Ok(topic) => {
@@ -56,7 +69,8 @@ pub(in crate::kafka) async fn answer(
         };
         result(wanted, deleted)
     });
-    DeleteTopicsResponse::default().with_responses(join_all(results).await)
+    let responses = join_all(results).await;
+    DeleteTopicsResponse::default().with_throttle_time_ms(throttle_ms).with_responses(responses)
 }
 
 fn result(wanted: DeleteTopicState, deleted: Result<Arc<Topic>, Refused>) -> DeletableTopicResult {

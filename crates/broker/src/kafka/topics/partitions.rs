@@ -13,15 +13,19 @@ use super::deadline;
 use crate::cluster::command::Command;
 use crate::cluster::submit::submit;
 use crate::kafka::authorization::Operation;
-use crate::kafka::{Session, lookup, text};
+use crate::kafka::{Session, lookup, quotas, text};
 use crate::topic_creation::kafka_error;
+
+/// First version that is refused rather than delayed while a quota is exceeded (KIP-599).
+const STRICT_QUOTAS: i16 = 3;
 
 pub(in crate::kafka) async fn answer(
     session: &Session,
     request: CreatePartitionsRequest,
-    _version: i16,
+    version: i16,
 ) -> CreatePartitionsResponse {
     let deadline = deadline(request.timeout_ms);
+    let charged = quotas::charge_mutations(session, added(session, &request), version >= STRICT_QUOTAS);
     let mut seen = BTreeSet::new();
     let mut results = Vec::new();
     for topic in &request.topics {
@@ -41,7 +45,20 @@ pub(in crate::kafka) async fn answer(
             }
         });
     }
-    CreatePartitionsResponse::default().with_results(join_all(results).await)
+    let results = join_all(results).await;
+    let (Ok(throttle_ms) | Err(throttle_ms)) = charged;
+    CreatePartitionsResponse::default().with_throttle_time_ms(throttle_ms).with_results(results)
+}
+
+/// How many partitions the request adds.
+fn added(session: &Session, request: &CreatePartitionsRequest) -> usize {
+    session.node.with_cluster(|cluster| {
+        let added = |topic: &CreatePartitionsTopic| {
+            let have = cluster.state.topics.get(&topic.name).map_or(0, |topic| topic.partitions.len());
+            usize::try_from(topic.count).unwrap_or(0).saturating_sub(have)
+        };
+        request.topics.iter().map(added).sum()
+    })
 }
 
 async fn grow(

@@ -27,6 +27,20 @@ fn what_was_not_synced_is_told_apart_and_may_be_lost() {
 }
 
 #[test]
+fn what_a_killed_broker_had_written_is_durable_once_it_is_read_again() {
+    let fs = Fs::builder().seed(1).build();
+    let mut log = filled(&fs, 1 << 20);
+    append(&mut log, 2, batch_at(20, 1));
+    let hard = HardState { term: 2, vote: 3, commit: 0 };
+    log.state.write(&log.volume, hard_state::State { hard, ..log.state.state() }).unwrap();
+    let (log, _) = open(&fs, 1 << 20);
+    assert_eq!((log.last_index(), log.synced_index(), log.hard_state()), (11, 11, hard));
+    fs.crash();
+    let (log, _) = open(&fs, 1 << 20);
+    assert_eq!((log.last_index(), log.hard_state()), (11, hard));
+}
+
+#[test]
 fn commands_take_an_index_and_no_offset() {
     let fs = Fs::builder().seed(1).build();
     let (mut log, _) = open(&fs, 1 << 20);

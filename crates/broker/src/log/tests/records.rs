@@ -1,5 +1,7 @@
 //! The Kafka side: reading by offset and by time.
 
+use kafka_protocol::records::Record;
+
 use super::*;
 
 #[test]
@@ -54,5 +56,6 @@ fn stamping_replaces_the_time_and_keeps_the_checksum_right() {
     batch::stamp(&mut bytes, 777);
     let header = BatchHeader::check(&bytes).unwrap();
     assert_eq!(header.max_timestamp_ms, 777);
-    assert_eq!(batch::first_at(&bytes, &header, 500, 1).unwrap(), Some((777, 1)));
+    let records = super::super::records::Records::of(&bytes).unwrap();
+    assert_eq!(records.first_at(500, 1).unwrap(), Some((777, 1)));
 }

@@ -1,0 +1,51 @@
+//! Knowing who is alive: every broker pings every other one each `node_status_interval` (redpanda.md 3.5: 100 ms).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::node::Node;
+use crate::rpc::{Reply, Request};
+
+/// How long a ping may take before its connection is given up.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Pings every other member, for ever.
+pub(crate) async fn run(node: Arc<Node>) {
+    let mut pinged = BTreeSet::new();
+    let mut ticks = ticks(&node);
+    loop {
+        ticks.tick().await;
+        let own = node.id();
+        let ids: Vec<i32> =
+            node.with_cluster(|cluster| cluster.members.all().map(|member| member.id).collect());
+        for id in ids {
+            if id != own && pinged.insert(id) {
+                node.tasks.spawn(ping(Arc::clone(&node), id));
+            }
+        }
+    }
+}
+
+fn ticks(node: &Node) -> tokio::time::Interval {
+    let mut ticks = interval(node.config.cluster.node_status_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn ping(node: Arc<Node>, id: i32) {
+    let mut ticks = ticks(&node);
+    loop {
+        ticks.tick().await;
+        let Some(member) = node.with_cluster(|cluster| cluster.members.get(id).cloned()) else { continue };
+        match node.call(&member, Request::Ping, &[], PING_TIMEOUT).await {
+            Ok((Reply::Pong, _)) => {
+                node.with_cluster(|cluster| cluster.members.heard(id, Instant::now()));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::trace!(id, %error, "no answer to a ping"),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Reading a partition.
+
+use std::time::Duration;
+
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{BrokerId, FetchRequest, ListOffsetsRequest};
+
+use super::connection::Connections;
+use super::records::{FetchedRecord, decode};
+use super::{KafkaClient, KafkaError, REQUEST_TIMEOUT, topic_name};
+
+const FETCH_VERSION: i16 = 11;
+const LIST_OFFSETS_VERSION: i16 = 6;
+/// ListOffsets: the offset after the last one that can be read, and the first one.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+
+/// How much an answer holds, and how long it may be waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FetchLimits {
+    pub wait: Duration,
+    pub bytes_min: i32,
+    pub bytes_max: i32,
+}
+
+/// What a partition gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    pub records: Vec<FetchedRecord>,
+    /// The offset to read next.
+    pub next: i64,
+    pub high_watermark: i64,
+}
+
+impl KafkaClient {
+    /// Reads from an offset on, at the leader; nothing after the high watermark.
+    ///
+    /// # Errors
+    /// OFFSET_OUT_OF_RANGE among others.
+    pub async fn fetch(
+        &self,
+        connections: Option<&Connections>,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        limits: FetchLimits,
+    ) -> Result<Fetched, KafkaError> {
+        let wanted = FetchPartition::default()
+            .with_partition(partition)
+            .with_current_leader_epoch(-1)
+            .with_fetch_offset(offset)
+            .with_log_start_offset(-1)
+            .with_partition_max_bytes(limits.bytes_max);
+        let request = FetchRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_max_wait_ms(i32::try_from(limits.wait.as_millis()).unwrap_or(i32::MAX))
+            .with_min_bytes(limits.bytes_min)
+            .with_max_bytes(limits.bytes_max)
+            .with_topics(vec![
+                FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![wanted]),
+            ]);
+        let patience = limits.wait + REQUEST_TIMEOUT;
+        let connections = connections.unwrap_or(&self.shared);
+        let asked = (&request, FETCH_VERSION, patience);
+        self.ask_leader(connections, (topic, partition), asked, |response| {
+            KafkaError::check(response.error_code, None)?;
+            let topic = response.responses.into_iter().next();
+            let data = topic.and_then(|topic| topic.partitions.into_iter().next()).ok_or_else(unanswered)?;
+            KafkaError::check(data.error_code, None)?;
+            let (records, next) = decode(&data.records.unwrap_or_default(), offset)?;
+            Ok(Fetched { records, next, high_watermark: data.high_watermark })
+        })
+        .await
+    }
+
+    /// The offset after the last record that can be read.
+    ///
+    /// # Errors
+    /// Everything that keeps the answer away.
+    pub async fn high_watermark(&self, topic: &str, partition: i32) -> Result<i64, KafkaError> {
+        self.list_offset(topic, partition, LATEST).await
+    }
+
+    /// The first offset that there is.
+    ///
+    /// # Errors
+    /// Everything that keeps the answer away.
+    pub async fn start_offset(&self, topic: &str, partition: i32) -> Result<i64, KafkaError> {
+        self.list_offset(topic, partition, EARLIEST).await
+    }
+
+    async fn list_offset(&self, topic: &str, partition: i32, at: i64) -> Result<i64, KafkaError> {
+        let wanted = ListOffsetsPartition::default()
+            .with_partition_index(partition)
+            .with_current_leader_epoch(-1)
+            .with_timestamp(at);
+        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![
+            ListOffsetsTopic::default().with_name(topic_name(topic)).with_partitions(vec![wanted]),
+        ]);
+        let asked = (&request, LIST_OFFSETS_VERSION, REQUEST_TIMEOUT);
+        self.ask_leader(&self.shared, (topic, partition), asked, |response| {
+            let topic = response.topics.into_iter().next();
+            let data = topic.and_then(|topic| topic.partitions.into_iter().next()).ok_or_else(unanswered)?;
+            KafkaError::check(data.error_code, None)?;
+            Ok(data.offset)
+        })
+        .await
+    }
+}
+
+fn unanswered() -> KafkaError {
+    KafkaError::Malformed("there is no answer about the partition".to_owned())
+}
