@@ -16,6 +16,7 @@ mod config;
 mod coordinator;
 mod groups;
 mod http;
+mod http_proxy;
 mod kafka;
 mod kafka_client;
 mod log;

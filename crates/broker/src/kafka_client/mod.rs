@@ -5,10 +5,12 @@
 //! and a way to every leader. Retriable errors are repeated after a wait that doubles. Versions are not
 //! negotiated: every broker of the cluster is this program. Source: redpanda.md 2.1, 3.3, 3.4.
 //!
+//! [`KafkaClient`] is the client without a group, [`group`] a consumer in one.
 
 pub(crate) mod connection;
 mod error;
-mod fetch;
+pub(crate) mod fetch;
+pub(crate) mod group;
 
 mod produce;
 pub(crate) mod records;
@@ -17,7 +19,7 @@ mod topics;
 pub(crate) mod transport;
 
 pub(crate) use error::KafkaError;
-pub(crate) use fetch::{FetchLimits, Fetched};
+pub(crate) use fetch::FetchLimits;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,12 +46,15 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const METADATA_VERSION: i16 = 12;
 
+/// A topic and the index of one of its partitions.
+pub(crate) type TopicPartition = (String, i32);
+
 /// One client. Cheap to share; its connections close when nobody holds it any more.
 pub(crate) struct KafkaClient {
     pub(crate) config: KafkaClientConfig,
     bootstrap: Vec<HostPort>,
     clock: Clock,
-    tasks: Tasks,
+    pub(crate) tasks: Tasks,
     transport: Transport,
     shared: Connections,
     routes: Mutex<Routes>,
@@ -89,7 +94,7 @@ impl KafkaClient {
         })
     }
 
-    fn routes(&self) -> MutexGuard<'_, Routes> {
+    pub(crate) fn routes(&self) -> MutexGuard<'_, Routes> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,7 +119,7 @@ impl KafkaClient {
     }
 
     /// Asks the known brokers and those of the configuration in turn, until one answers.
-    async fn ask_any<R: Request>(&self, request: &R, version: i16) -> Result<R::Response, KafkaError> {
+    pub(crate) async fn ask_any<R: Request>(&self, request: &R, version: i16) -> Result<R::Response, KafkaError> {
         let mut candidates = self.bootstrap.clone();
         let known: Vec<HostPort> = self.routes().brokers().values().cloned().collect();
         candidates.extend(known.into_iter().filter(|known| !self.bootstrap.contains(known)));
@@ -161,7 +166,7 @@ impl KafkaClient {
     }
 
     /// The address of a partition's leader; asks for it if it is not known.
-    async fn leader(&self, topic: &str, partition: i32) -> Result<HostPort, KafkaError> {
+    pub(crate) async fn leader(&self, topic: &str, partition: i32) -> Result<HostPort, KafkaError> {
         if let Ok(leader) = self.routes().leader(topic, partition) {
             return Ok(leader);
         }
@@ -171,7 +176,7 @@ impl KafkaClient {
         leader.map_err(|code| KafkaError::refused(code, format!("{topic}/{partition}: {code}")))
     }
 
-    fn retry(&self) -> Retry {
+    pub(crate) fn retry(&self) -> Retry {
         Retry { left: self.config.retries, backoff: self.config.retry_base_backoff }
     }
 
@@ -207,7 +212,7 @@ impl KafkaClient {
 }
 
 /// How often something is tried again, and when.
-struct Retry {
+pub(crate) struct Retry {
     left: u32,
     backoff: Duration,
 }
@@ -217,7 +222,7 @@ impl Retry {
     ///
     /// # Errors
     /// The error itself, if there is no other attempt.
-    async fn again(&mut self, error: KafkaError) -> Result<(), KafkaError> {
+    pub(crate) async fn again(&mut self, error: KafkaError) -> Result<(), KafkaError> {
         if self.left == 0 || !error.is_retriable() {
             return Err(error);
         }
