@@ -142,7 +142,8 @@ impl Call {
 }
 
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T, ProxyError> {
-    text.parse().map_err(|_| ProxyError::bad_request(format!("{name} is {text:?}, which is not such a number")))
+    text.parse()
+        .map_err(|_| ProxyError::bad_request(format!("{name} is {text:?}, which is not such a number")))
 }
 
 fn unsupported() -> ProxyError {

@@ -20,12 +20,7 @@ impl<C: Clone> ClientCache<C> {
     }
 
     /// The client of a user and password, or of nobody; made if there is none.
-    pub fn get(
-        &mut self,
-        now: Instant,
-        user: Option<(String, String)>,
-        make: impl FnOnce() -> C,
-    ) -> C {
+    pub fn get(&mut self, now: Instant, user: Option<(String, String)>, make: impl FnOnce() -> C) -> C {
         self.entries.retain(|_, (_, used)| now.saturating_duration_since(*used) < self.keep_alive);
         if let Some((client, used)) = self.entries.get_mut(&user) {
             *used = now;

@@ -110,9 +110,9 @@ pub(super) async fn create(call: Call) -> Answered {
     let name = posted.name.unwrap_or_else(|| format!("rest-consumer-{}", proxy.node.new_uuid()));
     check_name("the group", group)?;
     check_name("the instance's name", &name)?;
-    proxy.instances.add(group, &name, || {
-        Instance::new(Consumer::start(client, group), format, bytes_min, wait)
-    })?;
+    proxy
+        .instances
+        .add(group, &name, || Instance::new(Consumer::start(client, group), format, bytes_min, wait))?;
     let base_uri = format!("{}/consumers/{group}/instances/{name}", proxy.base_uri);
     Ok(Answer::json(content_type, json!({"instance_id": name, "base_uri": base_uri})))
 }
@@ -150,9 +150,7 @@ pub(super) async fn offsets(call: Call) -> Answered {
     let wanted: Vec<TopicPartition> =
         posted.partitions.into_iter().map(|wanted| (wanted.topic, wanted.partition)).collect();
     let committed = instance.consumer.committed(&wanted).await?;
-    let entry = |((topic, partition), offset): (&TopicPartition, &i64)| {
-        json!({"topic": topic, "partition": partition, "offset": offset, "metadata": ""})
-    };
+    let entry = |((topic, partition), offset): (&TopicPartition, &i64)| json!({"topic": topic, "partition": partition, "offset": offset, "metadata": ""});
     let offsets: Vec<Value> = committed.iter().map(entry).collect();
     Ok(Answer::json(content_type, json!({"offsets": offsets})))
 }

@@ -46,9 +46,8 @@ impl Format {
     /// # Errors
     /// 422: not base64.
     pub fn read(self, value: Option<&Value>) -> Result<Option<Bytes>, ProxyError> {
-        let unprocessable = |problem: String| {
-            ProxyError::http(axum::http::StatusCode::UNPROCESSABLE_ENTITY, problem)
-        };
+        let unprocessable =
+            |problem: String| ProxyError::http(axum::http::StatusCode::UNPROCESSABLE_ENTITY, problem);
         match (self, value) {
             (_, None | Some(Value::Null)) => Ok(None),
             (Format::Json, Some(value)) => Ok(Some(Bytes::from(value.to_string()))),

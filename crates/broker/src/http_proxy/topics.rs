@@ -72,15 +72,14 @@ pub(super) async fn produce(call: Call) -> Answered {
     let mut batches: BTreeMap<i32, (Vec<usize>, Vec<Record>)> = BTreeMap::new();
     let mut outcomes = vec![Value::Null; posted.records.len()];
     for (index, posted) in posted.records.iter().enumerate() {
-        let record = Record {
-            key: format.read(posted.key.as_ref())?,
-            value: format.read(posted.value.as_ref())?,
-        };
+        let record =
+            Record { key: format.read(posted.key.as_ref())?, value: format.read(posted.value.as_ref())? };
         let turn = match (posted.partition, &record.key) {
             (None, None) => call.proxy.turn.fetch_add(1, Ordering::Relaxed),
             _ => 0,
         };
-        let partition = posted.partition.or_else(|| partitioner::partition(record.key.as_deref(), &partitions, turn));
+        let partition =
+            posted.partition.or_else(|| partitioner::partition(record.key.as_deref(), &partitions, turn));
         match partition.filter(|partition| partitions.contains(partition)) {
             Some(partition) => {
                 let (places, records) = batches.entry(partition).or_default();

@@ -81,15 +81,16 @@ impl Connections {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(links.entry(address.clone()).or_default())
         };
-        let answer = match timeout(CONNECT_TIMEOUT + patience, self.ask(&link, address, frame, patience)).await {
-            Ok(answer) => answer?,
-            Err(_) => {
-                if let Ok(mut connection) = link.connection.try_lock() {
-                    *connection = None;
+        let answer =
+            match timeout(CONNECT_TIMEOUT + patience, self.ask(&link, address, frame, patience)).await {
+                Ok(answer) => answer?,
+                Err(_) => {
+                    if let Ok(mut connection) = link.connection.try_lock() {
+                        *connection = None;
+                    }
+                    return Err(unreachable(address, &"no answer in time"));
                 }
-                return Err(unreachable(address, &"no answer in time"));
-            }
-        };
+            };
         decode::<R>(answer, version)
     }
 

@@ -56,7 +56,8 @@ impl KafkaClient {
         let patience = limits.wait + REQUEST_TIMEOUT;
         let response = connections.request(leader, &request, FETCH_VERSION, patience).await?;
         KafkaError::check(response.error_code, None)?;
-        let from: BTreeMap<&TopicPartition, i64> = wanted.iter().map(|(key, offset)| (key, *offset)).collect();
+        let from: BTreeMap<&TopicPartition, i64> =
+            wanted.iter().map(|(key, offset)| (key, *offset)).collect();
         let mut answers = Vec::new();
         for topic in response.responses {
             for data in topic.partitions {

@@ -35,7 +35,7 @@ use self::connection::Connections;
 use self::produce::Batches;
 use self::routes::Routes;
 use self::transport::Transport;
-use crate::config::{Api, HostPort, KafkaClientConfig};
+use crate::config::{Api, Authentication, HostPort, KafkaClientConfig};
 use crate::node::Node;
 use crate::start::Clock;
 use crate::tasks::Tasks;
@@ -77,7 +77,7 @@ impl KafkaClient {
         };
         let transport = Transport {
             tls: config.broker_tls.clone(),
-            login: login.or_else(|| own_login(config)),
+            login: login.or_else(|| own_login(config)).filter(|_| wants_login(node, &bootstrap)),
             files: Arc::clone(&node.files),
             clock: Arc::clone(&node.clock),
             randomness: node.randomness.fork(),
@@ -119,7 +119,11 @@ impl KafkaClient {
     }
 
     /// Asks the known brokers and those of the configuration in turn, until one answers.
-    pub(crate) async fn ask_any<R: Request>(&self, request: &R, version: i16) -> Result<R::Response, KafkaError> {
+    pub(crate) async fn ask_any<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, KafkaError> {
         let mut candidates = self.bootstrap.clone();
         let known: Vec<HostPort> = self.routes().brokers().values().cloned().collect();
         candidates.extend(known.into_iter().filter(|known| !self.bootstrap.contains(known)));
@@ -244,6 +248,17 @@ fn check_topic(response: &MetadataResponse, topic: &str) -> Result<(), KafkaErro
 fn own_login(config: &KafkaClientConfig) -> Option<Login> {
     let mechanism = config.sasl_mechanism.as_deref()?.parse().ok()?;
     Some(Login::new(mechanism, config.scram_username.clone(), config.scram_password.clone()))
+}
+
+/// Whether the brokers want to know who connects. All have the same listeners, so the port tells which it is; a
+/// port that is no listener's belongs to something in front of one.
+fn wants_login(node: &Node, bootstrap: &[HostPort]) -> bool {
+    let mut reached = node
+        .config
+        .listeners_of(Api::Kafka)
+        .filter(|own| bootstrap.iter().any(|address| address.port == own.bind.port()))
+        .peekable();
+    reached.peek().is_none() || reached.any(|own| own.authentication == Authentication::Sasl)
 }
 
 /// Where a listener is reached from its own host.

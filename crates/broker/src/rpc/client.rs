@@ -17,8 +17,8 @@ use tokio::time::timeout;
 
 use super::{Refusal, Reply, ReplyHead, RequestHead, frame};
 use crate::config::HostPort;
-use crate::security::listener_tls::ListenerTls;
 use crate::security::Stream;
+use crate::security::listener_tls::ListenerTls;
 use crate::tasks::Tasks;
 
 /// Frames that wait for their connection.

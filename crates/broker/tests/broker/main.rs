@@ -2,9 +2,11 @@
 
 mod cluster;
 mod config;
+mod fake_kafka;
 mod groups;
 mod hostile;
 mod http;
+mod http_proxy;
 mod metadata;
 mod records;
 mod rest;

@@ -85,7 +85,8 @@ impl Consumer {
         settled.mark_unchanged();
         self.changed.notify_one();
         let done = settled.wait_for(|settled| settled.subscription >= number);
-        let late = || KafkaError::refused(ResponseError::RequestTimedOut, "the group has not settled in time");
+        let late =
+            || KafkaError::refused(ResponseError::RequestTimedOut, "the group has not settled in time");
         let outcome = timeout(SUBSCRIBE_TIMEOUT, done).await.map_err(|_| late())?;
         let failure = outcome.map_err(|_| late())?.failure.clone();
         failure.map_or(Ok(()), Err)

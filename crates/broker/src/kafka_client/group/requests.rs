@@ -13,8 +13,8 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 
@@ -73,9 +73,8 @@ impl Coordinator {
         let request = FindCoordinatorRequest::default().with_key(text(&self.group)).with_key_type(GROUP);
         let found = self.client.ask_any(&request, FIND_COORDINATOR_VERSION).await?;
         KafkaError::check(found.error_code, found.error_message.as_deref())?;
-        let port = u16::try_from(found.port).map_err(|_| {
-            KafkaError::Malformed(format!("the coordinator's port is {}", found.port))
-        })?;
+        let port = u16::try_from(found.port)
+            .map_err(|_| KafkaError::Malformed(format!("the coordinator's port is {}", found.port)))?;
         let address = HostPort::new(found.host.as_str(), port);
         *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
         Ok(address)
@@ -153,8 +152,7 @@ impl Coordinator {
 
     pub async fn leave(&self, membership: &Membership) -> Result<(), KafkaError> {
         let member = MemberIdentity::default().with_member_id(text(&membership.member_id));
-        let request =
-            LeaveGroupRequest::default().with_group_id(self.group_id()).with_members(vec![member]);
+        let request = LeaveGroupRequest::default().with_group_id(self.group_id()).with_members(vec![member]);
         let response = self.ask(&request, LEAVE_GROUP_VERSION, REQUEST_TIMEOUT).await?;
         KafkaError::check(response.error_code, None)
     }
@@ -172,8 +170,7 @@ impl Coordinator {
                     .with_partition_indexes(partitions)
             })
             .collect();
-        let request =
-            OffsetFetchRequest::default().with_group_id(self.group_id()).with_topics(Some(topics));
+        let request = OffsetFetchRequest::default().with_group_id(self.group_id()).with_topics(Some(topics));
         let response = self.ask(&request, OFFSET_FETCH_VERSION, REQUEST_TIMEOUT).await?;
         KafkaError::check(response.error_code, None)?;
         let mut offsets = BTreeMap::new();
@@ -192,7 +189,8 @@ impl Coordinator {
         membership: &Membership,
         offsets: &BTreeMap<TopicPartition, i64>,
     ) -> Result<(), KafkaError> {
-        let pairs = offsets.iter().map(|((topic, partition), offset)| (topic.as_str(), (*partition, *offset)));
+        let pairs =
+            offsets.iter().map(|((topic, partition), offset)| (topic.as_str(), (*partition, *offset)));
         let topics = by_topic(pairs)
             .into_iter()
             .map(|(topic, partitions)| {
