@@ -1,15 +1,17 @@
 //! Sharing partitions out among the members of a group: the range assignor.
 //!
 //! Of each topic, the members that want it get neighbouring partitions, the first ones one more where they do
-//! not divide evenly (Kafka: `RangeAssignor`). Subscription and assignment are the consumer protocol's.
+//! not divide evenly (Kafka: `RangeAssignor`). Subscription and assignment are the consumer protocol's; what
+//! other members say in them is read field by field, because anybody can be a member.
 
 use std::collections::BTreeMap;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::consumer_protocol_assignment::TopicPartition as AssignedTopic;
 use kafka_protocol::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
-use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use kafka_protocol::protocol::{Encodable, StrBytes};
 
+use crate::coordinator::codec::FieldReader;
 use crate::kafka_client::{KafkaError, TopicPartition, topic_name};
 
 /// The consumer protocol's version, which precedes its messages.
@@ -36,14 +38,12 @@ pub(crate) fn subscription(topics: &[String]) -> Result<Bytes, KafkaError> {
 ///
 /// # Errors
 /// What is none.
-pub(crate) fn subscribed(mut bytes: Bytes) -> Result<Vec<String>, KafkaError> {
-    if bytes.remaining() < 2 {
-        return Err(malformed("a subscription of less than two bytes"));
-    }
+pub(crate) fn subscribed(bytes: Bytes) -> Result<Vec<String>, KafkaError> {
+    let mut fields = FieldReader::new(bytes);
     // A later version begins with the fields of this one.
-    let _version = bytes.get_i16();
-    let message = ConsumerProtocolSubscription::decode(&mut bytes, VERSION).map_err(malformed)?;
-    Ok(message.topics.iter().map(|topic| topic.to_string()).collect())
+    let _version = fields.i16().map_err(malformed)?;
+    let count = fields.count().map_err(malformed)?;
+    (0..count).map(|_| fields.text().map_err(malformed)).collect()
 }
 
 /// What a member gets.
@@ -72,17 +72,19 @@ pub(crate) fn encode(partitions: &[TopicPartition]) -> Result<Bytes, KafkaError>
 ///
 /// # Errors
 /// What is no assignment.
-pub(crate) fn decode(mut bytes: Bytes) -> Result<Vec<TopicPartition>, KafkaError> {
-    if bytes.remaining() < 2 {
+pub(crate) fn decode(bytes: Bytes) -> Result<Vec<TopicPartition>, KafkaError> {
+    if bytes.is_empty() {
         return Ok(Vec::new());
     }
-    let _version = bytes.get_i16();
-    let message = ConsumerProtocolAssignment::decode(&mut bytes, VERSION).map_err(malformed)?;
-    let mut partitions: Vec<TopicPartition> = message
-        .assigned_partitions
-        .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.topic.to_string(), *partition)))
-        .collect();
+    let mut fields = FieldReader::new(bytes);
+    let _version = fields.i16().map_err(malformed)?;
+    let mut partitions = Vec::new();
+    for _ in 0..fields.count().map_err(malformed)? {
+        let topic = fields.text().map_err(malformed)?;
+        for _ in 0..fields.count().map_err(malformed)? {
+            partitions.push((topic.clone(), fields.i32().map_err(malformed)?));
+        }
+    }
     partitions.sort_unstable();
     Ok(partitions)
 }

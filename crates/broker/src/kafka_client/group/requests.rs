@@ -210,8 +210,8 @@ impl Coordinator {
             .with_member_id(text(&membership.member_id))
             .with_topics(topics);
         let response = self.ask(&request, OFFSET_COMMIT_VERSION, REQUEST_TIMEOUT).await?;
-        let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
-        partitions.map(|partition| KafkaError::check(partition.error_code, None)).collect()
+        let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+        partitions.try_for_each(|partition| KafkaError::check(partition.error_code, None))
     }
 }
 
