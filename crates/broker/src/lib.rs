@@ -17,6 +17,7 @@ mod coordinator;
 mod groups;
 mod housekeeping;
 mod http;
+mod http_proxy;
 mod kafka;
 mod kafka_client;
 mod log;
