@@ -42,11 +42,16 @@ pub(crate) struct News {
 }
 
 /// The table.
-#[derive(Default)]
 pub(crate) struct Leaders {
     table: Mutex<Table>,
-    /// Rises with every leader that is learnt.
-    learnt: watch::Sender<u64>,
+    /// Rises when a leader becomes known.
+    changes: watch::Sender<u64>,
+}
+
+impl Default for Leaders {
+    fn default() -> Leaders {
+        Leaders { table: Mutex::default(), changes: watch::Sender::new(0) }
+    }
 }
 
 #[derive(Default)]
@@ -65,6 +70,21 @@ impl Leaders {
         self.table().known.get(&key).copied().unwrap_or_default()
     }
 
+    /// Waits until a partition's leader is known; whether that was before `deadline`.
+    pub async fn wait(&self, key: PartitionKey, deadline: Instant) -> bool {
+        let mut changes = self.changes.subscribe();
+        while self.get(key).leader.is_none() {
+            if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn tell(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
     /// A replica here knows the leader, or has lost it. `serves` if it is the leader itself, which is news.
     pub fn learn(&self, key: PartitionKey, leader: Option<i32>, epoch: i32, serves: bool) {
         let mut table = self.table();
@@ -79,18 +99,15 @@ impl Leaders {
         }
         drop(table);
         if leader.is_some() {
-            self.learnt.send_modify(|learnt| *learnt += 1);
+            self.tell();
         }
     }
 
-    /// Waits until each of the partitions has had a leader that is known here; `false` if that takes longer.
+    /// Waits until each of the partitions has a leader that is known here; `false` if that takes longer.
     pub async fn known(&self, keys: &[PartitionKey], deadline: Instant) -> bool {
-        let mut learnt = self.learnt.subscribe();
         for key in keys {
-            while self.get(*key).leader.is_none() {
-                if !matches!(timeout_at(deadline, learnt.changed()).await, Ok(Ok(()))) {
-                    return false;
-                }
+            if !self.wait(*key, deadline).await {
+                return false;
             }
         }
         true
@@ -106,7 +123,7 @@ impl Leaders {
             }
         }
         drop(table);
-        self.learnt.send_modify(|learnt| *learnt += 1);
+        self.tell();
     }
 
     /// The whole table, for a broker that starts.

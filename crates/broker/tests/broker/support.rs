@@ -176,6 +176,21 @@ pub fn new_cluster(count: usize) -> Vec<TestBroker> {
     addresses.iter().enumerate().map(broker).collect()
 }
 
+/// The place among `brokers` of the one that leads a partition and serves.
+pub async fn leader_of(brokers: &[TestBroker], topic: &str, partition: i32) -> usize {
+    let look = async {
+        loop {
+            for (place, broker) in brokers.iter().enumerate().filter(|(_, broker)| broker.status.ready()) {
+                if broker.client().await.fetch(topic, partition, 0, 0).await.error_code == 0 {
+                    return place;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, look).await.expect("a replica is elected")
+}
+
 /// A connection to a Kafka listener.
 pub struct Client<S = TcpStream> {
     pub stream: S,
