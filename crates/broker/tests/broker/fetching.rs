@@ -1,7 +1,7 @@
 //! Produce, Fetch, ListOffsets and OffsetForLeaderEpoch in every version; sessions, limits, reading nearby, and
 //! several requests on one connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use kafka_protocol::ResponseError;
@@ -18,6 +18,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, StrBytes};
 use kafka_protocol::records::{Compression, RecordBatchDecoder};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::support::{Client, TestBroker, batch, name, new_cluster, produce_request, start_cluster};
