@@ -27,7 +27,7 @@ pub(super) struct Endpoint {
 pub(super) struct Leadership {
     pub leader: i32,
     pub epoch: i32,
-    /// Set where the leader is a guess.
+    /// Set where the leader is a guess, or the partition is out of service.
     pub error: Option<ResponseError>,
 }
 
@@ -39,6 +39,10 @@ pub(super) fn leader(session: &Session, topic: &Topic, partition: i32) -> Option
 /// The leader of a partition, or a guess: a client that is told nobody would not come back as soon.
 pub(super) fn leadership(session: &Session, topic: &Topic, partition: i32, isolated: bool) -> Leadership {
     let node = &session.node;
+    let disabled = node.with_cluster(|cluster| cluster.state.is_disabled(&topic.name, partition));
+    if disabled {
+        return Leadership { leader: -1, epoch: -1, error: Some(ResponseError::ReplicaNotAvailable) };
+    }
     if let Some((leader, epoch)) = leader(session, topic, partition).filter(|_| !isolated) {
         return Leadership { leader, epoch, error: None };
     }

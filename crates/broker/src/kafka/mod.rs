@@ -10,9 +10,11 @@ mod api_versions;
 pub(crate) mod authorization;
 mod configs;
 mod connection;
+pub(crate) mod delete_records;
 mod describe_cluster;
 mod describe_log_dirs;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod groups;
@@ -275,6 +277,7 @@ impl Call {
             CreateTopics => topics::create,
             DeleteAcls => acls::delete,
             DeleteGroups => groups::delete_groups,
+            DeleteRecords => delete_records,
             DeleteTopics => topics::delete,
             DescribeAcls => acls::describe,
             DescribeClientQuotas => quotas::describe,
@@ -286,6 +289,7 @@ impl Call {
             DescribeTopicPartitions => describe_topic_partitions,
             DescribeTransactions => transactions::describe_transactions,
             DescribeUserScramCredentials => users::describe,
+            ElectLeaders => elect_leaders,
             EndTxn => transactions::end_txn,
             Fetch => fetch,
             FindCoordinator => find_coordinator,

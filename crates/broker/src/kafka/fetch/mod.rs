@@ -133,13 +133,8 @@ fn find(session: &Session, partitions: Vec<Asked>) -> Vec<Wanted> {
                 topic
             }
         };
-        let partition = topic.as_ref().map_err(|error| *error).and_then(|topic| {
-            if !topic.has_partition(asked.partition) {
-                return Err(ResponseError::UnknownTopicOrPartition);
-            }
-            let partition = session.node.partition((topic.id, asked.partition));
-            partition.ok_or(ResponseError::NotLeaderOrFollower)
-        });
+        let partition = topic.as_ref().map_err(|error| *error);
+        let partition = partition.and_then(|topic| lookup::replica(session, topic, asked.partition));
         Wanted { asked, topic: topic.ok(), partition }
     };
     partitions.into_iter().map(&mut find).collect()
