@@ -51,6 +51,15 @@ pub(super) fn topic_by_id(
     }
 }
 
+/// Why clients get nothing of a partition (redpanda.md 4.2); `None` if they do.
+pub(super) fn out_of_service(session: &Session, topic: &str, index: i32) -> Option<ResponseError> {
+    if session.node.config.recovery_mode_enabled {
+        return Some(ResponseError::PolicyViolation);
+    }
+    let disabled = session.node.with_cluster(|cluster| cluster.state.is_disabled(topic, index));
+    disabled.then_some(ResponseError::ReplicaNotAvailable)
+}
+
 /// The replica of a partition that this broker leads, once it serves.
 ///
 /// # Errors
@@ -63,6 +72,9 @@ pub(super) async fn leader(
 ) -> Result<Arc<Partition>, ResponseError> {
     if !topic.has_partition(index) {
         return Err(ResponseError::UnknownTopicOrPartition);
+    }
+    if let Some(error) = out_of_service(session, &topic.name, index) {
+        return Err(error);
     }
     let partition = session.node.partition((topic.id, index));
     let Some(partition) = partition.filter(|partition| partition.leads()) else {

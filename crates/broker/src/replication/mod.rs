@@ -119,7 +119,7 @@ fn open_group(
     wanted: &Wanted,
     directory: &std::path::Path,
 ) -> Result<Group<ReplicaStore>, String> {
-    let segment_bytes = node.config.cluster.log_segment_size;
+    let segment_bytes = node.properties().log_segment_size;
     let config = LogConfig { segment_bytes, ..LogConfig::default() };
     let founders: Vec<u64> = wanted.founders.iter().copied().map(raft_id).collect();
     let own = node.id();
