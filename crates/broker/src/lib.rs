@@ -15,6 +15,7 @@ mod cluster;
 mod config;
 mod coordinator;
 mod groups;
+mod housekeeping;
 mod http;
 mod kafka;
 mod kafka_client;

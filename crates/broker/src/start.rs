@@ -25,7 +25,7 @@ use crate::security::{Environment, bootstrap_users, listener_tls};
 use crate::status::{BrokerStatus, Phase};
 use crate::tasks::{Tasks, TasksGuard};
 use crate::volume::{Disk, Volume};
-use crate::{kafka, operations, replication, rpc, schema_registry};
+use crate::{groups, housekeeping, kafka, operations, replication, rpc, schema_registry};
 
 /// Tells the time of day, milliseconds since 1970, for timestamps that the broker makes.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -215,8 +215,10 @@ fn become_member(node: &Arc<Node>) -> Result<(), BrokerError> {
     node.tasks.spawn(node_status::run(Arc::clone(node)));
     node.tasks.spawn(replication::leaders::run(Arc::clone(node)));
     node.tasks.spawn(replication::membership::run(Arc::clone(node)));
+    node.tasks.spawn(housekeeping::run(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(&node.groups).run(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(&node.transactions).run(Arc::clone(node)));
+    node.tasks.spawn(groups::topics::run(Arc::clone(node)));
     operations::start(node);
     Ok(())
 }

@@ -48,11 +48,25 @@ pub(crate) async fn create(
         return Err((ResponseError::InvalidTopicException.code(), problem));
     }
     match submit(node, Command::CreateTopic(topic), deadline).await {
-        Ok(Applied::Topic(topic)) => Ok(topic),
+        Ok(Applied::Topic(topic)) => {
+            wait_for_leaders(node, &topic, deadline).await;
+            Ok(topic)
+        }
         Ok(_) => {
             Err((ResponseError::UnknownServerError.code(), "the controller answers otherwise".to_owned()))
         }
         Err(refusal) => Err(kafka_error(refusal)),
+    }
+}
+
+/// Waits until the partitions that have a replica here have leaders, so that a client that asks next is told them;
+/// it goes on without them at the deadline.
+async fn wait_for_leaders(node: &Arc<Node>, topic: &Topic, deadline: Instant) {
+    for index in 0..topic.partitions.len() {
+        let key = (topic.id, index as i32);
+        if node.partition(key).is_some() && !node.raft.leaders.wait(key, deadline).await {
+            return;
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod stored;
 mod sync;
 #[cfg(test)]
 mod tests;
+pub(crate) mod topics;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use crate::cluster::controller::{self, CONTROLLER};
 use crate::cluster::state::State;
-use crate::log::{LogConfig, Recovery};
+use crate::housekeeping::log_config;
+use crate::log::Recovery;
 use crate::node::{Node, PartitionKey};
 use crate::raft::{Group, Start, raft_id};
 use crate::status::Counter;
@@ -119,8 +120,11 @@ fn open_group(
     wanted: &Wanted,
     directory: &std::path::Path,
 ) -> Result<Group<ReplicaStore>, String> {
-    let segment_bytes = node.properties().log_segment_size;
-    let config = LogConfig { segment_bytes, ..LogConfig::default() };
+    let config = node.with_cluster(|cluster| {
+        let state = &cluster.state;
+        state.topics.by_id(wanted.key.0).map(|topic| log_config(&state.properties, &topic.configs))
+    });
+    let config = config.unwrap_or_default();
     let founders: Vec<u64> = wanted.founders.iter().copied().map(raft_id).collect();
     let own = node.id();
     let (store, recovery) = ReplicaStore::open(&node.volume, directory, config, &founders, false)

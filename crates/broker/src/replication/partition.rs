@@ -18,7 +18,7 @@ use crate::bugs::Bugs;
 use crate::log::batch::{self, BatchHeader};
 use crate::log::{Log, LogError};
 use crate::node::PartitionKey;
-use crate::producers::{ProducerError, Verdict};
+use crate::producers::{Marker, ProducerError, Verdict};
 use crate::raft::{Configuration, Group, GroupError, Role, TransferError, broker_id, raft_id};
 
 /// A replica.
@@ -126,7 +126,8 @@ impl From<ProducerError> for PartitionError {
 /// An appended batch, and what is to be waited for.
 struct Appended {
     produced: Produced,
-    epoch: i32,
+    index: u64,
+    term: u64,
 }
 
 impl Partition {
@@ -325,13 +326,19 @@ impl Partition {
         let log = &group.store().log;
         let start_offset = log.start_offset();
         let verdict = match header.control() {
-            // Markers are checked by who writes them.
-            true => Verdict::New,
+            true => {
+                let coordinator_epoch = Marker::read(&bytes).map_or(-1, |marker| marker.coordinator_epoch);
+                let (id, epoch) = (header.producer_id, header.producer_epoch);
+                log.producers().check_marker(id, epoch, coordinator_epoch)?;
+                Verdict::New
+            }
             false => log.producers().check(&header)?,
         };
         if let Verdict::Duplicate { base_offset, last_offset } = verdict {
             let produced = Produced { base_offset, last_offset, start_offset };
-            return Ok(Appended { produced, epoch: epoch(term) });
+            let index = log.index_of(base_offset).unwrap_or(index);
+            let term = log.term(index).unwrap_or(term);
+            return Ok(Appended { produced, index, term });
         }
         let base_offset = log.end_offset();
         batch::assign(&mut bytes, base_offset, epoch(term));
@@ -348,25 +355,45 @@ impl Partition {
         drop(core);
         self.driver.mark(self.key);
         let produced = Produced { base_offset, last_offset, start_offset };
-        Ok(Appended { produced, epoch: epoch(term) })
+        Ok(Appended { produced, index, term })
     }
 
     /// Waits until an appended batch is kept.
     async fn committed(&self, appended: &Appended, deadline: Instant) -> Result<(), PartitionError> {
         let mut progress = self.watch();
-        let decided = progress.wait_for(|progress| {
-            progress.epoch != appended.epoch
-                || !progress.leading
-                || progress.high_watermark > appended.produced.last_offset
-        });
-        let decided = match timeout_at(deadline, decided).await {
-            Ok(Ok(progress)) => *progress,
-            Ok(Err(_)) => return Err(PartitionError::NotLeader),
-            Err(_) => return Err(PartitionError::TimedOut),
+        let undecided = |progress: &Progress| {
+            progress.leading
+                && progress.epoch == epoch(appended.term)
+                && progress.high_watermark <= appended.produced.last_offset
         };
-        match decided.leading && decided.epoch == appended.epoch {
-            true => Ok(()),
-            false => Err(PartitionError::NotLeader),
+        loop {
+            let decided = async {
+                let decided = progress.wait_for(|progress| !undecided(progress)).await;
+                decided.map(|progress| *progress)
+            };
+            let now = match timeout_at(deadline, decided).await {
+                Ok(Ok(progress)) => progress,
+                Ok(Err(_)) => return Err(PartitionError::NotLeader),
+                Err(_) => return Err(PartitionError::TimedOut),
+            };
+            if now.leading && now.epoch == epoch(appended.term) {
+                return Ok(());
+            }
+            // The leader has lost its majority. As long as nobody else leads it may get it back, with the batch.
+            let still_there = self.read(false, |group| {
+                let others = group.leader().and_then(broker_id).filter(|leader| *leader != self.own);
+                others.is_none()
+                    && group.store().log.term(appended.index).is_ok_and(|term| term == appended.term)
+            });
+            if !still_there {
+                return Err(PartitionError::NotLeader);
+            }
+            if now.leading && now.high_watermark > appended.produced.last_offset {
+                return Ok(());
+            }
+            if !matches!(timeout_at(deadline, progress.changed()).await, Ok(Ok(()))) {
+                return Err(PartitionError::TimedOut);
+            }
         }
     }
 

@@ -135,6 +135,7 @@ impl ListenerTls {
             authorities: loaded.truststore.map(|bytes| bytes.to_vec()),
             identity: self.entry.require_client_certificate.then_some(identity),
             min_version: self.entry.min_version,
+            ..ClientSettings::default()
         };
         let connector = TlsConnector::new(&settings, Arc::clone(&self.clock), self.randomness.fork())
             .map_err(|error| TlsFailure::Other(error.to_string()))?;

@@ -82,8 +82,8 @@ pub(crate) fn state_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// An empty machine, with the settings of this moment.
-pub(crate) fn machine_of(node: &Node, now: Now) -> TransactionMachine {
-    TransactionMachine::new(Settings::of(node), now)
+pub(crate) fn machine_of(node: &Node, _now: Now) -> TransactionMachine {
+    TransactionMachine::new(Settings::of(node))
 }
 
 /// The topic, which is made when the first transactional id asks for its coordinator.

@@ -93,7 +93,7 @@ impl TestBroker {
             volume: Fs::builder().seed(seed).build(),
             status: BrokerStatus::new(),
             yaml,
-            bootstrap: "alive_timeout_ms: 1000\n".to_owned(),
+            bootstrap: "alive_timeout_ms: 1000\nmetadata_dissemination_interval_ms: 100\n".to_owned(),
             environment: Environment::default(),
             seed,
             task: None,
@@ -174,6 +174,21 @@ pub fn new_cluster(count: usize) -> Vec<TestBroker> {
     let addresses: Vec<IpAddr> = (0..count).map(|_| own_address()).collect();
     let broker = |(index, ip): (usize, &IpAddr)| TestBroker::new(*ip, yaml(*ip, index, &addresses));
     addresses.iter().enumerate().map(broker).collect()
+}
+
+/// The place among `brokers` of the one that leads a partition and serves.
+pub async fn leader_of(brokers: &[TestBroker], topic: &str, partition: i32) -> usize {
+    let look = async {
+        loop {
+            for (place, broker) in brokers.iter().enumerate().filter(|(_, broker)| broker.status.ready()) {
+                if broker.client().await.fetch(topic, partition, 0, 0).await.error_code == 0 {
+                    return place;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, look).await.expect("a replica is elected")
 }
 
 /// A connection to a Kafka listener.

@@ -251,13 +251,13 @@ mod tests {
             broker.listeners[1].tls =
                 Some(Tls { names: Some(vec!["example.com".into(), "*.example.com".into()]) });
         }
-        assert_eq!(codes(&cluster), [Code::CertificateNameMismatch, Code::SecurityNotMeasured]);
+        assert_eq!(codes(&cluster), [Code::CertificateNameMismatch]);
         for (id, broker) in cluster.brokers.iter_mut().enumerate() {
             if let Some(address) = &mut broker.listeners[1].advertised {
                 address.host = format!("redpanda-{id}.example.com");
             }
         }
-        assert_eq!(codes(&cluster), [Code::SecurityNotMeasured]);
+        assert_eq!(codes(&cluster), []);
         assert!(!covers("*.example.com", "a.b.example.com"));
         assert!(!covers("*.example.com", "example.com"));
     }
@@ -268,7 +268,7 @@ mod tests {
         for broker in &mut cluster.brokers {
             broker.listeners[0].tls = Some(Tls::default());
         }
-        assert_eq!(codes(&cluster), [Code::TrailingDotWithTls, Code::SecurityNotMeasured]);
+        assert_eq!(codes(&cluster), [Code::TrailingDotWithTls]);
     }
 
     #[test]
