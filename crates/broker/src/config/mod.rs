@@ -178,6 +178,11 @@ impl Default for ClusterProperties {
 }
 
 impl ClusterProperties {
+    /// The properties that a set of values comes to; `None` if a value has another type than is wanted.
+    pub(crate) fn of(set: &BTreeMap<String, serde_json::Value>) -> Option<ClusterProperties> {
+        build::properties_of(set)
+    }
+
     /// What Raft groups wait for. The jitter is half the election timeout, as its defaults are (redpanda.md 4.4).
     pub(crate) fn raft_timeouts(&self) -> Timeouts {
         Timeouts {
