@@ -22,6 +22,7 @@ use crate::node::{Node, PartitionKey};
 use crate::raft::{Output, Role, Timeouts, broker_id, raft_id};
 use crate::rpc::frame;
 use crate::rpc::lanes::{Lane, Lanes, Receiver};
+use crate::security::listener_tls::ListenerTls;
 use crate::rpc::raft_frame::{Beat, RaftFrame, Received, Route};
 use crate::tasks::Tasks;
 
@@ -96,12 +97,12 @@ impl Timers {
 }
 
 impl Driver {
-    pub fn new(timeouts: Timeouts, tasks: Tasks) -> Driver {
+    pub fn new(timeouts: Timeouts, tasks: Tasks, tls: Option<Arc<ListenerTls>>) -> Driver {
         Driver {
             timeouts,
             leaders: Leaders::default(),
             own: AtomicI32::new(-1),
-            lanes: Lanes::new(tasks, timeouts.heartbeat),
+            lanes: Lanes::new(tasks, timeouts.heartbeat, tls),
             marked: Mutex::default(),
             wake: Notify::new(),
             timers: Mutex::default(),
