@@ -22,6 +22,7 @@ mod kafka_client;
 mod log;
 mod metrics;
 mod node;
+mod operations;
 mod producers;
 mod raft;
 mod replication;

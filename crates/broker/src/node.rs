@@ -9,6 +9,7 @@ use hopwise_fabric::net::{TcpListener, TcpStream};
 use hopwise_security::Randomness;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::bugs::Bugs;
@@ -16,10 +17,13 @@ use crate::cluster::Cluster;
 use crate::cluster::controller::{CONTROLLER, Controller};
 use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
+use crate::cluster::properties;
 use crate::config::{Api, HostPort, Listener, NodeConfig};
 use crate::coordinator::Coordinator;
 use crate::groups;
 use crate::groups::machine::GroupMachine;
+use crate::metrics::Metrics;
+use crate::operations::Control;
 use crate::replication::driver::Driver;
 use crate::replication::leaders::Leadership;
 use crate::replication::partition::Partition;
@@ -67,6 +71,10 @@ pub(crate) struct Node {
     pub controller: Controller,
     /// Read where a promise is kept.
     pub bugs: Bugs,
+    pub metrics: Metrics,
+    pub control: Control,
+    /// When the broker was started.
+    pub started: Instant,
     pub kafka: crate::kafka::Shared,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
@@ -113,6 +121,9 @@ impl Node {
             files: parts.files,
             randomness: parts.randomness,
             passwords: Passwords::default(),
+            metrics: Metrics::default(),
+            control: Control::default(),
+            started: Instant::now(),
             tasks: parts.tasks,
             random: Mutex::new(parts.random),
             identity: Mutex::new(parts.identity),
@@ -156,6 +167,14 @@ impl Node {
             return self.controller.replica().cloned();
         }
         self.partition(key)
+    }
+
+    /// A cluster property: what the cluster has decided, or before it has, what `.bootstrap.yaml` says.
+    pub fn property(&self, name: &str) -> serde_json::Value {
+        self.with_cluster(|cluster| match cluster.state.config_version {
+            0 => properties::value_of(&self.config.bootstrap, name),
+            _ => properties::value_of(&cluster.state.properties, name),
+        })
     }
 
     pub fn identity(&self) -> Identity {

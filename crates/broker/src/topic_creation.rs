@@ -10,7 +10,9 @@ use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::cluster::command::{Applied, Command, NewTopic};
+use crate::cluster::membership::Registered;
 use crate::cluster::placement::{Candidate, place};
+use crate::cluster::rate_limit::Kind;
 use crate::cluster::submit::submit;
 use crate::cluster::topics::{Topic, name_problem};
 use crate::node::Node;
@@ -46,11 +48,25 @@ pub(crate) async fn create(
         return Err((ResponseError::InvalidTopicException.code(), problem));
     }
     match submit(node, Command::CreateTopic(topic), deadline).await {
-        Ok(Applied::Topic(topic)) => Ok(topic),
+        Ok(Applied::Topic(topic)) => {
+            wait_for_leaders(node, &topic, deadline).await;
+            Ok(topic)
+        }
         Ok(_) => {
             Err((ResponseError::UnknownServerError.code(), "the controller answers otherwise".to_owned()))
         }
         Err(refusal) => Err(kafka_error(refusal)),
+    }
+}
+
+/// Waits until the partitions that have a replica here have leaders, so that a client that asks next is told them;
+/// it goes on without them at the deadline.
+async fn wait_for_leaders(node: &Arc<Node>, topic: &Topic, deadline: Instant) {
+    for index in 0..topic.partitions.len() {
+        let key = (topic.id, index as i32);
+        if node.partition(key).is_some() && !node.raft.leaders.wait(key, deadline).await {
+            return;
+        }
     }
 }
 
@@ -95,6 +111,12 @@ pub(crate) async fn ensure_internal(
 /// # Errors
 /// What is wrong with the command.
 pub(crate) fn complete(node: &Node, command: Command, now: Instant) -> Result<Command, Refusal> {
+    if let Some(kind) = Kind::of(&command)
+        && node.property("enable_controller_log_rate_limiting") == true
+    {
+        let per_second = node.property(kind.property()).as_u64().unwrap_or(u64::MAX);
+        node.control.limits.admit(kind, per_second, now)?;
+    }
     let limit = node.config.cluster.topic_partitions_per_shard;
     match command {
         Command::CreateTopic(new) => {
@@ -115,8 +137,12 @@ pub(crate) fn complete(node: &Node, command: Command, now: Instant) -> Result<Co
 }
 
 fn candidates(cluster: &Cluster, now: Instant) -> Vec<Candidate> {
+    let stays = |id: i32| cluster.state.members.get(&id).is_none_or(Registered::takes_replicas);
     let reachable = cluster.members.all().filter(|member| cluster.members.reachable(member.id, now));
-    reachable.map(|member| Candidate { id: member.id, rack: member.rack.clone() }).collect()
+    reachable
+        .filter(|member| stays(member.id))
+        .map(|member| Candidate { id: member.id, rack: member.rack.clone() })
+        .collect()
 }
 
 fn check_and_place(

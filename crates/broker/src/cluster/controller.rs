@@ -25,6 +25,7 @@ use crate::log::{LogConfig, LogStart};
 use crate::node::{Node, PartitionKey};
 use crate::raft::{Committed, Group, Snapshot, Start, raft_id};
 use crate::replication;
+use crate::replication::driver;
 use crate::replication::partition::Partition;
 use crate::replication::store::ReplicaStore;
 use crate::rpc::Refusal;
@@ -129,7 +130,7 @@ pub(crate) fn open(node: &Arc<Node>) -> io::Result<()> {
         Partition::new(CONTROLLER, directory(node), founders, Ok(group), Arc::clone(&node.raft), node.bugs);
     // It is opened once.
     let _ = node.controller.replica.set(Arc::new(replica));
-    node.raft.mark(CONTROLLER);
+    driver::settle(node, CONTROLLER);
     Ok(())
 }
 

@@ -75,6 +75,16 @@ impl Members {
         self.heard.insert(id, now);
     }
 
+    /// How long a broker has been silent; `None` if it was never heard.
+    pub fn silence(&self, id: i32, now: Instant) -> Option<Duration> {
+        self.heard.get(&id).map(|heard| now.saturating_duration_since(*heard))
+    }
+
+    /// How long a broker has been silent, counted from this broker's start if it was never heard.
+    pub fn silent_since_start(&self, id: i32, now: Instant) -> Duration {
+        self.silence(id, now).unwrap_or_else(|| now.saturating_duration_since(self.started))
+    }
+
     pub fn get(&self, id: i32) -> Option<&Member> {
         self.members.get(&id)
     }

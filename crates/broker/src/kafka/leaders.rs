@@ -37,20 +37,22 @@ pub(super) fn leader(session: &Session, topic: &Topic, partition: i32) -> Option
 }
 
 /// The leader of a partition, or a guess: a client that is told nobody would not come back as soon.
-pub(super) fn leadership(session: &Session, topic: &Topic, partition: i32) -> Leadership {
-    let own = session.node.id();
-    let isolated = session.node.with_cluster(|cluster| is_isolated(&cluster.members, own, Instant::now()));
-    match leader(session, topic, partition) {
-        Some((leader, epoch)) if !isolated => Leadership { leader, epoch, error: None },
-        known => {
-            let replicas = usize::try_from(partition).ok().and_then(|index| topic.partitions.get(index));
-            let replicas = replicas.map(Vec::as_slice).unwrap_or_default();
-            let leader = guess(replicas, own, isolated, known.map(|(leader, _)| leader), || {
-                session.node.new_uuid().as_u128()
-            });
-            Leadership { leader, epoch: 0, error: Some(ResponseError::LeaderNotAvailable) }
-        }
+pub(super) fn leadership(session: &Session, topic: &Topic, partition: i32, isolated: bool) -> Leadership {
+    let node = &session.node;
+    if let Some((leader, epoch)) = leader(session, topic, partition).filter(|_| !isolated) {
+        return Leadership { leader, epoch, error: None };
     }
+    let replicas = usize::try_from(partition).ok().and_then(|index| topic.partitions.get(index));
+    let replicas = replicas.map(Vec::as_slice).unwrap_or_default();
+    let former = node.leadership_of((topic.id, partition)).former;
+    let leader = guess(replicas, node.id(), isolated, former, || node.new_uuid().as_u128());
+    Leadership { leader, epoch: 0, error: Some(ResponseError::LeaderNotAvailable) }
+}
+
+/// Whether this broker is cut off from the others.
+pub(super) fn isolated(session: &Session) -> bool {
+    let own = session.node.id();
+    session.node.with_cluster(|cluster| is_isolated(&cluster.members, own, Instant::now()))
 }
 
 /// The former leader, unless that is this broker or it is cut off: then a random other replica; the first replica

@@ -153,6 +153,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListen
 
 async fn serve_connection(session: Session, stream: TcpStream) {
     let Some(mut stream) = session.node.secure(&session.listener, stream).await else { return };
+    let _open = session.node.metrics.kafka.open();
     let gate = sasl::Gate::of(&session, stream.peer_certificate());
     let answered = match gate {
         Ok(gate) => connection::answer_all(&session, &mut stream, gate).await,
@@ -173,6 +174,7 @@ async fn serve_connection(session: Session, stream: TcpStream) {
         }
         error => {
             session.node.status.add(Counter::MalformedFrames, 1);
+            session.node.metrics.kafka.errors.add(1);
             tracing::warn!(?peer, listener, %error, "closing a Kafka connection");
         }
     }

@@ -279,6 +279,14 @@ impl Log {
         Ok(())
     }
 
+    /// Makes the commit index durable, for who wants to know it at once after a restart.
+    ///
+    /// # Errors
+    /// The volume's.
+    pub fn keep_commit(&mut self) -> Result<(), LogError> {
+        Ok(self.state.save(&self.volume, self.state.state())?)
+    }
+
     /// Removes the entry at `index` and all that follow, durably.
     ///
     /// # Errors

@@ -218,11 +218,6 @@ impl<S: EntryStore> Group<S> {
         self.node.raft.raft_log.committed
     }
 
-    /// What the group's leader shows to consumers: committed, or with write caching in a majority's memory.
-    pub fn visible(&self) -> u64 {
-        self.flush.visible(self.commit()).min(self.node.raft.raft_log.last_index())
-    }
-
     /// Everything up to here is committed, durable here, and applied.
     pub fn applied(&self) -> u64 {
         self.node.raft.raft_log.applied()

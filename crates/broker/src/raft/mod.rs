@@ -12,6 +12,8 @@ mod configuration;
 mod group;
 mod logger;
 mod ready;
+#[cfg(test)]
+mod simulation;
 mod storage;
 mod timeouts;
 mod transfer;

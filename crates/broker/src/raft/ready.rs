@@ -63,15 +63,9 @@ pub(super) struct Flush {
     relaxed: u64,
     /// What each replica has in memory in this term.
     received: BTreeMap<u64, u64>,
-    /// A majority has this in memory.
-    majority: u64,
 }
 
 impl Flush {
-    pub fn visible(&self, commit: u64) -> u64 {
-        commit.max(self.majority.min(self.relaxed))
-    }
-
     /// Nothing that was received counts in another term.
     pub fn step_down(&mut self) {
         *self = Flush::default();
@@ -186,8 +180,7 @@ impl<S: EntryStore> Group<S> {
         self.node.advance_apply_to(last);
         let storage = self.node.mut_store();
         storage.forget(last);
-        let hard = storage.store.hard_state();
-        storage.store.save_hard_state(HardState { commit: last, ..hard })
+        storage.store.applied_to(last)
     }
 
     fn reconfigure(&mut self, entry: &RaftEntry) -> Result<(), LogError> {
@@ -297,7 +290,16 @@ impl<S: EntryStore> Group<S> {
         }
         let known = self.flush.received.entry(peer).or_default();
         *known = (*known).max(index);
-        self.flush.majority = self.flush.majority.max(self.majority_in_memory());
+    }
+
+    /// What the group's leader shows to consumers: committed, or, where nobody waits for the disk, in a majority's
+    /// memory.
+    pub fn visible(&self) -> u64 {
+        let commit = self.commit();
+        if self.role() != Role::Leader || self.flush.relaxed <= commit {
+            return commit;
+        }
+        commit.max(self.flush.relaxed.min(self.majority_in_memory()))
     }
 
     fn majority_in_memory(&self) -> u64 {

@@ -36,6 +36,8 @@ pub(crate) trait EntryStore: Send + 'static {
     fn hard_state(&self) -> HardState;
     /// Durable when it returns, if the term or the vote changed.
     fn save_hard_state(&mut self, state: HardState) -> Result<(), LogError>;
+    /// Everything up to here is committed and applied.
+    fn applied_to(&mut self, index: u64) -> Result<(), LogError>;
     /// What the state machine holds already when the log is opened; `None` if it needs no entries.
     fn applied(&self) -> Option<u64> {
         None

@@ -192,6 +192,11 @@ async fn run(node: Arc<Node>) {
     }
 }
 
+/// Looks after one replica at once: a broker that starts applies what it has before it goes on.
+pub(crate) fn settle(node: &Arc<Node>, key: PartitionKey) {
+    round(node, BTreeSet::from([key]), Instant::now());
+}
+
 /// Writes, sends, syncs, and sends what followed from that, until the replicas have come to rest.
 fn round(node: &Arc<Node>, mut marked: BTreeSet<PartitionKey>, now: Instant) {
     while !marked.is_empty() {

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 
 use crate::cluster::members::Member;
 use crate::node::{Node, PartitionKey};
@@ -41,8 +42,17 @@ pub(crate) struct News {
 }
 
 /// The table.
-#[derive(Default)]
-pub(crate) struct Leaders(Mutex<Table>);
+pub(crate) struct Leaders {
+    table: Mutex<Table>,
+    /// Rises when a leader becomes known.
+    changes: watch::Sender<u64>,
+}
+
+impl Default for Leaders {
+    fn default() -> Leaders {
+        Leaders { table: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+}
 
 #[derive(Default)]
 struct Table {
@@ -53,11 +63,26 @@ struct Table {
 
 impl Leaders {
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn get(&self, key: PartitionKey) -> Leadership {
         self.table().known.get(&key).copied().unwrap_or_default()
+    }
+
+    /// Waits until a partition's leader is known; whether that was before `deadline`.
+    pub async fn wait(&self, key: PartitionKey, deadline: Instant) -> bool {
+        let mut changes = self.changes.subscribe();
+        while self.get(key).leader.is_none() {
+            if !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn tell(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
     }
 
     /// A replica here knows the leader, or has lost it. `serves` if it is the leader itself, which is news.
@@ -72,6 +97,20 @@ impl Leaders {
         if let Some(leader) = leader.filter(|_| serves) {
             table.news.insert(key, News { key, leader, epoch });
         }
+        drop(table);
+        if leader.is_some() {
+            self.tell();
+        }
+    }
+
+    /// Waits until each of the partitions has a leader that is known here; `false` if that takes longer.
+    pub async fn known(&self, keys: &[PartitionKey], deadline: Instant) -> bool {
+        for key in keys {
+            if !self.wait(*key, deadline).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Takes over what other brokers tell.
@@ -83,6 +122,8 @@ impl Leaders {
                 *known = Leadership { leader: Some(*leader), epoch: *epoch, former: Some(*leader) };
             }
         }
+        drop(table);
+        self.tell();
     }
 
     /// The whole table, for a broker that starts.

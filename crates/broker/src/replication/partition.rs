@@ -126,7 +126,8 @@ impl From<ProducerError> for PartitionError {
 /// An appended batch, and what is to be waited for.
 struct Appended {
     produced: Produced,
-    epoch: i32,
+    index: u64,
+    term: u64,
 }
 
 impl Partition {
@@ -335,7 +336,9 @@ impl Partition {
         };
         if let Verdict::Duplicate { base_offset, last_offset } = verdict {
             let produced = Produced { base_offset, last_offset, start_offset };
-            return Ok(Appended { produced, epoch: epoch(term) });
+            let index = log.index_of(base_offset).unwrap_or(index);
+            let term = log.term(index).unwrap_or(term);
+            return Ok(Appended { produced, index, term });
         }
         let base_offset = log.end_offset();
         batch::assign(&mut bytes, base_offset, epoch(term));
@@ -352,26 +355,63 @@ impl Partition {
         drop(core);
         self.driver.mark(self.key);
         let produced = Produced { base_offset, last_offset, start_offset };
-        Ok(Appended { produced, epoch: epoch(term) })
+        Ok(Appended { produced, index, term })
     }
 
     /// Waits until an appended batch is kept.
     async fn committed(&self, appended: &Appended, deadline: Instant) -> Result<(), PartitionError> {
         let mut progress = self.watch();
-        let decided = progress.wait_for(|progress| {
-            progress.epoch != appended.epoch
-                || !progress.leading
-                || progress.high_watermark > appended.produced.last_offset
-        });
-        let decided = match timeout_at(deadline, decided).await {
-            Ok(Ok(progress)) => *progress,
-            Ok(Err(_)) => return Err(PartitionError::NotLeader),
-            Err(_) => return Err(PartitionError::TimedOut),
+        let undecided = |progress: &Progress| {
+            progress.leading
+                && progress.epoch == epoch(appended.term)
+                && progress.high_watermark <= appended.produced.last_offset
         };
-        match decided.leading && decided.epoch == appended.epoch {
-            true => Ok(()),
-            false => Err(PartitionError::NotLeader),
+        loop {
+            let decided = async {
+                let decided = progress.wait_for(|progress| !undecided(progress)).await;
+                decided.map(|progress| *progress)
+            };
+            let now = match timeout_at(deadline, decided).await {
+                Ok(Ok(progress)) => progress,
+                Ok(Err(_)) => return Err(PartitionError::NotLeader),
+                Err(_) => return Err(PartitionError::TimedOut),
+            };
+            if now.leading && now.epoch == epoch(appended.term) {
+                return Ok(());
+            }
+            // The leader has lost its majority. As long as nobody else leads it may get it back, with the batch.
+            let still_there = self.read(false, |group| {
+                let others = group.leader().and_then(broker_id).filter(|leader| *leader != self.own);
+                others.is_none()
+                    && group.store().log.term(appended.index).is_ok_and(|term| term == appended.term)
+            });
+            if !still_there {
+                return Err(PartitionError::NotLeader);
+            }
+            if now.leading && now.high_watermark > appended.produced.last_offset {
+                return Ok(());
+            }
+            if !matches!(timeout_at(deadline, progress.changed()).await, Ok(Ok(()))) {
+                return Err(PartitionError::TimedOut);
+            }
         }
+    }
+
+    /// How many other voting replicas lack something that is committed, as the leader knows.
+    pub fn replicas_behind(&self) -> usize {
+        let own = raft_id(self.own);
+        let behind = self.with_group(|group| {
+            let commit = group.commit();
+            let others = group.configuration().voters.iter().filter(|id| **id != own);
+            others.filter(|id| group.matched(**id).is_none_or(|matched| matched < commit)).count()
+        });
+        behind.unwrap_or(0)
+    }
+
+    /// Keeps the replica from becoming leader, or lets it again (maintenance mode).
+    pub fn set_blocked(&self, blocked: bool) {
+        // A group that is closed leads nothing anyhow.
+        let _ = self.with_group(|group| group.set_blocked(blocked));
     }
 
     /// Hands leadership over, to `target` or to the replica that has most of the log. Returns when this replica

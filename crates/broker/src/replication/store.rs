@@ -204,6 +204,13 @@ impl EntryStore for ReplicaStore {
         self.log.save_hard_state(state)
     }
 
+    fn applied_to(&mut self, index: u64) -> Result<(), LogError> {
+        let hard = self.log.hard_state();
+        self.log.save_hard_state(HardState { commit: index, ..hard })?;
+        // A broker that starts while the others are away knows the cluster as it was.
+        if self.is_controller { self.log.keep_commit() } else { Ok(()) }
+    }
+
     fn applied(&self) -> Option<u64> {
         self.snapshot.as_ref().map(|snapshot| snapshot.start.index)
     }
@@ -220,11 +227,14 @@ impl EntryStore for ReplicaStore {
     }
 
     fn snapshot(&self) -> Result<Snapshot, LogError> {
+        // The members of now, so that the receiver, who may be new, is one of them; changes that are in the log
+        // after the snapshot are passed over by their index.
+        let configuration = self.configuration.clone();
         if let Some(snapshot) = &self.snapshot {
-            return Ok(snapshot.clone());
+            return Ok(Snapshot { configuration, ..snapshot.clone() });
         }
         let data = Bytes::from(self.log.start_producers()?.encode());
-        Ok(Snapshot { start: self.log.start(), configuration: self.configuration.clone(), data })
+        Ok(Snapshot { start: self.log.start(), configuration, data })
     }
 
     fn install(&mut self, snapshot: Snapshot) -> Result<(), LogError> {

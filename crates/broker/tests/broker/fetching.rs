@@ -270,7 +270,10 @@ async fn a_client_reads_in_its_own_rack() {
     let leader = any.create_topic("orders", 1, 3).await[0];
     let at = |id: i32| brokers.iter().find(|broker| broker.id() == id).unwrap();
     let mut client = at(leader).client().await;
-    assert_eq!(client.produce("orders", 0, -1, records(&["near"])).await.error_code, 0);
+    // A follower hears with the next records that those before are committed.
+    for value in ["near", "next"] {
+        assert_eq!(client.produce("orders", 0, -1, records(&[value])).await.error_code, 0);
+    }
     let near = brokers.iter().position(|broker| broker.id() != leader).unwrap();
     let rack = ["a", "b", "c"][near];
     let request = |rack: &str| {

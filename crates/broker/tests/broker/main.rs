@@ -1,6 +1,13 @@
 //! Brokers on the machine's loopback addresses, with volumes in memory, asked over real sockets.
 
 mod access;
+mod admin;
+mod admin_brokers;
+mod admin_config;
+mod admin_metrics;
+mod admin_partitions;
+mod admin_redirects;
+mod admin_security;
 mod cluster;
 mod config;
 mod configurations;

@@ -1,13 +1,11 @@
 //! What a killed broker comes back with.
 
-use std::time::Duration;
-
 use hopwise_broker::Counter;
 use kafka_protocol::ResponseError;
 use kafka_protocol::records::Compression;
 use turmoil_fs::shim::std::fs;
 
-use crate::support::{TestBroker, batch, start_cluster};
+use crate::support::{TestBroker, batch, leader_of, start_cluster};
 
 /// The one segment of a partition's log.
 fn log_file(broker: &TestBroker, topic: &str) -> std::path::PathBuf {
@@ -53,6 +51,8 @@ async fn acks_all_needs_a_majority_and_a_returning_follower_catches_up() {
     assert_eq!(produce("one of three").await, Some(ResponseError::RequestTimedOut));
     brokers[1].start();
     brokers[1].ready().await;
+    // Broker 0 lost its majority and is elected again: nobody else has all records.
+    assert_eq!(leader_of(&brokers, "orders", 0).await, 0);
     assert_eq!(produce("two again").await, None);
     let values: Vec<String> =
         client.values("orders", 0, 0).await.into_iter().map(|(_, value)| value).collect();
@@ -102,10 +102,22 @@ async fn a_leader_gets_back_from_its_followers_what_recovery_cut() {
     brokers[0].start();
     brokers[0].ready().await;
     assert!(brokers[0].status.count(Counter::RecoveryCutBytes) > 0);
+    let leader = leader_of(&brokers, "orders", 0).await;
+    assert_ne!(leader, 0, "a replica that lacks records was elected");
+    // With that leader gone, broker 0 is needed for a majority, and must have got back what it lacked.
+    brokers[3 - leader].kill().await;
+    let mut client = brokers[leader].client().await;
+    let answer = client.produce("orders", 0, -1, batch(&["four"], Compression::None)).await;
+    assert_eq!(answer.error_code, 0);
+    brokers[leader].kill().await;
+    let other = 3 - leader;
+    brokers[other].start();
+    brokers[other].ready().await;
+    assert_eq!(leader_of(&brokers, "orders", 0).await, 0);
     let mut client = brokers[0].client().await;
     let values: Vec<String> =
         client.values("orders", 0, 0).await.into_iter().map(|(_, value)| value).collect();
-    assert_eq!(values, ["one", "two", "three"]);
+    assert_eq!(values, ["one", "two", "three", "four"]);
 }
 
 #[tokio::test]
@@ -121,9 +133,11 @@ async fn a_leader_that_hears_no_majority_does_not_serve() {
     brokers[0].ready().await;
     let mut client = brokers[0].client().await;
     let data = client.fetch("orders", 0, 0, 200).await;
-    assert_eq!(data.error_code, ResponseError::LeaderNotAvailable.code());
+    // redpanda.md 4.3: Fetch at a replica that does not lead.
+    assert_eq!(data.error_code, ResponseError::NotLeaderOrFollower.code());
     brokers[1].start();
     brokers[1].ready().await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let leader = leader_of(&brokers, "orders", 0).await;
+    let mut client = brokers[leader].client().await;
     assert_eq!(client.values("orders", 0, 0).await, [(0, "one".to_owned())]);
 }

@@ -21,7 +21,7 @@ use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
-use crate::support::{Client, TestBroker, name, new_cluster};
+use crate::support::{Client, TestBroker, name, new_cluster, produce_request};
 
 /// Few partitions, so that they are opened soon.
 const BOOTSTRAP: &str =
@@ -139,7 +139,10 @@ impl Producer {
         let batch = batch(self.id.0, self.epoch, self.sequence, value);
         self.sequence += 1;
         let mut client = leader(brokers, topic).await;
-        client.produce(topic, 0, -1, batch).await.error_code
+        let request = produce_request(topic, 0, -1, batch);
+        let request = request.with_transactional_id(Some(self.transactional_id.clone()));
+        let answer = client.ask(ApiKey::Produce, 9, &request).await;
+        answer.responses[0].partition_responses[0].error_code
     }
 
     async fn end(&mut self, commit: bool) -> i16 {

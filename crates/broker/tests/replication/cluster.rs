@@ -30,6 +30,8 @@ pub struct Machine {
 pub struct Cluster {
     seed: u64,
     bugs: Bugs,
+    /// The router that joins all hosts.
+    middle: DeviceId,
     machines: Vec<Machine>,
     /// Where clients run.
     pub clients: HostId,
@@ -85,34 +87,31 @@ fn yaml(index: usize) -> String {
     )
 }
 
+/// Adds a host and joins it to the router in the middle.
+fn plug_in(fabric: &mut Fabric, middle: DeviceId, name: &str, ip: IpAddr) -> (DeviceId, LinkId) {
+    let device = fabric.add(name, Device::Host(Stack::new(vec![ip])));
+    let joined = fabric.connect(middle, device, LinkConfig::constant(LINK_DELAY));
+    fabric.route(middle, ip.into(), joined.first, None);
+    (device, joined.link)
+}
+
 impl Cluster {
     /// Builds the network and starts every broker; `slowest` is how long each disk may take for a sync.
     pub fn start(seed: u64, bugs: Bugs, slowest: [Duration; BROKERS]) -> Cluster {
         let mut fabric = Fabric::new();
-        let link = || LinkConfig::constant(LINK_DELAY);
-        let middle =
-            fabric.add("router", Device::Router(Router::new(vec![Ipv4Addr::new(10, 0, 255, 1).into()])));
-        let mut attach = |fabric: &mut Fabric, name: &str, ip: IpAddr| {
-            let device = fabric.add(name, Device::Host(Stack::new(vec![ip])));
-            let joined = fabric.connect(middle, device, link());
-            fabric.route(middle, ip.into(), joined.first, None);
-            (device, joined.link)
-        };
-        let machine =
-            |fabric: &mut Fabric,
-             index: usize,
-             attach: &mut dyn FnMut(&mut Fabric, &str, IpAddr) -> (DeviceId, LinkId)| {
-                let ip = broker_ip(index);
-                let (device, link) = attach(fabric, &format!("machine-{index}"), ip);
-                let disk = disk(seed ^ (index as u64) << 32, slowest[index]);
-                Machine { device, link, disk, running: None, starts: 0 }
-            };
-        let machines = (0..BROKERS).map(|index| machine(&mut fabric, index, &mut attach)).collect();
+        let router = Router::new(vec![Ipv4Addr::new(10, 0, 255, 1).into()]);
+        let middle = fabric.add("router", Device::Router(router));
+        let machines = (0..BROKERS).map(|index| {
+            let (device, link) = plug_in(&mut fabric, middle, &format!("machine-{index}"), broker_ip(index));
+            let disk = disk(seed ^ (index as u64) << 32, slowest[index]);
+            Machine { device, link, disk, running: None, starts: 0 }
+        });
+        let machines = machines.collect();
         let clients = host::create("clients");
-        let (device, _) = attach(&mut fabric, "clients", Ipv4Addr::new(10, 0, 1, 1).into());
+        let (device, _) = plug_in(&mut fabric, middle, "clients", Ipv4Addr::new(10, 0, 1, 1).into());
         fabric.attach(clients, device);
         hopwise_fabric::install(fabric);
-        let mut cluster = Cluster { seed, bugs, machines, clients };
+        let mut cluster = Cluster { seed, bugs, middle, machines, clients };
         (0..BROKERS).for_each(|index| cluster.start_broker(index));
         cluster
     }
@@ -146,7 +145,6 @@ impl Cluster {
     /// Kills the broker's process; the kernel closes its connections, and the disk keeps all that was written.
     pub fn kill(&mut self, index: usize) {
         if let Some(own) = self.machines[index].running.take() {
-            host::kill(own);
             hopwise_fabric::with(|fabric| fabric.kill_host(own));
         }
     }
@@ -154,10 +152,14 @@ impl Cluster {
     /// Cuts a machine's power: nobody hears of it, and its disk keeps what was synced.
     pub fn power_off(&mut self, index: usize) {
         let machine = &mut self.machines[index];
-        if let Some(own) = machine.running.take() {
-            host::kill(own);
-            hopwise_fabric::with(|fabric| fabric.kill_hosts_silently(machine.device));
-        }
+        machine.running = None;
+        let (middle, name) = (self.middle, format!("machine-{index}"));
+        hopwise_fabric::with(|fabric| {
+            fabric.kill_hosts_silently(machine.device);
+            // Connections and listeners go with the memory: the machine comes back as another device.
+            fabric.remove(machine.device);
+            (machine.device, machine.link) = plug_in(fabric, middle, &name, broker_ip(index));
+        });
         machine.disk.crash();
     }
 

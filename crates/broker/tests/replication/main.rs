@@ -28,7 +28,7 @@ const SEEDS: Range<u64> = 1..101;
 /// After the last fault every producer has its answer within this.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// No run takes longer, in virtual time.
-const LIMIT: Span = Span::from_secs(240);
+const LIMIT: Span = Span::from_secs(400);
 
 /// What a run came to.
 #[derive(Debug, PartialEq)]
@@ -77,6 +77,7 @@ async fn faulted(seed: u64, bugs: Bugs) -> Run {
         wrong = history.check(&logs);
     } else {
         wrong.extend(history.notes().iter().cloned());
+        wrong.extend(hopwise_engine::notable_events().into_iter().map(|event| format!("{event:?}")));
     }
     Run { acknowledged: history.acknowledged.len(), wrong, trace_hash: hopwise_engine::trace_hash() }
 }
@@ -121,4 +122,23 @@ fn a_quiet_run_acknowledges_and_repeats() {
     assert!(first.acknowledged > 200, "{first:?}");
     assert_eq!(first, run(SEEDS.start, Bugs::default()));
     assert!(CALM_AT > Duration::from_secs(10));
+}
+
+/// The first of `seeds` that shows a bug.
+fn first_caught(seeds: Range<u64>, bugs: Bugs) -> Option<(u64, String)> {
+    seeds.into_iter().find_map(|seed| run(seed, bugs).wrong.into_iter().next().map(|wrong| (seed, wrong)))
+}
+
+/// Looks for seeds that show each bug: `cargo test -p hopwise-broker --test replication -- --ignored --nocapture`.
+#[test]
+#[ignore = "a search, whose results the tests above name"]
+fn seeds_that_show_bugs() {
+    for bugs in [
+        Bugs { ack_before_fsync: true, ..Bugs::default() },
+        Bugs { ack_before_majority: true, ..Bugs::default() },
+        Bugs { read_beyond_high_watermark: true, ..Bugs::default() },
+        Bugs { forget_producers: true, ..Bugs::default() },
+    ] {
+        println!("{bugs:?}: {:?}", first_caught(seeds(), bugs));
+    }
 }

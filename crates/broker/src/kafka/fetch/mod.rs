@@ -28,6 +28,7 @@ use super::{Session, leaders, lookup, quotas, text};
 use crate::cluster::properties;
 use crate::cluster::state::State;
 use crate::cluster::topics::Topic;
+use crate::log::batch;
 use crate::producers::Aborted;
 use crate::replication::partition::{Partition, Progress};
 use crate::status::Counter;
@@ -69,6 +70,15 @@ pub(super) async fn answer(session: &Session, request: FetchRequest, version: i1
     };
     let wanted = find(session, std::mem::take(&mut context.partitions));
     let look = look_until_enough(&manner, &request, &wanted, deadline).await;
+    for (wanted, outcome) in wanted.iter().zip(&look.outcomes) {
+        if let (Ok(partition), Outcome::Records { records, .. }) = (&wanted.partition, outcome)
+            && !records.is_empty()
+        {
+            let traffic = session.node.metrics.traffic(partition.key);
+            traffic.fetched_bytes.add(records.len() as u64);
+            traffic.fetched_records.add(batch::record_count(records));
+        }
+    }
     context.partitions = wanted.into_iter().map(|wanted| wanted.asked).collect();
     session.node.status.add(Counter::BytesFetched, look.bytes as u64);
     let answered: Vec<_> = look.outcomes.iter().map(Outcome::answered).collect();

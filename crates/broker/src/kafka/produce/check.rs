@@ -77,7 +77,9 @@ fn check_header(records: &[u8], header: &BatchHeader, rules: Rules) -> Result<()
         return Err(invalid(format!("producer {producer_id} sends sequence {sequence}")));
     }
     if header.attributes & TRANSACTIONAL != 0 && !rules.transactional {
-        return Err(invalid("a transactional batch in a request without a transactional id"));
+        // Kafka: `KafkaApis.handleProduceRequest`.
+        let reason = "a transactional batch in a request without a transactional id".to_owned();
+        return Err((ResponseError::TransactionalIdAuthorizationFailed, reason));
     }
     if header.attributes & CODEC == ZSTD && rules.version < ZSTD_VERSION {
         let reason = format!("zstd needs Produce {ZSTD_VERSION} or later");
