@@ -358,7 +358,6 @@ impl Log {
     }
 
     /// The index of the batch that holds `offset`; `None` if there is none.
-    #[cfg(test)]
     pub fn index_of(&self, offset: i64) -> Option<u64> {
         if offset < self.start().offset {
             return None;
