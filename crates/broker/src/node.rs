@@ -96,11 +96,12 @@ pub(crate) struct Parts {
 
 impl Node {
     pub fn new(parts: Parts) -> Node {
+        let rpc_tls = parts.tls.get(&(Api::Rpc, String::new())).cloned();
         Node {
             groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
             transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
             producer_ids: ProducerIds::default(),
-            raft: Arc::new(Driver::new(parts.config.cluster.raft_timeouts(), parts.tasks.clone())),
+            raft: Arc::new(Driver::new(parts.config.cluster.raft_timeouts(), parts.tasks.clone(), rpc_tls.clone())),
             controller: Controller::default(),
             config: parts.config,
             volume: parts.volume,
@@ -108,7 +109,7 @@ impl Node {
             bugs: parts.bugs,
             kafka: crate::kafka::Shared::new(),
             status: parts.status,
-            peers: Peers::new(parts.tasks.clone(), parts.tls.get(&(Api::Rpc, String::new())).cloned()),
+            peers: Peers::new(parts.tasks.clone(), rpc_tls),
             tls: parts.tls,
             files: parts.files,
             randomness: parts.randomness,

@@ -12,15 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hopwise_fabric::net::TcpStream;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ReplyHead;
-use super::client::connect_any;
+use super::client;
 use super::frame::{self, Frame};
 use crate::config::HostPort;
+use crate::security::Stream;
+use crate::security::listener_tls::ListenerTls;
 use crate::tasks::Tasks;
 
 /// Frames that wait for a lane.
@@ -51,6 +52,7 @@ pub(crate) trait Receiver: Send + Sync + 'static {
 /// The lanes to all peers.
 pub(crate) struct Lanes {
     tasks: Tasks,
+    tls: Option<Arc<ListenerTls>>,
     patience: Duration,
     lanes: Mutex<BTreeMap<(i32, Lane), Handle>>,
 }
@@ -61,9 +63,9 @@ struct Handle {
 }
 
 impl Lanes {
-    /// `patience` is how long a lane may be silent while it is sent frames.
-    pub fn new(tasks: Tasks, patience: Duration) -> Lanes {
-        Lanes { tasks, patience, lanes: Mutex::default() }
+    /// `tls` if the brokers speak it; `patience` is how long a lane may be silent while it is sent frames.
+    pub fn new(tasks: Tasks, tls: Option<Arc<ListenerTls>>, patience: Duration) -> Lanes {
+        Lanes { tasks, tls, patience, lanes: Mutex::default() }
     }
 
     /// Sends a frame to a peer, or drops it; tells which.
@@ -83,6 +85,7 @@ impl Lanes {
                 let run = Run {
                     peer,
                     address: address.clone(),
+                    tls: self.tls.clone(),
                     patience: self.patience,
                     receiver: Arc::clone(receiver),
                 };
@@ -99,6 +102,7 @@ impl Lanes {
 struct Run {
     peer: i32,
     address: HostPort,
+    tls: Option<Arc<ListenerTls>>,
     patience: Duration,
     receiver: Arc<dyn Receiver>,
 }
@@ -108,13 +112,14 @@ impl Run {
     async fn run(self, mut queue: mpsc::Receiver<Bytes>) {
         let mut backoff = BACKOFF_MIN;
         while let Some(first) = queue.recv().await {
-            match timeout(CONNECT_TIMEOUT, connect_any(&self.address)).await {
+            match timeout(CONNECT_TIMEOUT, client::open(&self.address, self.tls.as_deref())).await {
                 Ok(Ok(stream)) => {
                     backoff = BACKOFF_MIN;
                     self.carry(stream, first, &mut queue).await;
                 }
                 failed => {
-                    tracing::trace!(address = %self.address, ?failed, "no connection for Raft");
+                    let reason = failed.map(|opened| opened.err());
+                    tracing::trace!(address = %self.address, ?reason, "no connection for Raft");
                     sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
@@ -125,7 +130,7 @@ impl Run {
         }
     }
 
-    async fn carry(&self, stream: TcpStream, first: Bytes, queue: &mut mpsc::Receiver<Bytes>) {
+    async fn carry(&self, stream: Stream, first: Bytes, queue: &mut mpsc::Receiver<Bytes>) {
         let (mut reader, mut writer) = tokio::io::split(stream);
         // Since when frames were sent that nothing was heard after.
         let waiting: Mutex<Option<Instant>> = Mutex::new(None);
@@ -137,7 +142,7 @@ impl Run {
             let mut next = Some(first);
             while let Some(frame) = next {
                 set(Some(Instant::now()));
-                if writer.write_all(&frame).await.is_err() {
+                if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
                     break;
                 }
                 next = queue.recv().await;
