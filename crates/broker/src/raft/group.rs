@@ -218,11 +218,6 @@ impl<S: EntryStore> Group<S> {
         self.node.raft.raft_log.committed
     }
 
-    /// Everything up to here is committed, durable here, and applied.
-    pub fn applied(&self) -> u64 {
-        self.node.raft.raft_log.applied()
-    }
-
     pub fn last_index(&self) -> u64 {
         self.node.raft.raft_log.last_index()
     }
@@ -241,17 +236,12 @@ impl<S: EntryStore> Group<S> {
         self.node.raft.prs().get(peer).map(|progress| progress.matched)
     }
 
-    /// Leader: when a peer last answered.
-    pub fn answered(&self, peer: u64) -> Option<Instant> {
-        self.answered.get(&peer).copied()
-    }
-
     /// The replica's place among the replicas may change with them.
     pub fn set_position(&mut self, position: u32) {
         self.position = position;
     }
 
-    /// Forbids or allows the replica to become leader.
+    /// Forbids or allows the replica to become leader. The only replica of a group leads nevertheless.
     pub fn set_blocked(&mut self, blocked: bool) {
         self.blocked = blocked;
     }
@@ -274,7 +264,8 @@ impl<S: EntryStore> Group<S> {
             return;
         }
         self.deadline = now + wait;
-        if !self.node.raft.promotable() || self.blocked || self.suspect {
+        let blocked = self.blocked && !self.is_alone();
+        if !self.node.raft.promotable() || blocked || self.suspect {
             self.forget_leader();
             return;
         }

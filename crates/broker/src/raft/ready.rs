@@ -323,6 +323,7 @@ impl<S: EntryStore> Group<S> {
     }
 
     /// Ends a replica: what it has in memory is gone, its log comes back.
+    #[cfg(test)]
     pub fn into_store(self) -> S {
         self.node.raft.r.raft_log.store.store
     }

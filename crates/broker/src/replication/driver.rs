@@ -22,8 +22,8 @@ use crate::node::{Node, PartitionKey};
 use crate::raft::{Output, Role, Timeouts, broker_id, raft_id};
 use crate::rpc::frame;
 use crate::rpc::lanes::{Lane, Lanes, Receiver};
-use crate::security::listener_tls::ListenerTls;
 use crate::rpc::raft_frame::{Beat, RaftFrame, Received, Route};
+use crate::security::listener_tls::ListenerTls;
 use crate::tasks::Tasks;
 
 /// Bytes of entries in one frame, unless a single message has more.
@@ -97,12 +97,13 @@ impl Timers {
 }
 
 impl Driver {
+    /// `tls` if the brokers speak it with each other.
     pub fn new(timeouts: Timeouts, tasks: Tasks, tls: Option<Arc<ListenerTls>>) -> Driver {
         Driver {
             timeouts,
             leaders: Leaders::default(),
             own: AtomicI32::new(-1),
-            lanes: Lanes::new(tasks, timeouts.heartbeat, tls),
+            lanes: Lanes::new(tasks, tls, timeouts.heartbeat),
             marked: Mutex::default(),
             wake: Notify::new(),
             timers: Mutex::default(),
