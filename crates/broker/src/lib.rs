@@ -42,7 +42,7 @@ mod volume;
 pub use bugs::Bugs;
 pub use config::{
     AdvertisedListener, Api, Authentication, BrokerTls, ClusterProperties, ConfigError, HostPort,
-    HttpServices, KafkaClientConfig, Listener, NodeConfig, SecurityProperties, TlsFiles,
+    HttpServices, KafkaClientConfig, Listener, NodeConfig, Relocation, SecurityProperties, TlsFiles,
 };
 pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};

@@ -12,6 +12,7 @@ mod security;
 
 pub use kafka_client::{BrokerTls, KafkaClientConfig};
 pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener, TlsFiles};
+pub use relocation::Relocation;
 pub use security::SecurityProperties;
 
 use std::collections::BTreeMap;
