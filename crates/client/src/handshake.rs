@@ -125,7 +125,8 @@ async fn log_in(
     if shaken.response.error_code != 0 {
         let offered: Vec<&str> = shaken.response.mechanisms.iter().map(|name| name.as_str()).collect();
         let (meaning, offered) = (crate::error::meaning(shaken.response.error_code), offered.join(", "));
-        let explanation = format!("the broker does not take {}: {meaning}; it offers {offered}", login.mechanism());
+        let explanation =
+            format!("the broker does not take {}: {meaning}; it offers {offered}", login.mechanism());
         return Err(failed(Failure::new(Outcome::AuthenticationFailed, explanation), shaken.route, took));
     }
     let (mut session, mut token) = ClientSession::start(login.clone(), randomness);
@@ -139,7 +140,9 @@ async fn log_in(
         };
         if answer.response.error_code != 0 {
             let message = answer.response.error_message.as_ref().map(|message| message.to_string());
-            return Err(refused(message.unwrap_or_else(|| crate::error::meaning(answer.response.error_code))));
+            return Err(refused(
+                message.unwrap_or_else(|| crate::error::meaning(answer.response.error_code)),
+            ));
         }
         match session.step(&answer.response.auth_bytes).map_err(|error| refused(error.to_string()))? {
             ClientStep::Respond(next) => token = next,

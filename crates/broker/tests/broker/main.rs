@@ -4,6 +4,7 @@ mod access;
 mod cluster;
 mod config;
 mod configurations;
+mod elections;
 mod fetching;
 mod groups;
 mod hostile;

@@ -189,7 +189,8 @@ where
         }
         Err(_) => {
             let waited = options.request_timeout;
-            let explanation = format!("the peer took the connection and did not shake hands within {waited:?}");
+            let explanation =
+                format!("the peer took the connection and did not shake hands within {waited:?}");
             return Err(Failure::new(Outcome::Timeout, explanation));
         }
     };

@@ -45,7 +45,10 @@ async fn listen(mut stream: Stream, options: &TrialOptions, has_arrived: HasArri
             Ok(ended) => {
                 let error = ended.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into());
                 let why = format!("the connection was accepted and then ended: {error}");
-                return Exchanged::failed(Failure::new(Outcome::of_io(&error), why), security::route(&stream));
+                return Exchanged::failed(
+                    Failure::new(Outcome::of_io(&error), why),
+                    security::route(&stream),
+                );
             }
             Err(_) if route.as_ref().is_none_or(has_arrived) => {
                 return Exchanged::ok(Answer::Said(Bytes::new()), route);
