@@ -9,6 +9,7 @@ use hopwise_fabric::net::{TcpListener, TcpStream};
 use hopwise_security::Randomness;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::bugs::Bugs;
@@ -16,10 +17,13 @@ use crate::cluster::Cluster;
 use crate::cluster::controller::{CONTROLLER, Controller};
 use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
-use crate::config::{Api, HostPort, Listener, NodeConfig};
+use crate::cluster::properties;
+use crate::config::{Api, ClusterProperties, HostPort, Listener, NodeConfig};
 use crate::coordinator::Coordinator;
 use crate::groups;
 use crate::groups::machine::GroupMachine;
+use crate::metrics::Metrics;
+use crate::operations::Control;
 use crate::replication::driver::Driver;
 use crate::replication::leaders::Leadership;
 use crate::replication::partition::Partition;
@@ -67,6 +71,12 @@ pub(crate) struct Node {
     pub controller: Controller,
     /// Read where a promise is kept.
     pub bugs: Bugs,
+    pub metrics: Metrics,
+    pub control: Control,
+    /// When the broker was started.
+    pub started: Instant,
+    /// The properties of a version of the cluster configuration.
+    properties: Mutex<(i64, Arc<ClusterProperties>)>,
     pub kafka: crate::kafka::Shared,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
@@ -103,6 +113,7 @@ impl Node {
             producer_ids: ProducerIds::default(),
             raft: Arc::new(Driver::new(&parts.config.cluster, parts.tasks.clone(), rpc_tls.clone())),
             controller: Controller::default(),
+            properties: Mutex::new((0, Arc::new(parts.config.cluster.clone()))),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,
@@ -114,6 +125,9 @@ impl Node {
             files: parts.files,
             randomness: parts.randomness,
             passwords: Passwords::default(),
+            metrics: Metrics::default(),
+            control: Control::default(),
+            started: Instant::now(),
             tasks: parts.tasks,
             random: Mutex::new(parts.random),
             identity: Mutex::new(parts.identity),
@@ -157,6 +171,34 @@ impl Node {
             return self.controller.replica().cloned();
         }
         self.partition(key)
+    }
+
+    /// The cluster properties as they are now. Until the cluster has decided about them, and while it has decided
+    /// on values that cannot be taken, they are those that were known before.
+    pub fn properties(&self) -> Arc<ClusterProperties> {
+        let mut known = lock(&self.properties);
+        let changed = self.with_cluster(|cluster| {
+            let state = &cluster.state;
+            (state.config_version != known.0).then(|| (state.config_version, state.properties.clone()))
+        });
+        if let Some((version, set)) = changed {
+            known.0 = version;
+            match ClusterProperties::of(&set) {
+                Some(properties) => known.1 = Arc::new(properties),
+                None => {
+                    tracing::warn!(version, "the cluster's configuration has values that cannot be taken")
+                }
+            }
+        }
+        Arc::clone(&known.1)
+    }
+
+    /// A cluster property: what the cluster has decided, or before it has, what `.bootstrap.yaml` says.
+    pub fn property(&self, name: &str) -> serde_json::Value {
+        self.with_cluster(|cluster| match cluster.state.config_version {
+            0 => properties::value_of(&self.config.bootstrap, name),
+            _ => properties::value_of(&cluster.state.properties, name),
+        })
     }
 
     pub fn identity(&self) -> Identity {

@@ -17,15 +17,16 @@ use tokio::time::Instant;
 use crate::bugs::Bugs;
 use crate::cluster::members::Members;
 use crate::cluster::state::State;
-use crate::cluster::{Cluster, controller, discovery, identity, node_status};
+use crate::cluster::{Cluster, controller, crash_tracking, discovery, identity, node_status};
 use crate::config::{Api, HostPort, Listener, NodeConfig};
-use crate::http::{self, admin, proxy};
+use crate::http::{self, admin};
+use crate::http_proxy::HttpProxy;
 use crate::node::{Node, Parts, new_uuid};
 use crate::security::{Environment, bootstrap_users, listener_tls};
 use crate::status::{BrokerStatus, Phase};
 use crate::tasks::{Tasks, TasksGuard};
 use crate::volume::{Disk, Volume};
-use crate::{kafka, replication, rpc, schema_registry};
+use crate::{groups, housekeeping, kafka, operations, replication, rpc, schema_registry};
 
 /// Tells the time of day, milliseconds since 1970, for timestamps that the broker makes.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -97,6 +98,15 @@ pub enum BrokerError {
     /// There is nobody to ask, and the broker must not found a cluster.
     #[error("seed_servers is empty and empty_seed_starts_cluster is false; name the seeds")]
     NoSeeds,
+    /// Too many starts in a row came to nothing.
+    #[error(
+        "the broker failed to start {limit} times in a row (crash_loop_limit); mend the cause and change the \
+         configuration, wait an hour, or remove startup_log.json from the data directory"
+    )]
+    CrashLoop {
+        /// `crash_loop_limit`.
+        limit: u32,
+    },
     /// The cluster does not take the broker.
     #[error("the cluster refuses the broker: {reason}")]
     JoinRefused {
@@ -144,6 +154,7 @@ impl Broker {
         discovery::register(&node).await?;
         node.tasks.spawn(bootstrap_users::keep(Arc::clone(&node), users));
         open_listeners(&node).await?;
+        crash_tracking::reset(&node.volume).map_err(BrokerError::Volume)?;
         node.status.set_phase(Phase::Ready);
         tracing::info!(broker = node.id(), "the broker is ready");
         std::future::pending().await
@@ -168,6 +179,10 @@ fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<
     let randomness = Randomness::from_seed(seed ^ SECURITY_STREAM);
     let tls = listener_tls::load(&config.listeners, &environment.files, &clock, &randomness)?;
     let volume = Volume::new(volume, &config.data_directory);
+    let limit = config.crash_loop_limit;
+    if !crash_tracking::begin(&volume, clock(), config.fingerprint, limit).map_err(BrokerError::Volume)? {
+        return Err(BrokerError::CrashLoop { limit: limit.unwrap_or_default() });
+    }
     let identity = identity::start(&volume, new_uuid(&mut random)).map_err(BrokerError::Volume)?;
     let tables = identity::load_tables(&volume).map_err(BrokerError::Volume)?;
     let own_id = identity.membership.as_ref().map_or(-1, |membership| membership.id);
@@ -201,8 +216,11 @@ fn become_member(node: &Arc<Node>) -> Result<(), BrokerError> {
     node.tasks.spawn(node_status::run(Arc::clone(node)));
     node.tasks.spawn(replication::leaders::run(Arc::clone(node)));
     node.tasks.spawn(replication::membership::run(Arc::clone(node)));
+    node.tasks.spawn(housekeeping::run(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(&node.groups).run(Arc::clone(node)));
     node.tasks.spawn(Arc::clone(&node.transactions).run(Arc::clone(node)));
+    node.tasks.spawn(groups::topics::run(Arc::clone(node)));
+    operations::start(node);
     Ok(())
 }
 
@@ -218,7 +236,12 @@ async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {
 async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
     // One for all listeners: what they share is the same.
     let registry = schema_registry::router(node);
+    let http_proxy = HttpProxy::new(node);
     for api in [Api::Admin, Api::HttpProxy, Api::SchemaRegistry, Api::Kafka] {
+        // In recovery mode these two are not started (redpanda.md 2.3).
+        if node.config.recovery_mode_enabled && matches!(api, Api::HttpProxy | Api::SchemaRegistry) {
+            continue;
+        }
         for listener in node.config.listeners_of(api) {
             let socket = open(listener).await?;
             let owned = Arc::clone(node);
@@ -228,7 +251,7 @@ async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
                     node.tasks.spawn(http::serve(owned, listener.clone(), router, socket));
                 }
                 Api::HttpProxy => {
-                    let router = proxy::router(Arc::clone(node));
+                    let router = http_proxy.router(listener);
                     node.tasks.spawn(http::serve(owned, listener.clone(), router, socket));
                 }
                 Api::SchemaRegistry => {

@@ -10,7 +10,9 @@ use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::cluster::command::{Applied, Command, NewTopic};
+use crate::cluster::membership::Registered;
 use crate::cluster::placement::{Candidate, place};
+use crate::cluster::rate_limit::Kind;
 use crate::cluster::submit::submit;
 use crate::cluster::topics::{Topic, name_problem};
 use crate::node::Node;
@@ -84,7 +86,7 @@ pub(crate) async fn ensure_internal(
     }
     let now = Instant::now();
     let brokers = node.with_cluster(|cluster| cluster.members.all().count());
-    let wanted = node.config.cluster.internal_topic_replication_factor;
+    let wanted = node.properties().internal_topic_replication_factor;
     // An even number of replicas tolerates no more than one less does.
     let fitting = if brokers >= wanted as usize { wanted } else { 1 };
     let new = NewTopic {
@@ -109,7 +111,13 @@ pub(crate) async fn ensure_internal(
 /// # Errors
 /// What is wrong with the command.
 pub(crate) fn complete(node: &Node, command: Command, now: Instant) -> Result<Command, Refusal> {
-    let limit = node.config.cluster.topic_partitions_per_shard;
+    if let Some(kind) = Kind::of(&command)
+        && node.property("enable_controller_log_rate_limiting") == true
+    {
+        let per_second = node.property(kind.property()).as_u64().unwrap_or(u64::MAX);
+        node.control.limits.admit(kind, per_second, now)?;
+    }
+    let limit = node.properties().topic_partitions_per_shard;
     match command {
         Command::CreateTopic(new) => {
             let id = Some(new.id.unwrap_or_else(|| node.new_uuid()));
@@ -129,8 +137,12 @@ pub(crate) fn complete(node: &Node, command: Command, now: Instant) -> Result<Co
 }
 
 fn candidates(cluster: &Cluster, now: Instant) -> Vec<Candidate> {
+    let stays = |id: i32| cluster.state.members.get(&id).is_none_or(Registered::takes_replicas);
     let reachable = cluster.members.all().filter(|member| cluster.members.reachable(member.id, now));
-    reachable.map(|member| Candidate { id: member.id, rack: member.rack.clone() }).collect()
+    reachable
+        .filter(|member| stays(member.id))
+        .map(|member| Candidate { id: member.id, rack: member.rack.clone() })
+        .collect()
 }
 
 fn check_and_place(

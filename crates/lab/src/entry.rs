@@ -4,7 +4,9 @@
 //! their clients are configured with whatever leads to the listener: the pod's name inside, a node port or a load
 //! balancer outside.
 
-use crate::findings::facts::{Advertised, Broker, Cluster, Listener, Service, ServiceKind, ServicePort};
+use crate::findings::facts::{
+    Advertised, Broker, Cluster, Listener, Service, ServiceKind, ServicePort, Tls, covers, is_address,
+};
 use crate::report::check::Api;
 
 /// The address at which a client, outside or inside the cluster, dials `listener` of `broker`. `None` if the listener
@@ -20,8 +22,25 @@ pub fn entry(cluster: &Cluster, broker: &Broker, listener: &Listener, outside: b
             (!cluster.is_for_outside(listener) || !has_inner).then(|| address.clone())
         }
         (None, true) if listener.api == Api::Rpc => None,
-        (None, true) => outside_entry(cluster, broker, listener),
+        (None, true) => outside_entry(cluster, broker, listener)
+            .map(|address| by_name(cluster, broker, listener, address)),
         (None, false) => inside_entry(cluster, broker, listener),
+    }
+}
+
+/// With TLS a name is dialled where there is one, because certificates hold names: the name that the broker
+/// advertises to Kafka clients outside, if it leads to the same address (redpanda.md 3.1.3 redirects to it too).
+fn by_name(cluster: &Cluster, broker: &Broker, listener: &Listener, address: Advertised) -> Advertised {
+    if listener.tls.is_none() {
+        return address;
+    }
+    let advertised = broker.listeners.iter().filter(|other| cluster.is_for_outside(other));
+    let mut hosts = advertised.filter_map(|other| Some(&other.advertised.as_ref()?.host));
+    let host =
+        hosts.find(|host| !is_address(host) && cluster.external_addresses(host).contains(&address.host));
+    match host {
+        Some(host) => Advertised { host: host.clone(), ..address },
+        None => address,
     }
 }
 
@@ -56,7 +75,14 @@ fn inside_entry(cluster: &Cluster, broker: &Broker, listener: &Listener) -> Opti
         .iter()
         .find(|candidate| candidate.namespace == broker.namespace && candidate.name == set)?;
     let host = format!("{}.{}.{}.svc.{}.", broker.pod, set.service_name, broker.namespace, cluster.domain);
-    Some(Advertised { host, port: listener.port })
+    let is_for_inside = |listener: &Listener| match &listener.tls {
+        Some(Tls { names: Some(names) }) => names.iter().any(|name| covers(name, host.trim_end_matches('.'))),
+        _ => true,
+    };
+    // A certificate with names outside alone tells that the listener is for clients outside; it is tried from
+    // inside only where the API has no other.
+    let has_inner = broker.listeners.iter().any(|other| other.api == listener.api && is_for_inside(other));
+    (is_for_inside(listener) || !has_inner).then(|| Advertised { host: host.clone(), port: listener.port })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! The lab: scenarios, what is measured in them, what is found, and how it is reported.
 
+pub mod certificates;
 pub mod check;
 pub mod cost;
+pub mod credentials;
 pub mod dns;
 pub mod entry;
 pub mod findings;

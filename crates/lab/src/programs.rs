@@ -1,12 +1,19 @@
 //! The programs that hopwise knows: brokers, and the client pod that waits to be used.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hopwise_broker::{Broker, BrokerStatus, Disk, Environment, HostPort, NodeConfig, StartParameters};
+use bytes::Bytes;
+use hopwise_broker::{
+    BootstrapUser, Broker, BrokerStatus, Disk, Environment, HostPort, NodeConfig, StartParameters,
+};
 use hopwise_client::Whois;
 use hopwise_kube::cluster::{Container, Process, Programs};
+use hopwise_security::sasl::Mechanism;
 use tokio::sync::watch;
+
+use crate::credentials::{Holdings, MountedFiles, files_of, users_in};
 
 /// Where redpanda.yaml is mounted (redpanda.md 1.6).
 const CONFIG_PATH: &str = "/etc/redpanda/redpanda.yaml";
@@ -14,6 +21,11 @@ const CONFIG_PATH: &str = "/etc/redpanda/redpanda.yaml";
 const BOOTSTRAP_PATH: &str = "/etc/redpanda/.bootstrap.yaml";
 /// The option of `rpk redpanda start` with the broker's own RPC address (redpanda.md 1.5).
 const ADVERTISE_RPC: &str = "--advertise-rpc-addr=";
+
+/// A user that exists from the start: `user:password[:mechanism]`.
+const BOOTSTRAP_USER: &str = "RP_BOOTSTRAP_USER";
+/// Where the chart mounts the Secret of users into the sidecar that creates them.
+const USERS_DIRECTORY: &str = "/etc/secrets/users/";
 
 /// A broker that was started in a pod.
 #[derive(Clone, Debug)]
@@ -24,6 +36,8 @@ pub struct RunningBroker {
     pub config: NodeConfig,
     /// Its state.
     pub status: BrokerStatus,
+    /// What is mounted into it.
+    pub files: Arc<MountedFiles>,
 }
 
 /// Why a broker's container did not start.
@@ -43,6 +57,8 @@ pub struct Brokers(Arc<Mutex<Registry>>);
 struct Registry {
     running: BTreeMap<String, RunningBroker>,
     failures: BTreeMap<String, StartFailure>,
+    /// The users of each pod: those of the broker's environment and those that a sidecar creates.
+    users: BTreeMap<String, watch::Sender<Vec<BootstrapUser>>>,
 }
 
 impl Brokers {
@@ -54,6 +70,28 @@ impl Brokers {
     /// Pods whose broker did not start.
     pub fn failures(&self) -> Vec<StartFailure> {
         self.locked(|registry| registry.failures.values().cloned().collect())
+    }
+
+    /// What is mounted into the broker of a pod, and its users.
+    pub fn holdings(&self, pod: &str) -> Option<Holdings> {
+        self.locked(|registry| {
+            let files = Arc::clone(&registry.running.get(pod)?.files);
+            let users = registry.users.get(pod).map(|users| users.borrow().clone()).unwrap_or_default();
+            Some(Holdings { files, users })
+        })
+    }
+
+    /// Adds users of a pod's brokers to those that are there.
+    fn add_users(&self, pod: &str, users: Vec<BootstrapUser>) -> watch::Receiver<Vec<BootstrapUser>> {
+        self.locked(|registry| {
+            let sender = registry.users.entry(pod.to_owned()).or_insert_with(|| watch::channel(Vec::new()).0);
+            sender.send_modify(|known| {
+                let new = |user: &BootstrapUser| known.iter().all(|other| other.name != user.name);
+                let added: Vec<BootstrapUser> = users.into_iter().filter(new).collect();
+                known.extend(added);
+            });
+            sender.subscribe()
+        })
     }
 
     /// The id of the broker in a pod, `namespace/name`.
@@ -92,7 +130,9 @@ impl Programs for LabPrograms {
             return None;
         }
         if !is_broker(&container.image, &container.command) {
-            // A sidecar of the same image (config-watcher): it serves nobody.
+            // A sidecar of the same image (config-watcher): it serves nobody, and creates the users of its file.
+            let pod = format!("{}/{}", container.namespace, container.pod);
+            self.brokers.add_users(&pod, sidecar_users(container));
             return Some(Ok(waiting()));
         }
         let pod = format!("{}/{}", container.namespace, container.pod);
@@ -120,15 +160,21 @@ impl LabPrograms {
             None => turmoil_fs::Fs::builder().seed(hopwise_engine::seed()).build(),
         };
         let status = BrokerStatus::new();
+        let files = Arc::new(files_of(&container.files));
+        let bootstrap = container.environment.get(BOOTSTRAP_USER);
+        let bootstrap = bootstrap.and_then(|text| BootstrapUser::parse(text, Mechanism::ScramSha256));
+        let users = self.brokers.add_users(pod, bootstrap.into_iter().collect());
+        let mounted = Arc::clone(&files);
+        let read = move |path: &Path| mounted.get(path.to_str()?).map(|bytes| Bytes::copy_from_slice(bytes));
         let parameters = StartParameters {
+            environment: Environment { files: Arc::new(read), users },
             config: config.clone(),
             volume: Disk::Simulated(volume),
             clock: Arc::new(hopwise_engine::clock::unix_ms),
             seed: seed_of(&container.pod_uid),
             status: status.clone(),
-            environment: Environment::default(),
         };
-        let broker = RunningBroker { pod: pod.to_owned(), config, status: status.clone() };
+        let broker = RunningBroker { pod: pod.to_owned(), config, status: status.clone(), files };
         self.brokers.locked(|registry| registry.running.insert(pod.to_owned(), broker));
         let (ready, is_ready) = watch::channel(false);
         let (brokers, pod) = (self.brokers.clone(), pod.to_owned());
@@ -157,6 +203,12 @@ impl LabPrograms {
         };
         Ok(Process { run: Box::pin(run), ready: is_ready })
     }
+}
+
+/// The users of the files that are mounted where the chart's sidecar looks for them.
+fn sidecar_users(container: &Container) -> Vec<BootstrapUser> {
+    let files = container.files.iter().filter(|(path, _)| path.starts_with(USERS_DIRECTORY));
+    files.flat_map(|(_, text)| users_in(text)).collect()
 }
 
 /// The configuration that a broker's container is started with.

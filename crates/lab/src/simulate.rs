@@ -11,6 +11,7 @@ use hopwise_fabric::{Fabric, FabricWorld};
 use hopwise_kube::admission::Refused;
 use hopwise_kube::cluster::{Cluster, ClusterSpec, Settled};
 
+use crate::certificates;
 use crate::inputs::Inputs;
 use crate::programs::{Brokers, LabPrograms};
 
@@ -82,8 +83,13 @@ where
         let without_pods = refused.map(|it| it.object.clone()).collect();
         let programs = LabPrograms::default();
         let brokers = programs.brokers.clone();
+        let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
+        let domain = inputs.cluster.cluster_domain.trim_end_matches('.').to_owned();
+        let mut manifests = inputs.manifests;
+        let made = certificates::make(&manifests, &domain, hopwise_engine::seed(), now_s);
+        manifests.secrets.extend(made.secrets);
         let spec = ClusterSpec {
-            manifests: inputs.manifests,
+            manifests,
             cluster: inputs.cluster,
             profile: inputs.profile,
             programs: Rc::new(programs),

@@ -504,8 +504,8 @@ def scram_users():
 
         def mechanisms():
             user = admin.describe_user_scram_credentials(["kp-user"])["kp-user"]
-            return [info["mechanism"] for info in user["credential_infos"]]
-        h.until("the user", lambda: mechanisms() == [ka.ScramMechanism.SCRAM_SHA_256])
+            return [info["mechanism"].name for info in user["credential_infos"]]
+        h.until("the user", lambda: mechanisms() == ["SCRAM_SHA_256"])
         admin.alter_user_scram_credentials([ka.UserScramCredentialDeletion(
             "kp-user", ka.ScramMechanism.SCRAM_SHA_256)])
         h.until("no user", lambda: mechanisms() == [])

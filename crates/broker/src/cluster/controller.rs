@@ -263,7 +263,9 @@ fn snapshot_if_due(node: &Arc<Node>, index: u64, term: u64) {
     let kept = replica.with_group(|group| {
         let configuration = group.configuration().clone();
         let start = LogStart { index, term, offset: 0 };
-        group.store_mut().keep_snapshot(Snapshot { start, configuration, data: Bytes::from(data) })
+        let store = group.store_mut();
+        store.keep_snapshot(Snapshot { start, configuration, data: Bytes::from(data) })?;
+        store.log.remove_through(index)
     });
     if let Ok(Err(error)) = kept {
         tracing::error!(%error, "the controller's snapshot could not be written");

@@ -75,6 +75,16 @@ impl Members {
         self.heard.insert(id, now);
     }
 
+    /// How long a broker has been silent; `None` if it was never heard.
+    pub fn silence(&self, id: i32, now: Instant) -> Option<Duration> {
+        self.heard.get(&id).map(|heard| now.saturating_duration_since(*heard))
+    }
+
+    /// How long a broker has been silent, counted from this broker's start if it was never heard.
+    pub fn silent_since_start(&self, id: i32, now: Instant) -> Duration {
+        self.silence(id, now).unwrap_or_else(|| now.saturating_duration_since(self.started))
+    }
+
     pub fn get(&self, id: i32) -> Option<&Member> {
         self.members.get(&id)
     }
@@ -91,6 +101,11 @@ impl Members {
     /// Takes members out; tells whether any was there.
     pub fn remove(&mut self, ids: impl Iterator<Item = i32>) -> bool {
         ids.filter(|id| self.members.remove(id).is_some()).count() > 0
+    }
+
+    /// How long a silent broker counts as alive has changed.
+    pub fn set_alive_timeout(&mut self, alive_timeout: Duration) {
+        self.alive_timeout = alive_timeout;
     }
 
     /// The leader of the controller group changed.

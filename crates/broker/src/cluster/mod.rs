@@ -6,8 +6,10 @@
 pub(crate) mod acls;
 pub(crate) mod command;
 pub(crate) mod controller;
+pub(crate) mod crash_tracking;
 pub(crate) mod discovery;
 pub(crate) mod features;
+pub(crate) mod health;
 pub(crate) mod identity;
 pub(crate) mod members;
 pub(crate) mod membership;
@@ -15,6 +17,7 @@ pub(crate) mod node_status;
 pub(crate) mod placement;
 pub(crate) mod properties;
 pub(crate) mod quotas;
+pub(crate) mod rate_limit;
 pub(crate) mod reassignment;
 pub(crate) mod roles;
 pub(crate) mod state;

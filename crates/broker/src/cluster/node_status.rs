@@ -40,12 +40,16 @@ async fn ping(node: Arc<Node>, id: i32) {
     loop {
         ticks.tick().await;
         let Some(member) = node.with_cluster(|cluster| cluster.members.get(id).cloned()) else { continue };
+        node.metrics.node_status.sent.add(1);
         match node.call(&member, Request::Ping, &[], PING_TIMEOUT).await {
             Ok((Reply::Pong, _)) => {
                 node.with_cluster(|cluster| cluster.members.heard(id, Instant::now()));
             }
             Ok(_) => {}
-            Err(error) => tracing::trace!(id, %error, "no answer to a ping"),
+            Err(error) => {
+                node.metrics.node_status.timed_out.add(1);
+                tracing::trace!(id, %error, "no answer to a ping");
+            }
         }
     }
 }

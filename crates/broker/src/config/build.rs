@@ -1,5 +1,6 @@
 //! From the files to a [`NodeConfig`]: defaults, then the checks of redpanda.md 2.2.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,19 +14,25 @@ use super::{
     Listener, NodeConfig, kafka_client, security,
 };
 
+/// redpanda.md 2.1.
+const CRASH_LOOP_LIMIT: u32 = 5;
 const REDPANDA: &str = "redpanda.yaml";
 pub(super) const BOOTSTRAP: &str = ".bootstrap.yaml";
 
-pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeConfig, ConfigError> {
+pub(super) fn node_config(text: &str, bootstrap_text: Option<&str>) -> Result<NodeConfig, ConfigError> {
     let mut file: RedpandaYaml = read(REDPANDA, text)?;
     let pandaproxy_client = kafka_client::client("pandaproxy_client", file.pandaproxy_client.take())?;
     let schema_registry_client =
         kafka_client::client("schema_registry_client", file.schema_registry_client.take())?;
     let services = http_services(&file)?;
     let redpanda = file.redpanda.as_ref().ok_or(ConfigError::MissingRoot)?;
-    let bootstrap: BootstrapYaml = match bootstrap {
+    let bootstrap: BootstrapYaml = match bootstrap_text {
         Some(text) if !text.trim().is_empty() => read(BOOTSTRAP, text)?,
         _ => BootstrapYaml::default(),
+    };
+    let properties = match bootstrap_text {
+        Some(text) if !text.trim().is_empty() => read(BOOTSTRAP, text)?,
+        _ => BTreeMap::new(),
     };
     let rpc = rpc_bind(redpanda)?;
     let advertised_rpc_api = match &redpanda.advertised_rpc_api {
@@ -53,6 +60,13 @@ pub(super) fn node_config(text: &str, bootstrap: Option<&str>) -> Result<NodeCon
         node_id: node_id(redpanda)?,
         rack: redpanda.rack.clone().filter(|rack| !rack.is_empty()),
         data_directory: data_directory(redpanda)?,
+        crash_loop_limit: redpanda.crash_loop_limit.unwrap_or(Some(CRASH_LOOP_LIMIT)),
+        recovery_mode_enabled: redpanda.recovery_mode_enabled.unwrap_or(false),
+        fingerprint: crc32c::crc32c_append(
+            crc32c::crc32c(text.as_bytes()),
+            bootstrap_text.unwrap_or_default().as_bytes(),
+        ),
+        bootstrap: properties,
         pandaproxy_client,
         schema_registry_client,
         services,
@@ -227,6 +241,13 @@ fn data_directory(redpanda: &Redpanda) -> Result<PathBuf, ConfigError> {
 
 fn millis(value: Option<u64>, default: Duration) -> Duration {
     value.map_or(default, Duration::from_millis)
+}
+
+/// The properties that a set of values comes to; `None` if a value has another type than is wanted.
+pub(super) fn properties_of(set: &BTreeMap<String, serde_json::Value>) -> Option<ClusterProperties> {
+    let values = set.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let file = serde_json::from_value(serde_json::Value::Object(values.collect())).ok()?;
+    cluster_properties(&file).ok()
 }
 
 fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigError> {

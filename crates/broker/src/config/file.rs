@@ -39,6 +39,14 @@ pub(super) struct Redpanda {
     pub node_id: Option<i32>,
     pub rack: Option<String>,
     pub data_directory: Option<String>,
+    /// Unlike elsewhere, `null` is a value here: no limit.
+    #[serde(deserialize_with = "present")]
+    pub crash_loop_limit: Option<Option<u32>>,
+    pub recovery_mode_enabled: Option<bool>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// The `pandaproxy` section: the HTTP Proxy.
@@ -208,6 +216,8 @@ const REDPANDA_KEYS: &[&str] = &[
     "node_id",
     "rack",
     "data_directory",
+    "crash_loop_limit",
+    "recovery_mode_enabled",
 ];
 const PANDAPROXY_KEYS: &[&str] = &[
     "pandaproxy_api",

@@ -1,7 +1,7 @@
 //! A broker's node configuration: `redpanda.yaml` and, for the first start, `.bootstrap.yaml`.
 //!
 //! Both are the text that is mounted in the pod. What is read and what stops a start: redpanda.md 2.1 and
-//! 2.2. Left out: `node_id_overrides`, the crash-loop counter.
+//! 2.2. Left out: `node_id_overrides`.
 
 mod build;
 mod file;
@@ -41,6 +41,14 @@ pub struct NodeConfig {
     pub rack: Option<String>,
     /// Where the broker keeps its data on its volume.
     pub data_directory: PathBuf,
+    /// After so many starts in a row that came to nothing the broker does not try again; `None` for never.
+    pub crash_loop_limit: Option<u32>,
+    /// Whether the broker starts without HTTP Proxy, Schema Registry and clients' partitions.
+    pub recovery_mode_enabled: bool,
+    /// Equal for equal files.
+    pub(crate) fingerprint: u32,
+    /// What `.bootstrap.yaml` says.
+    pub(crate) bootstrap: BTreeMap<String, serde_json::Value>,
     /// The HTTP Proxy's Kafka client.
     pub pandaproxy_client: KafkaClientConfig,
     /// The Schema Registry's Kafka client.
@@ -170,6 +178,11 @@ impl Default for ClusterProperties {
 }
 
 impl ClusterProperties {
+    /// The properties that a set of values comes to; `None` if a value has another type than is wanted.
+    pub(crate) fn of(set: &BTreeMap<String, serde_json::Value>) -> Option<ClusterProperties> {
+        build::properties_of(set)
+    }
+
     /// What Raft groups wait for. The jitter is half the election timeout, as its defaults are (redpanda.md 4.4).
     pub(crate) fn raft_timeouts(&self) -> Timeouts {
         Timeouts {

@@ -11,6 +11,7 @@ use super::Record;
 use super::codec::FieldWriter;
 use super::queue::{Batch, WriteKind};
 use crate::log::batch::BatchHeader;
+use crate::replication::partition::{Partition, PartitionError};
 
 /// The version of control records' keys, and of their values.
 const CONTROL_VERSION: i16 = 0;
@@ -71,6 +72,20 @@ pub(crate) fn encode(batch: &Batch, now_ms: i64) -> Result<Vec<u8>, String> {
 /// As [`encode`].
 pub(crate) fn control_batch(kind: WriteKind, now_ms: i64) -> Result<Vec<u8>, String> {
     encode(&Batch { kind, records: Vec::new() }, now_ms)
+}
+
+/// Whether the partition's producers let a marker be written: a newer epoch of the producer or of its coordinator
+/// may have been there.
+///
+/// # Errors
+/// What a newer one means for this one.
+pub(crate) fn check_marker(partition: &Partition, kind: WriteKind) -> Result<(), PartitionError> {
+    let WriteKind::Marker { producer_id, producer_epoch, coordinator_epoch, .. } = kind else {
+        return Ok(());
+    };
+    let checked = partition
+        .with_log(|log| Ok(log.producers().check_marker(producer_id, producer_epoch, coordinator_epoch)))?;
+    Ok(checked?)
 }
 
 /// A transaction's end (KIP-98). clients.md: it needs a value, which sarama reads.

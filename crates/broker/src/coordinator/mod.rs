@@ -9,8 +9,11 @@
 pub(crate) mod batch;
 pub(crate) mod codec;
 pub(crate) mod drive;
+#[cfg(test)]
+pub(crate) mod played;
 pub(crate) mod queue;
 pub(crate) mod shard;
+pub(crate) mod timers;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,9 +24,10 @@ use kafka_protocol::ResponseError;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-pub(crate) use self::batch::{Replayed, control_batch};
+pub(crate) use self::batch::{Replayed, check_marker, control_batch};
 pub(crate) use self::queue::{Write, WriteError, WriteKind, WriteQueue};
 pub(crate) use self::shard::Shard;
+pub(crate) use self::timers::Timers;
 use crate::node::Node;
 use crate::replication::partition::Partition;
 
@@ -79,6 +83,8 @@ pub(crate) trait Machine: Send + Sized + 'static {
     fn tick(&mut self, now: Now);
     /// The answers since the last call.
     fn take_answers(&mut self) -> Vec<(Ticket, Self::Answer)>;
+    /// The cluster's configuration may have changed.
+    fn configure(&mut self, node: &Node);
     /// Starts what the machine wants done elsewhere. Called by the driving task after each of its steps.
     fn follow_up(&mut self, _node: &Arc<Node>, _shard: &Arc<Shard<Self>>) {}
 }
@@ -164,10 +170,18 @@ impl<M: Machine> Coordinator<M> {
         (0..count as i32).filter_map(|index| self.shard_of(node, topic, index)).collect()
     }
 
-    /// Takes up partitions that this broker gets, for ever.
+    /// Takes up partitions that this broker gets, and changes of the configuration, for ever.
     pub async fn run(self: Arc<Self>, node: Arc<Node>) {
+        let mut configured = None;
         loop {
-            self.shards(&node);
+            let shards = self.shards(&node);
+            let version = node.with_cluster(|cluster| cluster.state.config_version);
+            if configured.replace(version) != Some(version) {
+                for shard in shards {
+                    // One that is not active yet is made with the present configuration.
+                    let _ = shard.with(Now::of(&node), |machine, _| machine.configure(&node));
+                }
+            }
             sleep(LOOK_INTERVAL).await;
         }
     }

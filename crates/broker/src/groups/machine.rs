@@ -14,7 +14,8 @@ use super::request::{
     Answer, Caller, CommitRequest, DescribedGroup, DescribedMember, JoinAnswer, JoinRequest, Leaving,
     ListedGroup, SyncAnswer, SyncRequest, TransactionalCommitRequest,
 };
-use crate::coordinator::{Machine, Now, Replayed, Ticket, Write, WriteError, WriteKind, WriteQueue};
+use crate::coordinator::{Machine, Now, Replayed, Ticket, Timers, Write, WriteError, WriteKind, WriteQueue};
+use crate::node::Node;
 
 /// The groups of a partition.
 pub(crate) struct GroupMachine {
@@ -22,13 +23,18 @@ pub(crate) struct GroupMachine {
     groups: BTreeMap<String, Group>,
     /// Which groups have offsets of a producer's open transaction.
     pending: BTreeMap<i64, BTreeSet<String>>,
-    timers: BTreeSet<(Instant, Timer)>,
+    timers: Timers<Timer>,
     writes: WriteQueue<Then>,
     answers: Vec<(Ticket, Answer)>,
-    /// When offsets are looked through for those that have expired.
-    expiry: Option<Instant>,
     /// The time while the log is replayed.
     started: Instant,
+}
+
+/// What metrics tell of a group.
+pub(crate) struct GroupFigures {
+    pub id: String,
+    pub members: usize,
+    pub offsets: Vec<(TopicPartition, i64)>,
 }
 
 impl GroupMachine {
@@ -38,10 +44,9 @@ impl GroupMachine {
             settings,
             groups: BTreeMap::new(),
             pending: BTreeMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             writes: WriteQueue::default(),
             answers: Vec::new(),
-            expiry: None,
             started: now.instant,
         }
     }
@@ -62,7 +67,7 @@ impl GroupMachine {
 
     fn take(&mut self, effects: Effects) {
         self.answers.extend(effects.answers);
-        self.timers.extend(effects.timers);
+        effects.timers.into_iter().for_each(|(at, timer)| self.timers.set(at, timer));
         effects.writes.into_iter().for_each(|write| self.writes.push(write));
     }
 
@@ -295,6 +300,20 @@ impl GroupMachine {
         })
     }
 
+    /// Every group with its members and committed offsets, for metrics.
+    pub fn figures(&self) -> impl Iterator<Item = GroupFigures> {
+        self.groups.values().filter(|group| group.state != State::Dead).map(|group| GroupFigures {
+            id: group.id.clone(),
+            members: group.members.len(),
+            offsets: group
+                .offsets
+                .committed
+                .iter()
+                .map(|(partition, committed)| (partition.clone(), committed.offset))
+                .collect(),
+        })
+    }
+
     /// Deletes the offsets of topics that are no more.
     pub fn forget_topics(&mut self, is_gone: impl Fn(&str) -> bool) {
         let gone = |group: &Group| -> Vec<TopicPartition> {
@@ -422,7 +441,7 @@ impl Machine for GroupMachine {
     }
 
     fn start(&mut self, now: Now, _epoch: i32) {
-        self.expiry = Some(now.instant + self.settings.offset_retention_check);
+        self.timers.set_expiry(now.instant + self.settings.offset_retention_check);
         let ids: Vec<String> = self.groups.keys().cloned().collect();
         for id in ids {
             self.step(now, &id, |group, context| group.resume(context));
@@ -489,22 +508,21 @@ impl Machine for GroupMachine {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(self.expiry).min()
+        self.timers.deadline()
     }
 
     fn tick(&mut self, now: Now) {
-        while let Some((at, timer)) = self.timers.pop_first() {
-            if at > now.instant {
-                self.timers.insert((at, timer));
-                break;
-            }
+        while let Some((at, timer)) = self.timers.pop_due(now) {
             self.fire(now, at, timer);
         }
-        if self.expiry.is_some_and(|expiry| expiry <= now.instant) {
+        if self.timers.expiry_is_due(now) {
             self.expire(now);
-            self.expiry = Some(now.instant + self.settings.offset_retention_check);
+            self.timers.set_expiry(now.instant + self.settings.offset_retention_check);
         }
+    }
+
+    fn configure(&mut self, node: &Node) {
+        self.settings = Settings::of(node);
     }
 
     fn take_answers(&mut self) -> Vec<(Ticket, Answer)> {

@@ -1,10 +1,9 @@
-//! The HTTP listeners: Admin API, HTTP Proxy and Schema Registry, each an axum router over this crate's
-//! sockets.
+//! The HTTP listeners: each an axum router over this crate's sockets. The Admin API is here, the others in
+//! `http_proxy` and `schema_registry`.
 //!
 //! No `Date` header is sent, because it would read the machine's clock.
 
 pub(crate) mod admin;
-pub(crate) mod proxy;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,9 +17,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::config::Listener;
+use crate::config::{Api, Listener};
 use crate::node::Node;
 use crate::security::http_basic;
 use crate::status::Counter;
@@ -42,16 +42,24 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, router: Router, st
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         node.status.add(Counter::HttpRequests, 1);
         let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Arc::clone(&listener));
         let admitted = http_basic::admit(&node, &listener, &mut request);
         if admitted.is_err() {
             node.status.add(Counter::FailedAuthentications, 1);
         }
-        let router = router.clone();
+        let (router, metrics, begun) = (router.clone(), &node.metrics, Instant::now());
+        let metrics = match listener.api {
+            Api::HttpProxy => &metrics.rest_proxy,
+            Api::SchemaRegistry => &metrics.schema_registry,
+            _ => &metrics.admin,
+        };
         async move {
-            Ok::<_, Infallible>(match admitted {
+            let response = match admitted {
                 Ok(()) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
                 Err(refused) => *refused,
-            })
+            };
+            metrics.answered(response.status().as_u16(), begun.elapsed());
+            Ok::<_, Infallible>(response)
         }
     });
     let mut server = http1::Builder::new();

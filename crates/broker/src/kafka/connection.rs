@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -61,10 +62,13 @@ impl InFlight {
     fn start(&mut self, session: &Session, frame: Bytes) {
         self.key = key(&frame);
         self.bytes += frame.len();
-        let session = session.clone();
+        let (session, key, begun) = (session.clone(), self.key, Instant::now());
         self.requests.push_back(Box::pin(async move {
-            let frame_bytes = frame.len();
-            Finished { answer: answer(session, frame).await, frame_bytes }
+            let (node, frame_bytes) = (Arc::clone(&session.node), frame.len());
+            let answer = answer(session, frame).await;
+            let answer_bytes = answer.as_ref().ok().and_then(Option::as_ref).map_or(0, Bytes::len);
+            node.metrics.kafka_answered(key, frame_bytes, answer_bytes, begun.elapsed());
+            Finished { answer, frame_bytes }
         }));
     }
 

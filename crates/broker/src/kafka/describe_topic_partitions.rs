@@ -89,8 +89,9 @@ fn described(
     topic: &Topic,
     range: std::ops::Range<usize>,
 ) -> DescribeTopicPartitionsResponseTopic {
+    let isolated = leaders::isolated(session);
     let partition = |index: usize| {
-        let leadership = leaders::leadership(session, topic, index as i32);
+        let leadership = leaders::leadership(session, topic, index as i32, isolated);
         let ids: Vec<BrokerId> = topic.partitions[index].iter().copied().map(BrokerId).collect();
         DescribeTopicPartitionsResponsePartition::default()
             .with_error_code(leadership.error.map_or(0, |error| error.code()))

@@ -9,6 +9,7 @@ use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::authorization::{Operation, Resource, authorize};
 use super::{LEADER_WAIT_MAX, Session, address, text};
 use crate::cluster::topics::Topic;
 use crate::coordinator::partition_of;
@@ -62,6 +63,12 @@ async fn try_find(
     deadline: Instant,
 ) -> Result<Coordinator, (ResponseError, String)> {
     let unavailable = |message: String| (ResponseError::CoordinatorNotAvailable, message);
+    let resource = match key_type {
+        TRANSACTION => Resource::TransactionalId(key),
+        _ => Resource::Group(key),
+    };
+    authorize(session, Operation::Describe, resource)
+        .map_err(|error| (error, "the client may not describe it".to_owned()))?;
     let topic = match key_type {
         GROUP => groups::ensure_topic(&session.node).await,
         TRANSACTION => transactions::ensure_topic(&session.node).await,

@@ -27,7 +27,7 @@ pub(super) struct Endpoint {
 pub(super) struct Leadership {
     pub leader: i32,
     pub epoch: i32,
-    /// Set where the leader is a guess.
+    /// Set where the leader is a guess, or the partition is out of service.
     pub error: Option<ResponseError>,
 }
 
@@ -37,20 +37,26 @@ pub(super) fn leader(session: &Session, topic: &Topic, partition: i32) -> Option
 }
 
 /// The leader of a partition, or a guess: a client that is told nobody would not come back as soon.
-pub(super) fn leadership(session: &Session, topic: &Topic, partition: i32) -> Leadership {
-    let own = session.node.id();
-    let isolated = session.node.with_cluster(|cluster| is_isolated(&cluster.members, own, Instant::now()));
-    match leader(session, topic, partition) {
-        Some((leader, epoch)) if !isolated => Leadership { leader, epoch, error: None },
-        known => {
-            let replicas = usize::try_from(partition).ok().and_then(|index| topic.partitions.get(index));
-            let replicas = replicas.map(Vec::as_slice).unwrap_or_default();
-            let leader = guess(replicas, own, isolated, known.map(|(leader, _)| leader), || {
-                session.node.new_uuid().as_u128()
-            });
-            Leadership { leader, epoch: 0, error: Some(ResponseError::LeaderNotAvailable) }
-        }
+pub(super) fn leadership(session: &Session, topic: &Topic, partition: i32, isolated: bool) -> Leadership {
+    let node = &session.node;
+    let disabled = node.with_cluster(|cluster| cluster.state.is_disabled(&topic.name, partition));
+    if disabled {
+        return Leadership { leader: -1, epoch: -1, error: Some(ResponseError::ReplicaNotAvailable) };
     }
+    if let Some((leader, epoch)) = leader(session, topic, partition).filter(|_| !isolated) {
+        return Leadership { leader, epoch, error: None };
+    }
+    let replicas = usize::try_from(partition).ok().and_then(|index| topic.partitions.get(index));
+    let replicas = replicas.map(Vec::as_slice).unwrap_or_default();
+    let former = node.leadership_of((topic.id, partition)).former;
+    let leader = guess(replicas, node.id(), isolated, former, || node.new_uuid().as_u128());
+    Leadership { leader, epoch: 0, error: Some(ResponseError::LeaderNotAvailable) }
+}
+
+/// Whether this broker is cut off from the others.
+pub(super) fn isolated(session: &Session) -> bool {
+    let own = session.node.id();
+    session.node.with_cluster(|cluster| is_isolated(&cluster.members, own, Instant::now()))
 }
 
 /// The former leader, unless that is this broker or it is cut off: then a random other replica; the first replica
@@ -72,7 +78,7 @@ fn guess(
 }
 
 /// Whether a broker hears none of the others, and is not led by any (redpanda.md 4.2).
-pub(super) fn is_isolated(members: &Members, own: i32, now: Instant) -> bool {
+pub(crate) fn is_isolated(members: &Members, own: i32, now: Instant) -> bool {
     let mut others = members.all().map(|member| member.id).filter(|id| *id != own).peekable();
     others.peek().is_some()
         && others.all(|id| !members.heard_within(id, ISOLATION_TIMEOUT, now))

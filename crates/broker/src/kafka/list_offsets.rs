@@ -19,6 +19,8 @@ const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
+/// First version whose answers have the leader's epoch (KIP-320).
+const LEADER_EPOCH: i16 = 4;
 /// Isolation level of a reader of committed records.
 const READ_COMMITTED: i8 = 1;
 
@@ -45,10 +47,10 @@ pub(super) async fn answer(
             let answer =
                 ListOffsetsPartitionResponse::default().with_partition_index(partition.partition_index);
             partitions.push(match find(session, topic.clone(), partition, committed_only, version).await {
-                Ok(found) => answer
-                    .with_timestamp(found.timestamp_ms)
-                    .with_offset(found.offset)
-                    .with_leader_epoch(found.epoch),
+                Ok(found) => {
+                    let answer = answer.with_timestamp(found.timestamp_ms).with_offset(found.offset);
+                    if version >= LEADER_EPOCH { answer.with_leader_epoch(found.epoch) } else { answer }
+                }
                 Err(error) => answer.with_error_code(error.code()).with_timestamp(-1).with_offset(-1),
             });
         }

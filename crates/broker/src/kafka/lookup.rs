@@ -51,6 +51,29 @@ pub(super) fn topic_by_id(
     }
 }
 
+/// Why clients get nothing of a partition (redpanda.md 4.2); `None` if they do.
+pub(super) fn out_of_service(session: &Session, topic: &str, index: i32) -> Option<ResponseError> {
+    if session.node.config.recovery_mode_enabled {
+        return Some(ResponseError::PolicyViolation);
+    }
+    let disabled = session.node.with_cluster(|cluster| cluster.state.is_disabled(topic, index));
+    disabled.then_some(ResponseError::ReplicaNotAvailable)
+}
+
+/// This broker's replica of a partition, whoever leads.
+///
+/// # Errors
+/// There is no such partition, it is out of service (redpanda.md 4.2), or its replicas are elsewhere.
+pub(super) fn replica(session: &Session, topic: &Topic, index: i32) -> Result<Arc<Partition>, ResponseError> {
+    if !topic.has_partition(index) {
+        return Err(ResponseError::UnknownTopicOrPartition);
+    }
+    if let Some(error) = out_of_service(session, &topic.name, index) {
+        return Err(error);
+    }
+    session.node.partition((topic.id, index)).ok_or(ResponseError::NotLeaderOrFollower)
+}
+
 /// The replica of a partition that this broker leads, once it serves.
 ///
 /// # Errors
@@ -61,10 +84,10 @@ pub(super) async fn leader(
     index: i32,
     epoch: i32,
 ) -> Result<Arc<Partition>, ResponseError> {
-    if !topic.has_partition(index) {
-        return Err(ResponseError::UnknownTopicOrPartition);
-    }
-    let partition = session.node.partition((topic.id, index));
+    let partition = match replica(session, topic, index) {
+        Err(ResponseError::NotLeaderOrFollower) => None,
+        found => Some(found?),
+    };
     let Some(partition) = partition.filter(|partition| partition.leads()) else {
         session.node.status.add(Counter::NotLeader, 1);
         return Err(ResponseError::NotLeaderOrFollower);

@@ -37,10 +37,13 @@ pub(super) async fn answer(session: &Session, request: MetadataRequest, version:
     let found = find(session, &request, version);
     // Before version 4 a client cannot say that it does not want the topic.
     let may_create = version < 4 || request.allow_auto_topic_creation;
+    let isolated = leaders::isolated(session);
     let mut topics = Vec::with_capacity(found.len());
     for found in found {
         topics.push(match found {
-            Found::Topic(topic) => known(session, &topic, request.include_topic_authorized_operations),
+            Found::Topic(topic) => {
+                known(session, &topic, request.include_topic_authorized_operations, isolated)
+            }
             Found::Missing(asked) => missing(session, asked, &request, may_create).await,
             Found::Forbidden(asked) => failed(asked, ResponseError::TopicAuthorizationFailed),
         });
@@ -130,9 +133,10 @@ pub(super) fn is_internal(name: &str) -> bool {
     INTERNAL.contains(&name)
 }
 
-fn known(session: &Session, topic: &Topic, operations: bool) -> MetadataResponseTopic {
+fn known(session: &Session, topic: &Topic, operations: bool, isolated: bool) -> MetadataResponseTopic {
     let partition = |(index, replicas): (i32, &Vec<i32>)| {
-        let Leadership { leader, epoch, error } = leaders::leadership(session, topic, index);
+        let Leadership { leader, epoch, error } = leaders::leadership(session, topic, index, isolated);
+        let error = lookup::out_of_service(session, &topic.name, index).or(error);
         let ids: Vec<BrokerId> = replicas.iter().copied().map(BrokerId).collect();
         MetadataResponsePartition::default()
             .with_error_code(error.map_or(0, |error| error.code()))
@@ -177,7 +181,7 @@ async fn missing(
         return failed(asked, ResponseError::InvalidTopicException);
     }
     let auto =
-        session.flag("auto_create_topics_enabled", session.node.config.cluster.auto_create_topics_enabled);
+        session.flag("auto_create_topics_enabled", session.node.properties().auto_create_topics_enabled);
     if !may_create || !auto {
         return failed(asked, ResponseError::UnknownTopicOrPartition);
     }
@@ -204,7 +208,7 @@ async fn missing(
         validate_only: false,
     };
     match topic_creation::create(&session.node, new, Instant::now() + AUTO_CREATE_TIMEOUT).await {
-        Ok(topic) => known(session, &topic, request.include_topic_authorized_operations),
+        Ok(topic) => known(session, &topic, request.include_topic_authorized_operations, isolated),
         Err((code, message)) => {
             tracing::warn!(topic = name.as_str(), message, "a topic could not be created on demand");
             failed(asked, ResponseError::LeaderNotAvailable).with_error_code(code)

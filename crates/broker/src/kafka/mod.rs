@@ -10,9 +10,11 @@ mod api_versions;
 pub(crate) mod authorization;
 mod configs;
 mod connection;
+pub(crate) mod delete_records;
 mod describe_cluster;
 mod describe_log_dirs;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod groups;
@@ -47,6 +49,7 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use serde_json::Value;
 
+pub(crate) use self::leaders::is_isolated;
 use self::principal::Principal;
 pub(crate) use self::shared::Shared;
 use crate::config::Listener;
@@ -153,6 +156,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListen
 
 async fn serve_connection(session: Session, stream: TcpStream) {
     let Some(mut stream) = session.node.secure(&session.listener, stream).await else { return };
+    let _open = session.node.metrics.kafka.open();
     let gate = sasl::Gate::of(&session, stream.peer_certificate());
     let answered = match gate {
         Ok(gate) => connection::answer_all(&session, &mut stream, gate).await,
@@ -173,6 +177,7 @@ async fn serve_connection(session: Session, stream: TcpStream) {
         }
         error => {
             session.node.status.add(Counter::MalformedFrames, 1);
+            session.node.metrics.kafka.errors.add(1);
             tracing::warn!(?peer, listener, %error, "closing a Kafka connection");
         }
     }
@@ -273,6 +278,7 @@ impl Call {
             CreateTopics => topics::create,
             DeleteAcls => acls::delete,
             DeleteGroups => groups::delete_groups,
+            DeleteRecords => delete_records,
             DeleteTopics => topics::delete,
             DescribeAcls => acls::describe,
             DescribeClientQuotas => quotas::describe,
@@ -284,6 +290,7 @@ impl Call {
             DescribeTopicPartitions => describe_topic_partitions,
             DescribeTransactions => transactions::describe_transactions,
             DescribeUserScramCredentials => users::describe,
+            ElectLeaders => elect_leaders,
             EndTxn => transactions::end_txn,
             Fetch => fetch,
             FindCoordinator => find_coordinator,

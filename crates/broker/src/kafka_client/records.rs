@@ -13,8 +13,8 @@ use kafka_protocol::records::{
 };
 
 use super::error::KafkaError;
-use crate::kafka::produce::content::{self, CONTENT_BYTES_MAX};
 use crate::log::batch::{BatchHeader, HEADER_BYTES};
+use crate::log::codec::{UNCOMPRESSED_BYTES_MAX, uncompress};
 
 /// The message format in use since Kafka 0.11.
 const FORMAT_VERSION: i8 = 2;
@@ -99,7 +99,7 @@ pub(crate) fn decode(batches: &Bytes, from: i64) -> Result<(Vec<FetchedRecord>, 
             continue;
         }
         let codec = header.attributes & CODEC_BITS;
-        let opened = content::open(codec, &content, CONTENT_BYTES_MAX).map_err(|error| damaged(&error))?;
+        let opened = uncompress(codec, &content, UNCOMPRESSED_BYTES_MAX).map_err(|error| damaged(&error))?;
         let mut content = match opened {
             Cow::Borrowed(_) => content.clone(),
             Cow::Owned(opened) => Bytes::from(opened),

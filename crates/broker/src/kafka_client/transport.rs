@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use hopwise_fabric::net::TcpStream;
 use hopwise_security::Randomness;
 use hopwise_security::sasl::{ClientSession, ClientStep, Login};
-use hopwise_security::tls::{ClientSettings, MinVersion, Stream, TlsConnector};
+use hopwise_security::tls::{ClientSettings, Stream, TlsConnector};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
 use kafka_protocol::protocol::{Request, StrBytes};
@@ -79,7 +79,7 @@ impl Transport {
         let settings = ClientSettings {
             authorities: file(&entry.truststore_file)?,
             identity: file(&entry.cert_file)?.zip(file(&entry.key_file)?),
-            min_version: MinVersion::default(),
+            ..ClientSettings::default()
         };
         let clock = Arc::clone(&self.clock);
         TlsConnector::new(&settings, clock, self.randomness.fork()).map_err(|error| error.to_string())

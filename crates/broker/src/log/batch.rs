@@ -152,3 +152,12 @@ pub(super) fn with_records(batch: &[u8], records: &[u8], count: i32, max_timesta
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
     bytes
 }
+/// How many records whole batches hold, by their headers.
+pub(crate) fn record_count(mut batches: &[u8]) -> u64 {
+    let mut count = 0;
+    while let Ok(header) = BatchHeader::read(batches) {
+        count += u64::try_from(header.record_count).unwrap_or(0);
+        batches = batches.get(header.size..).unwrap_or_default();
+    }
+    count
+}

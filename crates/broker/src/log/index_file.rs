@@ -17,8 +17,9 @@ use crate::producers::Producers;
 use crate::volume::Volume;
 
 const MAGIC: [u8; 8] = *b"HWLINDX1";
-/// Bytes before the slots: the magic, when the segment was compacted, whether it has tombstones.
-const HEAD_BYTES: usize = 17;
+/// Bytes before the slots: the magic, when the segment was compacted, when it last grew, whether it has
+/// tombstones.
+const HEAD_BYTES: usize = 25;
 /// In place of a time: the segment was not compacted.
 const NEVER: i64 = i64::MIN;
 /// Bytes of a slot.
@@ -37,6 +38,7 @@ pub(super) fn save(volume: &Volume, segment: &Segment) {
     let mut bytes = Vec::with_capacity(HEAD_BYTES + segment.slots.len() * SLOT_BYTES + 4);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&segment.compacted_ms.unwrap_or(NEVER).to_be_bytes());
+    bytes.extend_from_slice(&segment.grown.map_or(NEVER, |(_, then)| then).to_be_bytes());
     bytes.push(u8::from(segment.tombstones));
     for slot in &segment.slots {
         bytes.extend_from_slice(&slot.payload_bytes.to_be_bytes());
@@ -60,6 +62,7 @@ pub(super) fn load(volume: &Volume, path: &Path, start: LogStart) -> io::Result<
     Ok(index.map(|index| {
         let mut segment = Segment::indexed(path.to_owned(), start, index.slots, length);
         segment.compacted_ms = index.compacted_ms;
+        segment.grown = index.grown_ms.map(|then| (segment.end_index() - 1, then));
         segment.tombstones = index.tombstones;
         segment
     }))
@@ -67,6 +70,7 @@ pub(super) fn load(volume: &Volume, path: &Path, start: LogStart) -> io::Result<
 
 struct Index {
     compacted_ms: Option<i64>,
+    grown_ms: Option<i64>,
     tombstones: bool,
     slots: Vec<Slot>,
     end: u64,
@@ -79,7 +83,10 @@ fn decode(bytes: &[u8]) -> Option<Index> {
     if !whole || head[..8] != MAGIC {
         return None;
     }
-    let compacted = head[8..16].iter().fold(0, |value, byte| value << 8 | i64::from(*byte));
+    let time = |at: usize| {
+        let time = head[at..at + 8].iter().fold(0, |value, byte| value << 8 | i64::from(*byte));
+        Some(time).filter(|time| *time != NEVER)
+    };
     let (mut position, mut newest_ms) = (HEADER_BYTES, -1);
     let slots = slots.chunks_exact(SLOT_BYTES).map(|bytes| {
         let long = |at: usize| {
@@ -104,8 +111,7 @@ fn decode(bytes: &[u8]) -> Option<Index> {
         slot
     });
     let slots = slots.collect();
-    let compacted_ms = Some(compacted).filter(|then| *then != NEVER);
-    Some(Index { compacted_ms, tombstones: head[16] != 0, slots, end: position })
+    Some(Index { compacted_ms: time(8), grown_ms: time(16), tombstones: head[24] != 0, slots, end: position })
 }
 
 /// Writes the producer state at a segment's start, if the volume lets it.

@@ -15,11 +15,8 @@
 //!
 //! Sources: Raft (figure 2; section 7 for the log's start), Kafka's `UnifiedLog` for the record side.
 
-// Replication uses part of it so far.
-#![allow(dead_code)]
-
 pub(crate) mod batch;
-mod codec;
+pub(crate) mod codec;
 mod compaction;
 mod entry;
 mod hard_state;
@@ -52,11 +49,11 @@ use crate::volume::Volume;
 pub(crate) struct LogConfig {
     /// `segment.bytes`: a segment is closed before it grows larger.
     pub segment_bytes: u64,
-    /// `segment.ms`: a segment is closed when its first record is older; `None` for never.
+    /// `segment.ms`: a segment is closed when its first entry is older; `None` for never.
     pub segment_ms: Option<i64>,
     /// `retention.bytes`: the log is cut from the front while it is larger; `None` for never.
     pub retention_bytes: Option<u64>,
-    /// `retention.ms`: segments whose newest record is older are removed; `None` for never.
+    /// `retention.ms`: segments whose last append is longer ago are removed; `None` for never.
     pub retention_ms: Option<i64>,
     /// `cleanup.policy` contains `delete`.
     pub deletes: bool,
@@ -250,6 +247,7 @@ impl Log {
     }
 
     /// Everything up to this index is durable.
+    #[cfg(test)]
     pub fn synced_index(&self) -> u64 {
         self.synced_index
     }
@@ -503,20 +501,11 @@ impl Log {
         Ok(())
     }
 
-    /// Whether an entry belongs into a new segment (`segment.bytes`, and `segment.ms` by record time as KIP-33).
+    /// Whether an entry belongs into a new segment (`segment.bytes`).
     fn is_full_for(&self, entry: &Entry) -> bool {
         let segment = self.last();
-        if segment.slots.is_empty() {
-            return false;
-        }
         let size = (entry::FRAME_BYTES + entry.payload.len()) as u64;
-        let too_old = || {
-            let limit = self.config.segment_ms?;
-            let first = segment.first_timestamp_ms()?;
-            let batch = BatchHeader::read(&entry.payload).ok().filter(|_| entry.kind == EntryKind::Batch)?;
-            Some(batch.max_timestamp_ms.saturating_sub(first) > limit)
-        };
-        segment.length + size > self.config.segment_bytes || too_old().unwrap_or(false)
+        !segment.slots.is_empty() && segment.length + size > self.config.segment_bytes
     }
 
     /// Closes the last segment, which is durable then, and starts another.

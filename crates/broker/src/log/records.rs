@@ -46,8 +46,8 @@ impl<'a> Records<'a> {
         let bytes = match header.codec() {
             // An emptied batch has no records to uncompress, whatever it says.
             _ if header.record_count == 0 => Cow::Borrowed(&bytes[..0]),
-            0 => Cow::Borrowed(bytes),
-            codec => Cow::Owned(codec::uncompress(codec, bytes)?),
+            codec => codec::uncompress(codec, bytes, codec::UNCOMPRESSED_BYTES_MAX)
+                .map_err(|error| error.to_string())?,
         };
         Ok(Records { header, bytes })
     }
@@ -107,7 +107,8 @@ impl<'a> Records<'a> {
         let codec = self.header.codec();
         let batch = match codec {
             codec if codec != 0 && count > 0 => {
-                batch::with_records(batch, &codec::compress(codec, &kept)?, count, newest)
+                let kept = codec::compress(codec, &kept).map_err(|error| error.to_string())?;
+                batch::with_records(batch, &kept, count, newest)
             }
             _ => batch::with_records(batch, &kept, count, newest),
         };
@@ -145,7 +146,7 @@ fn sized<'a>(bytes: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
 }
 
 /// A zigzag variable-length integer, as records use it.
-fn varint(bytes: &mut &[u8]) -> Option<i64> {
+pub(crate) fn varint(bytes: &mut &[u8]) -> Option<i64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;

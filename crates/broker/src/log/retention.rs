@@ -1,9 +1,11 @@
 //! Removing the log's beginning: on a client's demand, by age, by size, and after a snapshot.
 //!
 //! The start offset moves at once, to any offset; entries go with whole segments, and only those that are
-//! committed. The last segment always stays. Sources: Kafka's `UnifiedLog.deleteOldSegments` (by time: a segment
-//! goes when its newest record is too old; by size: while the log without it is still large enough; below the
-//! start offset: at once), KIP-107 (DeleteRecords).
+//! committed. The last segment always stays, if need be an empty one. A segment's age is that of its last append
+//! by the broker's clock, as in Redpanda (`broker_timestamp` of a segment's index), so that records with times of
+//! their clients' own are neither removed early nor kept for ever; it is as exact as the log is looked at often.
+//! By size a segment goes while the log without it is still large enough (Kafka: `UnifiedLog.deleteOldSegments`).
+//! KIP-107: DeleteRecords.
 
 use super::hard_state::State;
 use super::{Log, LogError, index_file};
@@ -36,20 +38,20 @@ impl Log {
     }
 
     /// Applies the topic's retention at a time, to what is committed, and forgets silent producers; tells
-    /// whether the start offset has moved.
+    /// whether the start offset has moved. Entries that were not seen before count as appended now.
     ///
     /// # Errors
     /// As [`Log::remove_before`].
     pub fn apply_retention(&mut self, now_ms: i64, committed: u64) -> Result<bool, LogError> {
         self.producers.expire(now_ms, self.config.producer_expiry_ms);
+        self.see(now_ms);
         self.roll_if_old(now_ms)?;
         self.remove_below_start(committed)?;
         if !self.config.deletes {
             return Ok(false);
         }
         let expired_before = self.config.retention_ms.map(|retention| now_ms.saturating_sub(retention));
-        if expired_before.is_some_and(|limit| self.last().newest_ms() < limit) && self.last().newest_ms() >= 0
-        {
+        if expired_before.is_some_and(|limit| self.last().is_older_than(limit)) {
             self.roll()?;
         }
         let closed = &self.segments[..self.segments.len() - 1];
@@ -61,12 +63,21 @@ impl Log {
         Ok(self.start_offset() > before)
     }
 
-    /// How many segments from the front have no record that is as young as `limit`. Segments without records
-    /// go with older ones before and after them, not by themselves.
+    /// Takes note of the time for segments that have grown. What a closed segment is known by is written down.
+    fn see(&mut self, now_ms: i64) {
+        let closed = self.segments.len() - 1;
+        for (place, segment) in self.segments.iter_mut().enumerate().rev() {
+            if segment.see(now_ms) && place < closed {
+                index_file::save(&self.volume, segment);
+            } else if place < closed {
+                // Those before it have been seen as well.
+                break;
+            }
+        }
+    }
+
     fn expired(&self, removable: usize, limit: i64) -> usize {
-        let old = self.segments[..removable].iter().take_while(|segment| segment.newest_ms() < limit);
-        let old: Vec<bool> = old.map(|segment| segment.newest_ms() >= 0).collect();
-        old.iter().rposition(|has_records| *has_records).map_or(0, |last| last + 1)
+        self.segments[..removable].iter().take_while(|segment| segment.is_older_than(limit)).count()
     }
 
     /// How many segments from the front the log can do without and still have `limit` bytes.
@@ -79,15 +90,14 @@ impl Log {
         can_go.count()
     }
 
-    /// `segment.ms`: closes the last segment when its first record is too old.
+    /// `segment.ms`: closes the last segment when its first entry is too old.
     pub(super) fn roll_if_old(&mut self, now_ms: i64) -> Result<(), LogError> {
-        let first = self.last().first_timestamp_ms();
-        let old = self
-            .config
-            .segment_ms
-            .zip(first)
-            .is_some_and(|(limit, first)| now_ms.saturating_sub(first) > limit);
-        if old { self.roll() } else { Ok(()) }
+        let begun = self.last().begun_ms;
+        let old = self.config.segment_ms.zip(begun);
+        match old.is_some_and(|(limit, begun)| now_ms.saturating_sub(begun) > limit) {
+            true => self.roll(),
+            false => Ok(()),
+        }
     }
 
     fn remove_below_start(&mut self, committed: u64) -> Result<(), LogError> {

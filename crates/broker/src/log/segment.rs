@@ -56,6 +56,10 @@ pub(super) struct Segment {
     pub slots: Vec<Slot>,
     /// Bytes may follow `length` in the file: what a failed write left. They are cut off before the next.
     pub dirty: bool,
+    /// When entries in it were first seen, ms since 1970; `None` before that.
+    pub begun_ms: Option<i64>,
+    /// The entry that was last when it was last seen to have grown, and that time, ms since 1970.
+    pub grown: Option<(u64, i64)>,
     /// When it was first compacted, ms since 1970; `None` if it was not.
     pub compacted_ms: Option<i64>,
     /// Whether compaction has left tombstones in it.
@@ -135,6 +139,8 @@ impl Segment {
             synced: length,
             slots,
             dirty: false,
+            begun_ms: None,
+            grown: None,
             compacted_ms: None,
             tombstones: false,
         }
@@ -263,9 +269,20 @@ impl Segment {
         self.slots.last().map_or(-1, |slot| slot.newest_ms)
     }
 
-    /// The timestamp of the first batch that has one.
-    pub fn first_timestamp_ms(&self) -> Option<i64> {
-        self.slots.iter().map(|slot| slot.max_timestamp_ms).find(|timestamp| *timestamp >= 0)
+    /// Whether it has entries, all of them seen before a time.
+    pub fn is_older_than(&self, limit_ms: i64) -> bool {
+        self.grown.is_some_and(|(last, then)| last + 1 == self.end_index() && then < limit_ms)
+    }
+
+    /// Takes note of the time if there are entries that were not there before; tells whether there were.
+    pub fn see(&mut self, now_ms: i64) -> bool {
+        let last = self.end_index() - 1;
+        let grew = !self.slots.is_empty() && self.grown.is_none_or(|(seen, _)| seen != last);
+        if grew {
+            self.begun_ms.get_or_insert(now_ms);
+            self.grown = Some((last, now_ms));
+        }
+        grew
     }
 
     fn push(&mut self, frame: &Frame, payload: &[u8]) -> Result<(), BatchError> {

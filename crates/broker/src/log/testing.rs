@@ -83,6 +83,15 @@ pub(crate) fn as_producer(
     batch
 }
 
+/// The control batch that ends a producer's transaction.
+pub(crate) fn marker(committed: bool, coordinator_epoch: i32, id: i64, epoch: i16) -> Vec<u8> {
+    let value = [&[0, 0], &coordinator_epoch.to_be_bytes()[..]].concat();
+    let mut record = record(0, 50, None, Some(&value));
+    record.key = Some(Bytes::copy_from_slice(&[0, 0, 0, u8::from(committed)]));
+    record.control = true;
+    as_producer(encode(&[record], Compression::None), id, epoch, -1, true)
+}
+
 /// A batch as the next entry of a log.
 pub(crate) fn next(log: &Log, term: u64, mut batch: Vec<u8>) -> Entry {
     batch::assign(&mut batch, log.end_offset(), term as i32);

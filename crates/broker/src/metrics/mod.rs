@@ -6,10 +6,14 @@
 pub(crate) mod histogram;
 pub(crate) mod text;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use histogram::Histogram;
+
+use crate::node::PartitionKey;
 
 /// API keys are below this (KIP-1071 has the highest known one, 92).
 const API_KEYS: usize = 100;
@@ -43,6 +47,8 @@ pub(crate) struct Metrics {
     pub node_status: NodeStatus,
     /// Per API key, from the request's arrival to its answer.
     handlers: Vec<Histogram>,
+    /// Per replica that was written or read here.
+    traffic: Mutex<BTreeMap<PartitionKey, Arc<Traffic>>>,
 }
 
 /// One of the two servers that metrics tell apart.
@@ -95,17 +101,41 @@ impl Default for Metrics {
             fetch_latency: Histogram::default(),
             node_status: NodeStatus::default(),
             handlers: std::iter::repeat_with(Histogram::default).take(API_KEYS).collect(),
+            traffic: Mutex::default(),
         }
     }
 }
 
 impl Metrics {
-    /// A Kafka request was answered.
-    pub fn handled(&self, api_key: i16, took: Duration) {
+    /// A Kafka request was answered; bytes are those of the frames.
+    pub fn kafka_answered(&self, api_key: i16, received: usize, sent: usize, took: Duration) {
+        self.kafka.received_bytes.add(received as u64);
+        self.kafka.sent_bytes.add(sent as u64);
+        match api_key {
+            0 => self.produce_latency.observe(took),
+            1 => self.fetch_latency.observe(took),
+            _ => {}
+        }
+        self.handled(api_key, took);
+    }
+
+    /// A request took its time at its handler.
+    fn handled(&self, api_key: i16, took: Duration) {
         self.kafka.latency.observe(took);
         if let Some(handler) = usize::try_from(api_key).ok().and_then(|key| self.handlers.get(key)) {
             handler.observe(took);
         }
+    }
+
+    /// What clients wrote to and read from a replica.
+    pub fn traffic(&self, partition: PartitionKey) -> Arc<Traffic> {
+        let mut traffic = self.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(traffic.entry(partition).or_default())
+    }
+
+    /// Forgets replicas that are gone.
+    pub fn forget_traffic(&self, is_gone: impl Fn(&PartitionKey) -> bool) {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !is_gone(key));
     }
 
     /// The handlers that have answered something, by API key.

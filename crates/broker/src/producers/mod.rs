@@ -9,9 +9,6 @@
 //! that the KIPs leave open, among them that an unknown producer may begin with any sequence. Left out:
 //! verification of transactions before their first append (KIP-890), which is the coordinator's business.
 
-// Replication does not ask it yet.
-#![allow(dead_code)]
-
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -233,11 +230,6 @@ impl Producers {
                 || self.transactions.first_offset(*id).is_some()
         });
         before - self.producers.len()
-    }
-
-    /// The base offset of each producer's last batch, which compaction keeps.
-    pub fn last_batches(&self) -> impl Iterator<Item = i64> {
-        self.producers.values().filter_map(|producer| producer.batches.back()).map(|sent| sent.base_offset)
     }
 
     /// The producers by id.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::log::testing::{as_producer, batch_at};
+use crate::log::testing::{as_producer, batch_at, marker};
 
 /// What a producer sends.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ impl Partition {
     }
 
     fn end_transaction(&mut self, id: i64, epoch: i16, committed: bool) -> i64 {
-        self.append(Marker { committed, coordinator_epoch: 3 }.batch(id, epoch, 50))
+        self.append(marker(committed, 3, id, epoch))
     }
 }
 
@@ -222,13 +222,17 @@ fn the_state_reads_as_it_was_written() {
 }
 
 #[test]
-fn a_marker_is_a_control_batch_as_clients_expect_it() {
-    let batch = Marker { committed: true, coordinator_epoch: 12 }.batch(5, 2, 99);
-    let header = BatchHeader::check(&batch).unwrap();
-    assert!(header.control() && header.transactional());
-    assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (5, 2, -1));
-    assert_eq!((header.record_count, header.max_timestamp_ms), (1, 99));
+fn a_marker_is_read_as_the_coordinator_writes_it() {
+    let kind = crate::coordinator::WriteKind::Marker {
+        producer_id: 5,
+        producer_epoch: 2,
+        coordinator_epoch: 12,
+        commit: true,
+    };
+    let batch = crate::coordinator::control_batch(kind, 99).unwrap();
     assert_eq!(Marker::read(&batch), Some(Marker { committed: true, coordinator_epoch: 12 }));
-    let (key, _) = crate::log::records::first_record(&batch).unwrap();
-    assert_eq!(key, [0, 0, 0, 1]);
+    assert_eq!(
+        Marker::read(&marker(false, 12, 5, 2)),
+        Some(Marker { committed: false, coordinator_epoch: 12 })
+    );
 }

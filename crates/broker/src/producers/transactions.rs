@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Bytes, BytesMut};
-use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
 use serde::{Deserialize, Serialize};
 
 use crate::log::records;
@@ -48,34 +46,6 @@ impl Marker {
             1 => Some(Marker { committed: true, coordinator_epoch }),
             _ => None,
         }
-    }
-
-    /// The control batch that ends a producer's transaction, to be appended like a client's batch.
-    pub fn batch(self, producer_id: i64, producer_epoch: i16, now_ms: i64) -> Vec<u8> {
-        let key = [0, 0, 0, u8::from(self.committed)];
-        let value = [&[0, 0], &self.coordinator_epoch.to_be_bytes()[..]].concat();
-        let record = Record {
-            transactional: true,
-            control: true,
-            delete_horizon: false,
-            partition_leader_epoch: -1,
-            producer_id,
-            producer_epoch,
-            timestamp_type: TimestampType::Creation,
-            offset: 0,
-            sequence: -1,
-            timestamp: now_ms,
-            key: Some(Bytes::copy_from_slice(&key)),
-            value: Some(Bytes::from(value)),
-            headers: Default::default(),
-        };
-        let mut bytes = BytesMut::new();
-        let options = RecordEncodeOptions { version: 2, compression: Compression::None };
-        // One small record of a version that is known: nothing can fail.
-        if let Err(error) = RecordBatchEncoder::encode(&mut bytes, [&record], &options) {
-            tracing::error!(%error, "a transaction marker cannot be encoded");
-        }
-        bytes.to_vec()
     }
 }
 

@@ -108,7 +108,7 @@ impl Driver {
             timeouts,
             leaders: Leaders::default(),
             own: AtomicI32::new(-1),
-            lanes: Lanes::new(tasks, tls, timeouts.heartbeat),
+            lanes: Lanes::new(tasks, timeouts.heartbeat, tls),
             throttle: Throttle::new(properties.raft_learner_recovery_rate),
             marked: Mutex::default(),
             wake: Notify::new(),

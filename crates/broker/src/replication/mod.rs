@@ -26,7 +26,8 @@ use uuid::Uuid;
 use crate::cluster::controller::{self, CONTROLLER};
 use crate::cluster::state::State;
 use crate::config::ClusterProperties;
-use crate::log::{LogConfig, Recovery};
+use crate::housekeeping::log_config;
+use crate::log::Recovery;
 use crate::node::{Node, PartitionKey};
 use crate::raft::{Group, Start, raft_id};
 use crate::status::Counter;
@@ -75,7 +76,9 @@ fn wanted(state: &State, own: i32, file: &ClusterProperties) -> Vec<Wanted> {
 
 fn is_wanted(state: &State, own: i32, (topic, index): PartitionKey) -> bool {
     let Some(topic) = state.topics.by_id(topic) else { return false };
-    state.hosts(&topic.name, index).contains(&own)
+    let replicas = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
+    let target = state.reassignment(&topic.name, index).map(|change| &change.target);
+    replicas.into_iter().chain(target).any(|replicas| replicas.contains(&own))
 }
 
 /// Opens the replicas that the state gives to this broker, and closes and removes those that it gives to others
@@ -132,8 +135,11 @@ fn open_group(
     wanted: &Wanted,
     directory: &std::path::Path,
 ) -> Result<Group<ReplicaStore>, String> {
-    let segment_bytes = node.config.cluster.log_segment_size;
-    let config = LogConfig { segment_bytes, ..LogConfig::default() };
+    let config = node.with_cluster(|cluster| {
+        let state = &cluster.state;
+        state.topics.by_id(wanted.key.0).map(|topic| log_config(&state.properties, &topic.configs))
+    });
+    let config = config.unwrap_or_default();
     let founders: Vec<u64> = wanted.founders.iter().copied().map(raft_id).collect();
     let own = node.id();
     let (store, recovery) = ReplicaStore::open(&node.volume, directory, config, &founders, false)

@@ -19,7 +19,7 @@ use crate::bugs::Bugs;
 use crate::log::batch::{self, BatchHeader};
 use crate::log::{Log, LogError};
 use crate::node::PartitionKey;
-use crate::producers::{ProducerError, Verdict};
+use crate::producers::{Marker, ProducerError, Verdict};
 use crate::raft::{Configuration, Group, GroupError, Role, TransferError, broker_id, raft_id};
 
 /// A replica.
@@ -327,8 +327,12 @@ impl Partition {
         let log = &group.store().log;
         let start_offset = log.start_offset();
         let verdict = match header.control() {
-            // Markers are checked by who writes them.
-            true => Verdict::New,
+            true => {
+                let coordinator_epoch = Marker::read(&bytes).map_or(-1, |marker| marker.coordinator_epoch);
+                let (id, epoch) = (header.producer_id, header.producer_epoch);
+                log.producers().check_marker(id, epoch, coordinator_epoch)?;
+                Verdict::New
+            }
             false => log.producers().check(&header)?,
         };
         if let Verdict::Duplicate { base_offset, last_offset } = verdict {
@@ -392,6 +396,22 @@ impl Partition {
                 return Err(PartitionError::TimedOut);
             }
         }
+    }
+
+    /// How many other voting replicas lack something that is committed, as the leader knows.
+    pub fn replicas_behind(&self) -> usize {
+        let own = raft_id(self.own);
+        self.read(0, |group| {
+            let commit = group.commit();
+            let others = group.configuration().voters.iter().filter(|id| **id != own);
+            others.filter(|id| group.matched(**id).is_none_or(|matched| matched < commit)).count()
+        })
+    }
+
+    /// Keeps the replica from becoming leader, or lets it again (maintenance mode).
+    pub fn set_blocked(&self, blocked: bool) {
+        // A group that is closed leads nothing anyhow.
+        let _ = self.with_group(|group| group.set_blocked(blocked));
     }
 
     /// Hands leadership over, to `target` or to the replica that has most of the log. Returns when this replica

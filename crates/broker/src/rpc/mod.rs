@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::cluster::command::{Applied, Command};
+use crate::cluster::health::NodeReport;
 use crate::cluster::identity::Membership;
 use crate::cluster::members::Member;
 use crate::config::HostPort;
@@ -74,6 +75,12 @@ pub(crate) enum Request {
     GroupConfiguration { key: PartitionKey },
     /// Write the ends of a transaction to partitions that you lead.
     WriteTxnMarkers(Markers),
+    /// How are you?
+    NodeReport,
+    /// Give the leadership of a partition that you lead to another broker.
+    TransferLeadership { topic: Uuid, partition: i32, target: i32 },
+    /// The leader has removed the records before an offset; do so too.
+    RemoveRecords { key: PartitionKey, offset: i64 },
 }
 
 /// A broker that has no id yet.
@@ -109,12 +116,15 @@ pub(crate) enum Reply {
         index: u64,
         applied: Applied,
     },
-    /// The partitions that have their markers.
-    MarkersWritten(Vec<PartitionKey>),
     /// The broker has taken the news.
     Updated,
     Leaders(Vec<News>),
     GroupConfiguration(Configuration),
+    /// The partitions that have their markers.
+    MarkersWritten(Vec<PartitionKey>),
+    NodeReport(NodeReport),
+    /// There is nothing to tell.
+    Done,
 }
 
 /// Why a broker does not do what it is asked.
@@ -139,6 +149,9 @@ pub(crate) enum Refusal {
     /// An earlier change of the same thing is under way.
     #[error("{0}")]
     UpdateInProgress(String),
+    /// It cannot be done now, and may be later.
+    #[error("{0}")]
+    Busy(String),
     #[error("the volume failed: {0}")]
     Storage(String),
     #[error("not done in time")]

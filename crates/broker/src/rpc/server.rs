@@ -11,9 +11,11 @@ use tokio::time::Instant;
 
 use super::frame::{self, Frame};
 use super::{Refusal, Reply, ReplyHead, Request, RequestHead};
-use crate::cluster::{discovery, submit};
+use crate::cluster::{discovery, health, submit};
 use crate::config::Listener;
+use crate::kafka::delete_records;
 use crate::node::Node;
+use crate::operations::leadership;
 use crate::replication::driver;
 use crate::status::Counter;
 use crate::transactions::markers;
@@ -34,6 +36,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: Listener, socket: TcpListen
 async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream) {
     let peer = stream.peer_addr().ok();
     let Some(stream) = node.secure(&listener, stream).await else { return };
+    let _open = node.metrics.internal.open();
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (replies, mut queue) = mpsc::channel::<Bytes>(REQUESTS_MAX);
     let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
@@ -49,9 +52,11 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
             let (head, body) = match frame::read::<RequestHead>(&mut reader).await {
                 Ok(Some(Frame::Json(head, body))) => (head, body),
                 Ok(Some(Frame::Raft(kind, content))) => {
+                    node.metrics.internal.received_bytes.add(content.len() as u64);
                     if !driver::receive(&node, kind, content, Some(&replies)) {
                         tracing::warn!(?peer, kind, "closing an RPC connection: no frame of Raft's");
                         node.status.add(Counter::MalformedFrames, 1);
+                        node.metrics.internal.errors.add(1);
                         break;
                     }
                     node.status.add(Counter::RpcRequests, 1);
@@ -62,6 +67,7 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
                     if error.kind() == std::io::ErrorKind::InvalidData {
                         tracing::warn!(?peer, %error, "closing an RPC connection");
                         node.status.add(Counter::MalformedFrames, 1);
+                        node.metrics.internal.errors.add(1);
                     }
                     break;
                 }
@@ -69,11 +75,14 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
             let (node, replies) = (Arc::clone(&node), replies.clone());
             node.clone().tasks.spawn(async move {
                 let _permit = permit;
-                let call = head.call;
+                let (call, begun) = (head.call, Instant::now());
+                node.metrics.internal.received_bytes.add(body.len() as u64);
                 drop(body);
                 let reply = answer(&node, head).await;
                 node.status.add(Counter::RpcRequests, 1);
+                node.metrics.internal.latency.observe(begun.elapsed());
                 if let Ok(frame) = frame::encode(&ReplyHead { call, reply }, &[]) {
+                    node.metrics.internal.sent_bytes.add(frame.len() as u64);
                     // The connection may be gone; then nobody waits for the reply.
                     let _ = replies.send(frame).await;
                 }
@@ -104,17 +113,25 @@ async fn answer(node: &Arc<Node>, head: RequestHead) -> Result<Reply, Refusal> {
     match head.request {
         Request::BootstrapInfo => Ok(discovery::bootstrap_info(node)),
         Request::Join(member) => discovery::admit(node, member).await,
-        Request::Ping => Ok(Reply::Pong),
+        Request::NodeReport => Ok(Reply::NodeReport(health::own_report(node))),
+        Request::TransferLeadership { topic, partition, target } => {
+            leadership::transfer(node, (topic, partition), Some(target)).await.map(|()| Reply::Done)
+        }
+        Request::WriteTxnMarkers(markers) => Ok(Reply::MarkersWritten(markers::write(node, &markers).await)),
+        Request::Ping => {
+            node.metrics.node_status.received.add(1);
+            Ok(Reply::Pong)
+        }
         Request::Submit { request, command, timeout_ms } => {
             let deadline = Instant::now() + Duration::from_millis(timeout_ms);
             let (index, applied) = submit::submit_here(node, request, command, deadline).await?;
             Ok(Reply::Applied { index, applied })
         }
-        Request::WriteTxnMarkers(markers) => Ok(Reply::MarkersWritten(markers::write(node, &markers).await)),
         Request::UpdateLeaders(news) => {
             node.raft.leaders.take(&news);
             Ok(Reply::Updated)
         }
+        Request::RemoveRecords { key, offset } => delete_records::remove_at_replica(node, key, offset).await,
         Request::GetLeaders => Ok(Reply::Leaders(node.raft.leaders.all())),
         Request::GroupConfiguration { key } => {
             let replica = node.replica(key).filter(|replica| replica.progress().leading);

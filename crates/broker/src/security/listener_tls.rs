@@ -94,6 +94,13 @@ fn blamed(entry: &TlsFiles, error: &MaterialError) -> String {
 }
 
 impl ListenerTls {
+    /// From when to when the certificate is valid, seconds since 1970; `None` if it cannot be read.
+    pub fn validity(&self) -> Option<(i64, i64)> {
+        let certificate = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).certificate.clone();
+        let facts = hopwise_security::certificate::Facts::of_pem(&certificate).ok()?;
+        Some((facts.not_before_s, facts.not_after_s))
+    }
+
     fn load(
         entry: &TlsFiles,
         files: &Files,
@@ -128,6 +135,7 @@ impl ListenerTls {
             authorities: loaded.truststore.map(|bytes| bytes.to_vec()),
             identity: self.entry.require_client_certificate.then_some(identity),
             min_version: self.entry.min_version,
+            ..ClientSettings::default()
         };
         let connector = TlsConnector::new(&settings, Arc::clone(&self.clock), self.randomness.fork())
             .map_err(|error| TlsFailure::Other(error.to_string()))?;

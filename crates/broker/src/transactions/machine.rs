@@ -3,7 +3,8 @@
 //! A change is decided, written, and counts when it is written. While it is being written the id's other
 //! requests are answered with `CONCURRENT_TRANSACTIONS`, which clients repeat.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -14,7 +15,9 @@ use super::markers;
 use super::records;
 use super::request::{AddRequest, Answer, DescribedTransaction, EndRequest, Ending, InitError, InitRequest};
 use super::transaction::{NO_EPOCH, Transaction, TransactionState};
-use crate::coordinator::{Machine, Now, Replayed, Shard, Ticket, Write, WriteError, WriteKind, WriteQueue};
+use crate::coordinator::{
+    Machine, Now, Replayed, Shard, Ticket, Timers, Write, WriteError, WriteKind, WriteQueue,
+};
 use crate::node::Node;
 
 /// The transactional ids of a partition.
@@ -22,14 +25,11 @@ pub(crate) struct TransactionMachine {
     settings: Settings,
     ids: BTreeMap<String, Entry>,
     /// When open transactions are over their time.
-    timers: BTreeSet<(Instant, String)>,
+    timers: Timers<String>,
     writes: WriteQueue<Then>,
     answers: Vec<(Ticket, Answer)>,
     endings: Vec<Ending>,
     epoch: i32,
-    /// When ids are looked through for those that have expired.
-    expiry: Option<Instant>,
-    started: Now,
 }
 
 struct Entry {
@@ -62,17 +62,15 @@ enum Waits {
 
 impl TransactionMachine {
     /// Without ids.
-    pub fn new(settings: Settings, now: Now) -> TransactionMachine {
+    pub fn new(settings: Settings) -> TransactionMachine {
         TransactionMachine {
             settings,
             ids: BTreeMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             writes: WriteQueue::default(),
             answers: Vec::new(),
             endings: Vec::new(),
             epoch: -1,
-            expiry: None,
-            started: now,
         }
     }
 
@@ -203,7 +201,7 @@ impl TransactionMachine {
             let limit = transaction.timeout + self.settings.timeout_delay;
             let deadline = now.instant + limit.saturating_sub(Duration::from_millis(open_ms));
             entry.deadline = Some(deadline);
-            self.timers.insert((deadline, id.to_owned()));
+            self.timers.set(deadline, id.to_owned());
             return;
         }
         entry.deadline = None;
@@ -225,7 +223,7 @@ impl TransactionMachine {
             // Its producer has just asked for something; it is looked at again when that is done, and soon.
             let again = now.instant + self.settings.timeout_delay.max(Duration::from_millis(100));
             entry.deadline = Some(again);
-            self.timers.insert((again, id));
+            self.timers.set(again, id);
             return;
         }
         tracing::debug!(id, "a transaction is over its time and is aborted");
@@ -248,7 +246,7 @@ impl TransactionMachine {
         }
     }
 
-    fn take_endings(&mut self) -> Vec<Ending> {
+    pub(super) fn take_endings(&mut self) -> Vec<Ending> {
         std::mem::take(&mut self.endings)
     }
 }
@@ -281,8 +279,7 @@ impl Machine for TransactionMachine {
 
     fn start(&mut self, now: Now, epoch: i32) {
         self.epoch = epoch;
-        self.started = now;
-        self.expiry = Some(now.instant + self.settings.expiration_check);
+        self.timers.set_expiry(now.instant + self.settings.expiration_check);
         let open: Vec<(String, Transaction)> =
             self.ids.iter().map(|(id, entry)| (id.clone(), entry.transaction.clone())).collect();
         for (id, transaction) in open {
@@ -318,31 +315,30 @@ impl Machine for TransactionMachine {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let timer = self.timers.first().map(|(at, _)| *at);
-        timer.into_iter().chain(self.expiry).min()
+        self.timers.deadline()
     }
 
     fn tick(&mut self, now: Now) {
-        while let Some((at, id)) = self.timers.pop_first() {
-            if at > now.instant {
-                self.timers.insert((at, id));
-                break;
-            }
+        while let Some((at, id)) = self.timers.pop_due(now) {
             self.time_out(now, at, id);
         }
-        if self.expiry.is_some_and(|expiry| expiry <= now.instant) {
+        if self.timers.expiry_is_due(now) {
             self.expire(now);
-            self.expiry = Some(now.instant + self.settings.expiration_check);
+            self.timers.set_expiry(now.instant + self.settings.expiration_check);
         }
+    }
+
+    fn configure(&mut self, node: &Node) {
+        self.settings = Settings::of(node);
     }
 
     fn take_answers(&mut self) -> Vec<(Ticket, Answer)> {
         std::mem::take(&mut self.answers)
     }
 
-    fn follow_up(&mut self, node: &std::sync::Arc<Node>, shard: &std::sync::Arc<Shard<Self>>) {
+    fn follow_up(&mut self, node: &Arc<Node>, shard: &Arc<Shard<Self>>) {
         for ending in self.take_endings() {
-            let (node, shard) = (std::sync::Arc::clone(node), std::sync::Arc::downgrade(shard));
+            let (node, shard) = (Arc::clone(node), Arc::downgrade(shard));
             node.clone().tasks.spawn(markers::end(node, shard, ending));
         }
     }
@@ -362,7 +358,7 @@ impl TransactionMachine {
             (TransactionState::Ongoing, _) => {
                 let deadline = entry.deadline.map_or(again, |deadline| deadline.max(again));
                 entry.deadline = Some(deadline);
-                self.timers.insert((deadline, id.to_owned()));
+                self.timers.set(deadline, id.to_owned());
             }
             (state, Some(_)) if state.is_ending() => {
                 // The partitions have their markers; writing them again does no harm.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::machine::TransactionMachine;
 use super::request::Ending;
-use crate::coordinator::{Now, Shard, WriteKind, control_batch};
+use crate::coordinator::{Now, Shard, WriteKind, check_marker, control_batch};
 use crate::groups;
 use crate::groups::request::Answer;
 use crate::node::{Node, PartitionKey};
@@ -163,8 +163,12 @@ async fn write_one(
     let partition = node.partition(key).ok_or(ResponseError::NotLeaderOrFollower)?;
     let batch =
         control_batch(markers.kind(), (node.clock)()).map_err(|_| ResponseError::UnknownServerError)?;
-    match partition.produce(batch, None, Acks::All, deadline).await {
-        Ok(_) => Ok(()),
+    let written = match check_marker(&partition, markers.kind()) {
+        Ok(()) => partition.produce(batch, None, Acks::All, deadline).await.map(drop),
+        Err(error) => Err(error),
+    };
+    match written {
+        Ok(()) => Ok(()),
         Err(PartitionError::Producer(error, _)) => Err(error),
         Err(PartitionError::TimedOut) => Err(ResponseError::RequestTimedOut),
         Err(PartitionError::Storage(_)) => Err(ResponseError::KafkaStorageError),

@@ -82,8 +82,8 @@ pub(crate) fn state_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// An empty machine, with the settings of this moment.
-pub(crate) fn machine_of(node: &Node, now: Now) -> TransactionMachine {
-    TransactionMachine::new(Settings::of(node), now)
+pub(crate) fn machine_of(node: &Node, _now: Now) -> TransactionMachine {
+    TransactionMachine::new(Settings::of(node))
 }
 
 /// The topic, which is made when the first transactional id asks for its coordinator.
@@ -91,6 +91,6 @@ pub(crate) fn machine_of(node: &Node, now: Now) -> TransactionMachine {
 /// # Errors
 /// Why it could not be made.
 pub(crate) async fn ensure_topic(node: &Arc<Node>) -> Result<Topic, Refusal> {
-    let partitions = node.config.cluster.transaction_coordinator_partitions;
+    let partitions = node.properties().transaction_coordinator_partitions;
     topic_creation::ensure_internal(node, TOPIC, partitions, &[("cleanup.policy", "compact")]).await
 }

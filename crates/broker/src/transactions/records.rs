@@ -34,7 +34,9 @@ fn value(transaction: &Transaction) -> Bytes {
     value.i32(topics.len() as i32);
     for (topic, partitions) in topics {
         value.text(topic).i32(partitions.len() as i32);
-        partitions.into_iter().for_each(|partition| drop(value.i32(partition)));
+        for partition in partitions {
+            value.i32(partition);
+        }
     }
     value.i64(transaction.updated_ms).i64(transaction.start_ms).finish()
 }

@@ -1,7 +1,7 @@
 //! Properties of topics and of the cluster, and quotas.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
@@ -15,6 +15,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::Compression;
+use tokio::time::Instant;
 
 use crate::support::{Client, batch, produce_request, start_cluster};
 

@@ -1,10 +1,11 @@
 //! Produce, Fetch, ListOffsets and OffsetForLeaderEpoch in every version; sessions, limits, reading nearby, and
 //! several requests on one connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
@@ -12,11 +13,12 @@ use kafka_protocol::messages::offset_for_leader_epoch_request::{
 };
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiKey, FetchRequest, FetchResponse, ListOffsetsRequest, MetadataRequest, MetadataResponse,
-    OffsetForLeaderEpochRequest, ProduceRequest, ProduceResponse, ResponseHeader,
+    ApiKey, DeleteRecordsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, MetadataRequest,
+    MetadataResponse, OffsetForLeaderEpochRequest, ProduceRequest, ProduceResponse, ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, StrBytes};
 use kafka_protocol::records::{Compression, RecordBatchDecoder};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::support::{Client, TestBroker, batch, name, new_cluster, produce_request, start_cluster};
@@ -130,6 +132,36 @@ async fn offsets_are_listed_in_every_version() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn records_are_deleted_on_every_replica() {
+    let brokers = start_cluster(3).await;
+    let mut client = brokers[0].client().await;
+    let leader = client.create_topic("orders", 1, 3).await[0];
+    let mut client = brokers.iter().find(|broker| broker.id() == leader).unwrap().client().await;
+    client.produce("orders", 0, -1, records(&["a", "b", "c", "d"])).await;
+    let delete = |topic: &str, offset| {
+        let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(offset);
+        let topic = DeleteRecordsTopic::default().with_name(name(topic)).with_partitions(vec![partition]);
+        DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(5000)
+    };
+    for (version, offset, low) in [(0, 1, 1), (1, 2, 2), (2, 1, 2), (2, -1, 4)] {
+        let answer = client.ask(ApiKey::DeleteRecords, version, &delete("orders", offset)).await;
+        let partition = &answer.topics[0].partitions[0];
+        assert_eq!((partition.error_code, partition.low_watermark), (0, low), "to {offset}");
+    }
+    for (topic, offset, expected) in [
+        ("orders", 5, ResponseError::OffsetOutOfRange),
+        ("orders", -2, ResponseError::OffsetOutOfRange),
+        ("nothing", 0, ResponseError::UnknownTopicOrPartition),
+    ] {
+        let answer = client.ask(ApiKey::DeleteRecords, 2, &delete(topic, offset)).await;
+        assert_eq!(error(answer.topics[0].partitions[0].error_code), Some(expected));
+    }
+    let gone = client.fetch("orders", 0, 1, 0).await.error_code;
+    assert_eq!(error(gone), Some(ResponseError::OffsetOutOfRange));
+    assert_eq!(client.fetch("orders", 0, 4, 0).await.log_start_offset, 4);
 }
 
 #[tokio::test]
@@ -270,7 +302,10 @@ async fn a_client_reads_in_its_own_rack() {
     let leader = any.create_topic("orders", 1, 3).await[0];
     let at = |id: i32| brokers.iter().find(|broker| broker.id() == id).unwrap();
     let mut client = at(leader).client().await;
-    assert_eq!(client.produce("orders", 0, -1, records(&["near"])).await.error_code, 0);
+    // A follower hears with the next records that those before are committed.
+    for value in ["near", "next"] {
+        assert_eq!(client.produce("orders", 0, -1, records(&[value])).await.error_code, 0);
+    }
     let near = brokers.iter().position(|broker| broker.id() != leader).unwrap();
     let rack = ["a", "b", "c"][near];
     let request = |rack: &str| {

@@ -17,11 +17,12 @@ use kafka_protocol::messages::offset_fetch_request::{
 };
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, GroupId, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest,
-    ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
-    OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest, SyncGroupResponse,
+    ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    DescribeGroupsRequest, DescribeGroupsResponse, FindCoordinatorRequest, FindCoordinatorResponse, GroupId,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, SyncGroupRequest,
+    SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -347,6 +348,59 @@ async fn offsets_without_a_group_are_kept_and_deleted() {
     assert_eq!(committed(&mut client, "tool", "orders").await.1, -1);
     let answer = commit(&mut client, &group("tool"), (text("ghost"), 3), "orders", 5).await;
     assert_eq!(answer, code(ResponseError::UnknownMemberId));
+}
+
+/// The place in the list of the broker that coordinates the group.
+async fn place_of_coordinator(brokers: &[TestBroker], id: &str) -> usize {
+    let request = FindCoordinatorRequest::default().with_key(text(id));
+    let found: FindCoordinatorResponse =
+        brokers[0].client().await.ask(ApiKey::FindCoordinator, 2, &request).await;
+    brokers.iter().position(|broker| broker.id() == found.node_id.0).expect("a coordinator")
+}
+
+#[tokio::test]
+async fn a_group_outlives_its_coordinator() {
+    let mut brokers = start(3).await;
+    let mut member = Member::new(&brokers, "g", None).await;
+    member.client.create_topic("orders", 1, 3).await;
+    member.join().await;
+    let own = member.id.clone();
+    assert_eq!(member.sync(&[(&own, "a")]).await.error_code, 0);
+    assert_eq!(member.commit("orders", 42).await, 0);
+    let place = place_of_coordinator(&brokers, "g").await;
+    let mut killed = brokers.remove(place);
+    killed.kill().await;
+    member.client = coordinator(&brokers, "g").await;
+    assert_eq!(committed(&mut member.client, "g", "orders").await, (0, 42, "note".to_owned()));
+    assert_eq!(member.heartbeat().await, 0);
+    assert_eq!(&member.sync(&[]).await.assignment[..], b"a");
+    assert_eq!(member.commit("orders", 43).await, 0);
+    assert_eq!(committed(&mut member.client, "g", "orders").await.1, 43);
+}
+
+#[tokio::test]
+async fn offsets_go_with_their_topic() {
+    let brokers = start(1).await;
+    let mut client = coordinator(&brokers, "tool").await;
+    client.create_topic("orders", 1, 1).await;
+    client.create_topic("others", 1, 1).await;
+    for topic in ["orders", "others"] {
+        let nobody = (StrBytes::default(), -1);
+        assert_eq!(commit(&mut client, &group("tool"), nobody, topic, 5).await, 0);
+    }
+    // The topics are looked at every half second.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let request = DeleteTopicsRequest::default().with_topic_names(vec![name("orders")]).with_timeout_ms(5000);
+    let answer: DeleteTopicsResponse = client.ask(ApiKey::DeleteTopics, 5, &request).await;
+    assert_eq!(answer.responses[0].error_code, 0);
+    for _ in 0..100 {
+        if committed(&mut client, "tool", "orders").await.1 == -1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(committed(&mut client, "tool", "orders").await.1, -1);
+    assert_eq!(committed(&mut client, "tool", "others").await.1, 5);
 }
 
 #[tokio::test]

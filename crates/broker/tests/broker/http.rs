@@ -19,6 +19,11 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap()
     }
 
+    /// The value of a header, in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
     fn is_of_type(&self, content_type: &str) -> bool {
         self.head.contains(&format!("content-type: {content_type}\r\n"))
     }
@@ -28,7 +33,7 @@ pub async fn get(ip: IpAddr, port: u16, path: &str) -> Answer {
     ask(ip, port, &format!("GET {path} HTTP/1.1\r\nhost: {ip}\r\nconnection: close\r\n\r\n")).await
 }
 
-async fn ask(ip: IpAddr, port: u16, request: &str) -> Answer {
+pub async fn ask(ip: IpAddr, port: u16, request: &str) -> Answer {
     let mut stream = TcpStream::connect((ip, port)).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();

@@ -1,14 +1,23 @@
 //! Brokers on the machine's loopback addresses, with volumes in memory, asked over real sockets.
 
 mod access;
+mod admin;
+mod admin_brokers;
+mod admin_config;
+mod admin_metrics;
+mod admin_partitions;
+mod admin_redirects;
+mod admin_security;
 mod cluster;
 mod config;
 mod configurations;
 mod elections;
+mod fake_kafka;
 mod fetching;
 mod groups;
 mod hostile;
 mod http;
+mod http_proxy;
 mod metadata;
 mod records;
 mod rest;

@@ -97,7 +97,7 @@ async fn offsets_are_found_by_time() {
     let brokers = start_cluster(1).await;
     let mut client = brokers[0].client().await;
     client.create_topic("orders", 1, 1).await;
-    client.produce("orders", 0, 1, batch(&["1000", "1001", "1002"], Compression::None)).await;
+    client.produce("orders", 0, -1, batch(&["1000", "1001", "1002"], Compression::None)).await;
     assert_eq!(offset_at(&mut client, "orders", -2).await, (0, 0));
     assert_eq!(offset_at(&mut client, "orders", 0).await, (0, 0));
     assert_eq!(offset_at(&mut client, "orders", 1001).await, (0, 1));

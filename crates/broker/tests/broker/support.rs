@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -34,13 +34,14 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// What the brokers' clock says.
 pub const NOW_MS: i64 = 1_700_000_000_000;
 
-static NEXT_ADDRESS: AtomicU8 = AtomicU8::new(1);
+static NEXT_ADDRESS: AtomicU32 = AtomicU32::new(1);
 
 /// A loopback address that no other broker of this run, or of another one on the machine, has.
 pub fn own_address() -> IpAddr {
     let process = std::process::id();
-    let last = NEXT_ADDRESS.fetch_add(1, Ordering::Relaxed);
-    IpAddr::V4(Ipv4Addr::new(127, 1 + (process >> 8 & 0x7f) as u8, (process & 0xff) as u8, last))
+    let count = NEXT_ADDRESS.fetch_add(1, Ordering::Relaxed);
+    let third = (process & 0xf) << 4 | count >> 8 & 0xf;
+    IpAddr::V4(Ipv4Addr::new(127, 1 + (process >> 4 & 0x7f) as u8, third as u8, count as u8))
 }
 
 /// A broker that can be killed and started again.
@@ -92,7 +93,7 @@ impl TestBroker {
             volume: Fs::builder().seed(seed).build(),
             status: BrokerStatus::new(),
             yaml,
-            bootstrap: "alive_timeout_ms: 1000\n".to_owned(),
+            bootstrap: "alive_timeout_ms: 1000\nmetadata_dissemination_interval_ms: 100\n".to_owned(),
             environment: Environment::default(),
             seed,
             task: None,

@@ -12,10 +12,11 @@ use kafka_protocol::messages::create_topics_request::{
 };
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::{
     AlterPartitionReassignmentsRequest, ApiKey, BrokerId, CreatePartitionsRequest, CreateTopicsRequest,
     DeleteTopicsRequest, DescribeClusterRequest, DescribeLogDirsRequest, DescribeTopicPartitionsRequest,
-    ListPartitionReassignmentsRequest,
+    ElectLeadersRequest, ListPartitionReassignmentsRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::Compression;
@@ -218,6 +219,30 @@ async fn log_directories_tell_what_they_hold() {
         assert_eq!(topic.partitions.len(), 2);
         assert!(topic.partitions[1].partition_size > 60, "{:?}", topic.partitions[1]);
     }
+}
+
+#[tokio::test]
+async fn the_preferred_replica_is_elected_in_every_version() {
+    let brokers = start_cluster(3).await;
+    let mut client = brokers[0].client().await;
+    client.create_topic("orders", 1, 3).await;
+    let partition = TopicPartitions::default().with_topic(name("orders")).with_partitions(vec![0, 7]);
+    let request =
+        ElectLeadersRequest::default().with_topic_partitions(Some(vec![partition])).with_timeout_ms(5000);
+    for version in 0..=2 {
+        let answer = client.ask(ApiKey::ElectLeaders, version, &request).await;
+        let results = &answer.replica_election_results[0].partition_result;
+        let first = error(results[0].error_code);
+        // It leads already, or does from now on.
+        assert!(matches!(first, None | Some(ResponseError::ElectionNotNeeded)), "{first:?}");
+        assert_eq!(error(results[1].error_code), Some(ResponseError::UnknownTopicOrPartition));
+    }
+    let partition = client.metadata(Some(&["orders"])).await.topics[0].partitions[0].clone();
+    assert_eq!(partition.leader_id, partition.replica_nodes[0]);
+    let unclean = request.with_election_type(1);
+    let answer = client.ask(ApiKey::ElectLeaders, 2, &unclean).await;
+    let code = answer.replica_election_results[0].partition_result[0].error_code;
+    assert_eq!(error(code), Some(ResponseError::InvalidRequest));
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
@@ -12,16 +14,17 @@ use kafka_protocol::messages::txn_offset_commit_request::{
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
     ApiKey, DescribeTransactionsRequest, DescribeTransactionsResponse, EndTxnRequest, EndTxnResponse,
-    FindCoordinatorRequest, FindCoordinatorResponse, GroupId, InitProducerIdRequest, InitProducerIdResponse,
-    ListTransactionsRequest, ListTransactionsResponse, OffsetFetchRequest, OffsetFetchResponse, ProducerId,
-    TransactionalId, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse, GroupId,
+    InitProducerIdRequest, InitProducerIdResponse, ListTransactionsRequest, ListTransactionsResponse,
+    OffsetFetchRequest, OffsetFetchResponse, ProduceResponse, ProducerId, TransactionalId,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
-use crate::support::{Client, TestBroker, name, new_cluster};
+use crate::support::{Client, TestBroker, name, new_cluster, produce_request};
 
 /// Few partitions, so that they are opened soon.
 const BOOTSTRAP: &str =
@@ -70,10 +73,18 @@ macro_rules! until_settled {
 
 async fn coordinator(brokers: &[TestBroker], key: &str, key_type: i8) -> Client {
     let mut any = brokers[0].client().await;
-    let request = FindCoordinatorRequest::default().with_key(text(key)).with_key_type(key_type);
-    let found = until_settled!(FindCoordinatorResponse, any.ask(ApiKey::FindCoordinator, 2, &request).await);
-    assert_eq!(found.error_code, 0, "{:?}", found.error_message);
-    brokers.iter().find(|broker| broker.id() == found.node_id.0).unwrap().client().await
+    for _ in 0..500 {
+        let request = FindCoordinatorRequest::default().with_key(text(key)).with_key_type(key_type);
+        let found =
+            until_settled!(FindCoordinatorResponse, any.ask(ApiKey::FindCoordinator, 2, &request).await);
+        assert_eq!(found.error_code, 0, "{:?}", found.error_message);
+        // One that was killed may be named for a while.
+        if let Some(broker) = brokers.iter().find(|broker| broker.id() == found.node_id.0) {
+            return broker.client().await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{key} has no coordinator");
 }
 
 /// A transactional producer, as its client keeps it.
@@ -139,7 +150,10 @@ impl Producer {
         let batch = batch(self.id.0, self.epoch, self.sequence, value);
         self.sequence += 1;
         let mut client = leader(brokers, topic).await;
-        client.produce(topic, 0, -1, batch).await.error_code
+        let request = produce_request(topic, 0, -1, batch);
+        let request = request.with_transactional_id(Some(self.transactional_id.clone()));
+        let answer = client.ask(ApiKey::Produce, 9, &request).await;
+        answer.responses[0].partition_responses[0].error_code
     }
 
     async fn end(&mut self, commit: bool) -> i16 {
@@ -215,6 +229,48 @@ async fn contents(brokers: &[TestBroker], topic: &str) -> Vec<String> {
     };
     let batches = RecordBatchDecoder::decode_all(&mut records).unwrap();
     batches.into_iter().flat_map(|batch| batch.records).map(word).collect()
+}
+
+/// What a reader of committed records gets.
+async fn committed_only(brokers: &[TestBroker], topic: &str) -> PartitionData {
+    let partition = FetchPartition::default()
+        .with_partition(0)
+        .with_current_leader_epoch(-1)
+        .with_fetch_offset(0)
+        .with_partition_max_bytes(1 << 20);
+    let request = FetchRequest::default()
+        .with_max_wait_ms(100)
+        .with_min_bytes(1)
+        .with_max_bytes(10 << 20)
+        .with_isolation_level(1)
+        .with_topics(vec![FetchTopic::default().with_topic(name(topic)).with_partitions(vec![partition])]);
+    let mut client = leader(brokers, topic).await;
+    let answer: FetchResponse = client.ask(ApiKey::Fetch, 11, &request).await;
+    assert_eq!(answer.responses[0].partitions[0].error_code, 0);
+    answer.responses[0].partitions[0].clone()
+}
+
+#[tokio::test]
+async fn readers_of_committed_records_wait_for_the_end_and_learn_what_was_aborted() {
+    let brokers = start(3).await;
+    brokers[0].client().await.create_topic("orders", 1, 3).await;
+    let mut producer = Producer::new(&brokers, "t", 60_000).await;
+    assert_eq!(producer.add("orders", vec![0]).await, 0);
+    assert_eq!(producer.produce(&brokers, "orders", "lost").await, 0);
+    let open = committed_only(&brokers, "orders").await;
+    assert_eq!((open.last_stable_offset, open.records.unwrap_or_default().len()), (0, 0));
+    assert_eq!(contents(&brokers, "orders").await, ["lost"], "others see it");
+    assert_eq!(producer.end(false).await, 0);
+    producer.reaches("CompleteAbort").await;
+    assert_eq!(producer.add("orders", vec![0]).await, 0);
+    assert_eq!(producer.produce(&brokers, "orders", "kept").await, 0);
+    assert_eq!(producer.end(true).await, 0);
+    producer.reaches("CompleteCommit").await;
+    let ended = committed_only(&brokers, "orders").await;
+    assert_eq!(ended.last_stable_offset, 4);
+    let aborted = ended.aborted_transactions.unwrap();
+    let aborted: Vec<(i64, i64)> = aborted.iter().map(|one| (one.producer_id.0, one.first_offset)).collect();
+    assert_eq!(aborted, [(producer.id.0, 0)]);
 }
 
 #[tokio::test]
@@ -310,6 +366,8 @@ async fn offsets_count_once_their_transaction_is_committed() {
             result = answer.topics[0].partitions[0].error_code;
         }
         assert_eq!(result, 0);
+        let answer: TxnOffsetCommitResponse = group.ask(ApiKey::TxnOffsetCommit, 3, &request).await;
+        assert_eq!(answer.topics[0].partitions[0].error_code, 0, "a second one in the same transaction");
         let before = committed(&mut group, true).await;
         assert_eq!(before.0, code(ResponseError::UnstableOffsetCommit));
         assert_ne!(committed(&mut group, false).await.1, offset, "not yet");
@@ -352,6 +410,58 @@ async fn an_open_transaction_survives_its_coordinator() {
     let unknown = ListTransactionsRequest::default().with_state_filters(vec![text("Idle")]);
     let listed: ListTransactionsResponse = producer.client.ask(ApiKey::ListTransactions, 0, &unknown).await;
     assert_eq!((listed.transaction_states.len(), listed.unknown_state_filters), (0, vec![text("Idle")]));
+}
+
+#[tokio::test]
+async fn a_transaction_is_completed_by_another_coordinator() {
+    let mut brokers = start(3).await;
+    brokers[0].client().await.create_topic("orders", 1, 3).await;
+    let mut producer = Producer::new(&brokers, "t", 60_000).await;
+    assert_eq!(producer.add("orders", vec![0]).await, 0);
+    assert_eq!(producer.produce(&brokers, "orders", "kept").await, 0);
+    let request = FindCoordinatorRequest::default().with_key(text("t")).with_key_type(1);
+    let found: FindCoordinatorResponse =
+        brokers[0].client().await.ask(ApiKey::FindCoordinator, 2, &request).await;
+    let place = brokers.iter().position(|broker| broker.id() == found.node_id.0).unwrap();
+    // It decides, and may or may not have told the partition when it dies.
+    assert_eq!(producer.end(true).await, 0);
+    let mut killed = brokers.remove(place);
+    killed.kill().await;
+    producer.client = coordinator(&brokers, "t", 1).await;
+    assert_eq!(producer.end(true).await, 0, "the same end, asked for again");
+    let after = until_open(&mut producer).await;
+    assert_eq!(after, 0, "the next transaction can begin");
+    let contents = settled_contents(&brokers, "orders").await;
+    assert_eq!(contents[..2], ["kept", "commit"]);
+    assert!(contents[2..].iter().all(|other| other == "commit"), "{contents:?}");
+}
+
+/// Begins a transaction as soon as the one before is complete.
+async fn until_open(producer: &mut Producer) -> i16 {
+    for _ in 0..100 {
+        match producer.add("orders", vec![0]).await {
+            0 => return 0,
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    producer.add("orders", vec![0]).await
+}
+
+/// The contents of a partition whose leader may have to be elected first.
+async fn settled_contents(brokers: &[TestBroker], topic: &str) -> Vec<String> {
+    for _ in 0..200 {
+        let mut any = brokers[0].client().await;
+        let metadata = any.metadata(Some(&[topic])).await;
+        let leader = metadata.topics[0].partitions[0].leader_id.0;
+        if let Some(broker) = brokers.iter().find(|broker| broker.id() == leader) {
+            let data = broker.client().await.fetch(topic, 0, 0, 100).await;
+            if data.error_code == 0 && data.high_watermark >= 2 {
+                return contents(brokers, topic).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the partition has no leader");
 }
 
 #[tokio::test]

@@ -123,3 +123,22 @@ fn a_quiet_run_acknowledges_and_repeats() {
     assert_eq!(first, run(SEEDS.start, Bugs::default()));
     assert!(CALM_AT > Duration::from_secs(10));
 }
+
+/// The first of `seeds` that shows a bug.
+fn first_caught(seeds: Range<u64>, bugs: Bugs) -> Option<(u64, String)> {
+    seeds.into_iter().find_map(|seed| run(seed, bugs).wrong.into_iter().next().map(|wrong| (seed, wrong)))
+}
+
+/// Looks for seeds that show each bug: `cargo test -p hopwise-broker --test replication -- --ignored --nocapture`.
+#[test]
+#[ignore = "a search, whose results the tests above name"]
+fn seeds_that_show_bugs() {
+    for bugs in [
+        Bugs { ack_before_fsync: true, ..Bugs::default() },
+        Bugs { ack_before_majority: true, ..Bugs::default() },
+        Bugs { read_beyond_high_watermark: true, ..Bugs::default() },
+        Bugs { forget_producers: true, ..Bugs::default() },
+    ] {
+        println!("{bugs:?}: {:?}", first_caught(seeds(), bugs));
+    }
+}

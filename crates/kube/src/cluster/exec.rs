@@ -29,7 +29,7 @@ const CALLS_MAX: usize = 300;
 pub struct NotUnderstood(pub String);
 
 /// Executes `command` in `container`, whose sockets are those of `device`. What it has started ends when this is
-/// dropped. The second value says whether TLS was left out.
+/// dropped.
 ///
 /// # Errors
 /// If the command, or something that it calls, is not understood.
@@ -37,7 +37,7 @@ pub async fn run(
     device: DeviceId,
     container: Rc<Container>,
     command: Vec<String>,
-) -> Result<(Exit, bool), NotUnderstood> {
+) -> Result<Exit, NotUnderstood> {
     let host = host::create(&format!("{}/{}/{} exec", container.namespace, container.pod, container.name));
     hopwise_fabric::with(|fabric| fabric.attach(host, device));
     let _end = KillOnDrop(host);
@@ -56,9 +56,8 @@ impl Drop for KillOnDrop {
     }
 }
 
-async fn interpret(container: &Container, command: &[String]) -> Result<(Exit, bool), NotUnderstood> {
+async fn interpret(container: &Container, command: &[String]) -> Result<Exit, NotUnderstood> {
     let mut calls = Calls::default();
-    let mut without_tls = false;
     for _ in 0..CALLS_MAX {
         calls.made = 0;
         let mut files = container.files.clone();
@@ -67,9 +66,8 @@ async fn interpret(container: &Container, command: &[String]) -> Result<(Exit, b
             return Err(NotUnderstood(what));
         }
         let Some(call) = calls.wanted.take() else {
-            return ended.map(|exit| (exit, without_tls)).map_err(|error| NotUnderstood(error.to_string()));
+            return ended.map_err(|error| NotUnderstood(error.to_string()));
         };
-        without_tls |= call.is_tls();
         calls.outcomes.push(call.make(container).await);
     }
     Err(NotUnderstood(format!("it makes more than {CALLS_MAX} calls")))
@@ -83,22 +81,14 @@ enum Call {
 }
 
 impl Call {
-    fn is_tls(&self) -> bool {
-        match self {
-            Call::Curl(curl) => curl.is_tls(),
-            Call::ClusterHealth(admin) => admin.tls,
-            Call::Sleep(_) => false,
-        }
-    }
-
     async fn make(self, container: &Container) -> Outcome {
         match self {
-            Call::Curl(curl) => curl::perform(&curl).await,
+            Call::Curl(curl) => curl::perform(&curl, &container.files).await,
             Call::ClusterHealth(mut admin) => {
                 // rpk asks the brokers in random order.
                 let name = format!("rpk/{}/{}", container.pod_uid, container.name);
                 admin.addresses.shuffle(&mut hopwise_engine::stream(&name));
-                rpk::cluster_health(&admin).await
+                rpk::cluster_health(&admin, &container.files).await
             }
             Call::Sleep(time) => {
                 tokio::time::sleep(time).await;

@@ -1,7 +1,7 @@
 //! Probes, performed: from the node to the pod over the fabric, or by a command in the container.
 //!
-//! Source: kubernetes.md 1.8. A redirect counts as success, and is not followed. TLS is not modelled: an https probe is
-//! made in plain text to the same port. What cannot be performed is an assumption: the probe succeeds while the
+//! Source: kubernetes.md 1.8. A redirect counts as success, and is not followed. An https probe
+//! accepts every certificate. What cannot be performed is an assumption: the probe succeeds while the
 //! container's program says that it serves its clients. So do probes of images that are not known, beyond the
 //! connection itself.
 
@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hopwise_fabric::net::TcpStream;
+use hopwise_security::tls::ClientSettings;
 use hyper::Method;
 use k8s_openapi::api::core::v1::{self as core, HTTPGetAction, Probe, TCPSocketAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -48,9 +49,6 @@ async fn attempt(probed: &Probed, kind: ProbeKind, probe: &Probe) -> bool {
         if !known {
             return echo(probed, kind, port).await;
         }
-        if is_https(action) {
-            probed.assume(kind, "TLS is not modelled; it asks the same port in plain text".into());
-        }
         return match port.and_then(|port| request(probed, action, port)) {
             Some(request) => matches!(ask(&request).await, Ok((200..=399, _))),
             None => false,
@@ -84,12 +82,7 @@ async fn command(probed: &Probed, kind: ProbeKind, command: Vec<String>) -> bool
         _ => Err(exec::NotUnderstood("the image is not known".into())),
     };
     match done {
-        Ok((exit, without_tls)) => {
-            if without_tls {
-                probed.assume(kind, "TLS is not modelled; it asks the same ports in plain text".into());
-            }
-            exit.status == 0
-        }
+        Ok(exit) => exit.status == 0,
         Err(why) => {
             probed.assume(kind, format!("{why}; it succeeds while the program serves"));
             probed.is_serving()
@@ -107,11 +100,13 @@ fn request(probed: &Probed, action: &HTTPGetAction, port: u16) -> Option<HttpReq
     let host = action.host.clone().filter(|host| !host.is_empty()).or_else(pod_ip)?;
     let path = action.path.as_deref().unwrap_or("/");
     let slash = if path.starts_with('/') { "" } else { "/" };
-    let uri = format!("http://{host}:{port}{slash}{path}").parse().ok()?;
+    let scheme = if is_https(action) { "https" } else { "http" };
+    let uri = format!("{scheme}://{host}:{port}{slash}{path}").parse().ok()?;
     let headers = action.http_headers.iter().flatten().map(|it| (it.name.clone(), it.value.clone()));
+    let trust = ClientSettings { any_server: true, ..ClientSettings::default() };
     // The kubelet names itself; nothing here looks at the version.
     let agent = ("User-Agent".to_owned(), "kube-probe".to_owned());
-    Some(HttpRequest { method: Method::GET, uri, headers: headers.chain([agent]).collect() })
+    Some(HttpRequest { method: Method::GET, uri, headers: headers.chain([agent]).collect(), trust })
 }
 
 fn authority(address: IpAddr) -> String {

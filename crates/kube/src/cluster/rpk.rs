@@ -1,8 +1,8 @@
 //! `rpk cluster health` inside a container: the Admin API's health overview, asked over the fabric.
 //!
 //! Source: redpanda.md 1.6 (probes), 3 (`/v1/cluster/health_overview`); rpk's configuration, section `rpk.admin_api`.
-//! TLS is not modelled: a broker is asked in plain text where rpk would use it.
 
+use hopwise_security::tls::ClientSettings;
 use serde_json::Value;
 
 use super::curl::{HttpRequest, ask};
@@ -18,8 +18,39 @@ const ADDRESS_DEFAULT: &str = "127.0.0.1:9644";
 pub struct Admin {
     /// `HOST:PORT`.
     pub addresses: Vec<String>,
-    /// Whether rpk would use TLS.
-    pub tls: bool,
+    /// The files of TLS, if rpk uses it.
+    pub tls: Option<AdminTls>,
+}
+
+/// `rpk.admin_api.tls`: paths of files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdminTls {
+    truststore: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+    insecure: bool,
+}
+
+impl AdminTls {
+    fn of(section: &Value) -> Option<AdminTls> {
+        let text = |key: &str| section[key].as_str().filter(|path| !path.is_empty()).map(ToOwned::to_owned);
+        section.is_object().then(|| AdminTls {
+            truststore: text("truststore_file").or_else(|| text("ca_file")),
+            certificate: text("cert_file"),
+            key: text("key_file"),
+            insecure: section["insecure_skip_verify"].as_bool().unwrap_or(false),
+        })
+    }
+
+    fn settings(&self, files: &Files) -> ClientSettings {
+        let file = |path: &Option<String>| path.as_ref().and_then(|path| files.get(path).cloned());
+        ClientSettings {
+            authorities: file(&self.truststore),
+            any_server: self.insecure,
+            identity: file(&self.certificate).zip(file(&self.key)),
+            ..ClientSettings::default()
+        }
+    }
 }
 
 impl Admin {
@@ -55,15 +86,18 @@ fn configured(files: &Files) -> Admin {
     if addresses.is_empty() {
         addresses.push(ADDRESS_DEFAULT.into());
     }
-    Admin { addresses, tls: admin["tls"].is_object() }
+    Admin { addresses, tls: AdminTls::of(&admin["tls"]) }
 }
 
 /// Asks the brokers in turn until one answers; prints what rpk prints of it.
-pub async fn cluster_health(admin: &Admin) -> Outcome {
+pub async fn cluster_health(admin: &Admin, files: &Files) -> Outcome {
+    let scheme = if admin.tls.is_some() { "https" } else { "http" };
+    let trust = admin.tls.as_ref().map(|tls| tls.settings(files)).unwrap_or_default();
     for address in &admin.addresses {
-        let url = format!("http://{address}/v1/cluster/health_overview");
+        let url = format!("{scheme}://{address}/v1/cluster/health_overview");
         let Ok(uri) = url.parse() else { continue };
-        let request = HttpRequest { method: hyper::Method::GET, uri, headers: Vec::new() };
+        let request =
+            HttpRequest { method: hyper::Method::GET, uri, headers: Vec::new(), trust: trust.clone() };
         if let Ok((200, body)) = ask(&request).await
             && let Ok(overview) = serde_json::from_slice::<Value>(&body)
         {
@@ -99,15 +133,16 @@ mod tests {
     #[test]
     fn brokers_come_from_options_or_from_rpks_configuration() {
         let words = |line: &str| line.split(' ').map(ToOwned::to_owned).collect::<Vec<_>>();
-        let config = "rpk: {admin_api: {addresses: ['a:1', 'b:2'], tls: {}}}";
+        let config = "rpk: {admin_api: {addresses: ['a:1', 'b:2'], tls: {truststore_file: /ca}}}";
         let files = Files::from([(CONFIG_PATH.to_owned(), config.as_bytes().to_vec())]);
         let admin = |line, files: &Files| Admin::of_cluster_health(&words(line), files);
+        let tls = AdminTls { truststore: Some("/ca".to_owned()), ..AdminTls::default() };
         let of = |addresses: &[&str], tls| {
             Ok(Admin { addresses: addresses.iter().map(ToString::to_string).collect(), tls })
         };
-        assert_eq!(admin("cluster health", &files), of(&["a:1", "b:2"], true));
-        assert_eq!(admin("cluster health", &Files::new()), of(&[ADDRESS_DEFAULT], false));
-        assert_eq!(admin("cluster health -X admin.hosts=c:3", &Files::new()), of(&["c:3"], false));
+        assert_eq!(admin("cluster health", &files), of(&["a:1", "b:2"], Some(tls.clone())));
+        assert_eq!(admin("cluster health", &Files::new()), of(&[ADDRESS_DEFAULT], None));
+        assert_eq!(admin("cluster health -X admin.hosts=c:3", &Files::new()), of(&["c:3"], None));
         assert!(admin("cluster info", &files).is_err());
         assert!(admin("cluster health --watch --x", &files).is_err());
     }

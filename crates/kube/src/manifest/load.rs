@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Manifests;
+use super::cert_manager;
 use super::decode::{self, DecodeError, Unknown};
 use super::kind::{Kind, Meaning, meaning};
 use super::object::{CertificateSecret, Ignored, Object, ObjectRef, Origin, UnknownField};
@@ -228,6 +229,17 @@ impl Loader {
         let is_certificate = kind == "Certificate" && api_version.starts_with("cert-manager.io/");
         if is_certificate && let Some(secret) = certificate_secret(origin, node) {
             self.manifests.secrets_made_by_certificates.push(secret);
+        }
+        if api_version.starts_with("cert-manager.io/") {
+            match cert_manager::take(origin, node, &kind, &mut self.manifests) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(what) => {
+                    let help = "see the API reference of cert-manager.io/v1";
+                    self.errors.push(origin.error("", format!("this is no {kind}: {what}"), help));
+                    return;
+                }
+            }
         }
         let key = (api_version.clone(), kind.clone());
         let first = || Ignored { api_version, kind, count: 0, first: origin.start() };

@@ -10,12 +10,14 @@
 //! Left out: server-side defaults but the two that routing depends on (`targetPort`, the namespace), and
 //! merging of two manifests of one object.
 
+mod cert_manager;
 mod decode;
 mod kind;
 mod load;
 mod object;
 mod required;
 
+pub use cert_manager::{CertManagerCertificate, CertManagerIssuer, IssuerKind};
 pub(crate) use decode::is_quantity;
 pub use object::{CertificateSecret, Ignored, Object, ObjectRef, Origin, UnknownField};
 
@@ -61,9 +63,13 @@ pub struct Manifests {
     pub endpoint_slices: Vec<Object<EndpointSlice>>,
     /// Endpoints, the older form of the same.
     pub endpoints: Vec<Object<Endpoints>>,
+    /// cert-manager's Certificates.
+    pub certificates: Vec<CertManagerCertificate>,
+    /// cert-manager's Issuers and ClusterIssuers.
+    pub issuers: Vec<CertManagerIssuer>,
     /// Kinds that are not simulated, one entry per apiVersion and kind, sorted.
     pub ignored: Vec<Ignored>,
-    /// Secrets that cert-manager would make, from the ignored Certificates.
+    /// Secrets that cert-manager would make, from its Certificates.
     pub secrets_made_by_certificates: Vec<CertificateSecret>,
     /// Fields that the kinds above do not have. The API server drops them, or rejects the object if it is
     /// asked to validate strictly.

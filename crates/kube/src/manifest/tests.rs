@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Manifests;
+use super::{IssuerKind, Manifests};
 use crate::source::Source;
 
 fn load(text: &str) -> Manifests {
@@ -136,13 +136,63 @@ spec: {secretName: web-cert}
             format!("{}/{} {} {}", ignored.api_version, ignored.kind, ignored.count, ignored.first)
         })
         .collect();
-    assert_eq!(
-        ignored,
-        ["cert-manager.io/v1/Certificate 1 web.yaml:5:1", "v1/ServiceAccount 2 web.yaml:1:1"]
-    );
+    assert_eq!(ignored, ["v1/ServiceAccount 2 web.yaml:1:1"]);
     let secret = &manifests.secrets_made_by_certificates[0];
     assert_eq!((secret.namespace.as_str(), secret.secret.as_str()), ("shop", "web-cert"));
     assert_eq!(secret.location.to_string(), "web.yaml:8:20");
+}
+
+#[test]
+fn certificates_and_issuers_are_read() {
+    let manifests = load(
+        "apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata: {name: web, namespace: shop}
+spec:
+  secretName: web-cert
+  commonName: web
+  dnsNames: [web.shop.svc, '*.web.shop.svc']
+  ipAddresses: [10.0.0.1]
+  duration: 24h
+  usages: [server auth]
+  issuerRef: {name: ca, kind: ClusterIssuer, group: cert-manager.io}
+---
+{apiVersion: cert-manager.io/v1, kind: ClusterIssuer, metadata: {name: ca}, spec: {ca: {secretName: root}}}
+---
+{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: own}, spec: {selfSigned: {}}}
+---
+{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: acme}, spec: {acme: {server: x}}}
+---
+{apiVersion: cert-manager.io/v1, kind: CertificateRequest, metadata: {name: r}, spec: {}}
+",
+    );
+    let certificate = &manifests.certificates[0];
+    assert_eq!(certificate.dns_names, ["web.shop.svc", "*.web.shop.svc"]);
+    assert_eq!((certificate.issuer.as_str(), certificate.cluster_issuer), ("ca", true));
+    assert_eq!((certificate.duration_s, certificate.ip_addresses.len()), (86_400, 1));
+    let issuers: Vec<_> = manifests
+        .issuers
+        .iter()
+        .map(|it| (it.namespace.as_deref(), it.name.as_str(), it.kind.clone()))
+        .collect();
+    let root = IssuerKind::Ca { secret: "root".to_owned() };
+    assert_eq!(
+        issuers,
+        [
+            (None, "ca", root),
+            (Some("default"), "own", IssuerKind::SelfSigned),
+            (Some("default"), "acme", IssuerKind::Other)
+        ]
+    );
+    assert_eq!(manifests.ignored[0].kind, "CertificateRequest");
+}
+
+#[test]
+fn a_certificate_that_is_none_is_told() {
+    let text = "{apiVersion: cert-manager.io/v1, kind: Certificate, metadata: {name: a}, spec: {secretName: s, duration: 5d}}";
+    let source = Source::new("web.yaml", text);
+    let error = Manifests::load(&[source]).expect_err("5d is no duration").to_string();
+    assert!(error.contains("this is no Certificate: spec.duration"), "{error}");
 }
 
 #[test]

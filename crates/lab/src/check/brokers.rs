@@ -1,9 +1,12 @@
 //! The brokers of a cluster: those that run, and those that would if their pods could start.
 
+use std::sync::Arc;
+
 use hopwise_broker::{HostPort, Listener, NodeConfig};
 use hopwise_kube::cluster::{Cluster, Preview};
 use hopwise_kube::manifest::{Manifests, ObjectRef};
 
+use crate::credentials::{Holdings, files_of};
 use crate::programs::{Brokers, broker_config, is_broker};
 
 /// A broker as far as it is known.
@@ -21,6 +24,8 @@ pub struct KnownBroker {
     pub running: bool,
     /// Why it does not run.
     pub problem: Option<String>,
+    /// What is mounted into it, and its users.
+    pub holdings: Holdings,
 }
 
 impl KnownBroker {
@@ -65,6 +70,7 @@ pub fn known(manifests: &Manifests, cluster: &Cluster, brokers: &Brokers) -> Vec
                     config: Some(broker.config.clone()),
                     running: broker.status.ready(),
                     problem: failure,
+                    holdings: brokers.holdings(&broker.pod).unwrap_or_default(),
                 },
                 None => from_preview(preview, pod, set, index, failure),
             });
@@ -80,16 +86,19 @@ fn from_preview(
     index: i32,
     failure: Option<String>,
 ) -> KnownBroker {
+    let mut holdings = Holdings::default();
     let config = preview.containers.and_then(|containers| {
         let broker = containers.iter().find(|container| is_broker(&container.image, &container.command));
-        broker.ok_or_else(|| "no container starts a broker".to_owned()).and_then(broker_config)
+        let broker = broker.ok_or_else(|| "no container starts a broker".to_owned())?;
+        holdings.files = Arc::new(files_of(&broker.files));
+        broker_config(broker)
     });
     let (config, problem) = match config {
         Ok(config) => (Some(config), failure),
         Err(problem) => (None, Some(failure.unwrap_or(problem))),
     };
     let id = config.as_ref().and_then(seed_index).unwrap_or(index);
-    KnownBroker { id, pod, set, config, running: false, problem }
+    KnownBroker { id, pod, set, config, running: false, problem, holdings }
 }
 
 /// A founding broker's id: the place of its own RPC address among the seed servers (redpanda.md 2.3).

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::brokers::KnownBroker;
 use super::references;
+use crate::credentials::{Holdings, certificate_names};
 use crate::findings::facts::{
     Advertised, AntiAffinity, Broker, Cluster, Listener, Node, OtherPod, Position, Service as ServiceFacts,
     ServiceKind, ServicePort, StatefulSet as SetFacts, Tls,
@@ -211,7 +212,7 @@ fn broker_facts(known: &KnownBroker, store: &Store, manifests: &Manifests) -> Br
         reason: pod.and_then(|pod| why_not_ready(pod)).or_else(|| known.problem.clone()),
         node: pod.and_then(|pod| pod_state::node_name(pod)).map(ToOwned::to_owned),
         position,
-        listeners: known.listeners().iter().map(listener).collect(),
+        listeners: known.listeners().iter().map(|own| listener(own, &known.holdings)).collect(),
         advertised_names,
         seed_hosts: config
             .map(|config| config.seed_servers.iter().map(|seed| seed.host.clone()).collect())
@@ -247,7 +248,7 @@ pub fn why_not_ready(pod: &Pod) -> Option<String> {
         .or_else(|| Some("not ready".into()))
 }
 
-fn listener(listener: &broker::Listener) -> Listener {
+fn listener(listener: &broker::Listener, holdings: &Holdings) -> Listener {
     Listener {
         api: api(listener.api),
         name: listener.name.clone(),
@@ -256,7 +257,7 @@ fn listener(listener: &broker::Listener) -> Listener {
             .advertised
             .as_ref()
             .map(|it| Advertised { host: it.host.clone(), port: it.port }),
-        tls: listener.tls.then(Tls::default),
+        tls: listener.tls.then(|| Tls { names: certificate_names(&holdings.files, listener) }),
         authentication: listener.authentication != broker::Authentication::None,
     }
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hopwise_kube::admission::{Refused, Rejection};
 use hopwise_kube::cluster::{Assumption, Cluster};
-use hopwise_kube::manifest::{Manifests, Object};
+use hopwise_kube::manifest::{Manifests, Object, ObjectRef, Origin};
 use k8s_openapi::api::core::v1::{PodSpec, Service};
 
 use super::brokers::KnownBroker;
 use super::facts::position;
+use crate::certificates::{self, Made};
 use crate::findings::{Code, Finding};
 use crate::inputs::Inputs;
 
@@ -21,7 +22,10 @@ pub fn of(inputs: &Inputs, cluster: &Cluster, brokers: &[KnownBroker]) -> Vec<Fi
     findings.extend(ignored_kinds(&inputs.manifests));
     findings.extend(assumptions(cluster));
     findings.extend(balancers(inputs, cluster));
-    findings.extend(secrets(&inputs.manifests));
+    let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
+    let made = certificates::make(&inputs.manifests, cluster.domain(), hopwise_engine::seed(), now_s);
+    findings.extend(secrets(&inputs.manifests, &made));
+    findings.extend(not_issued(&made));
     findings
 }
 
@@ -71,6 +75,8 @@ fn unstarted(inputs: &Inputs, brokers: &[KnownBroker]) -> Vec<Finding> {
             let set = inputs.manifests.stateful_sets.iter().find(|it| Some(it.reference()) == broker.set)?;
             let code = if problem.contains("the host is empty") {
                 Code::EmptyAdvertisedAddress
+            } else if problem.contains("cannot start TLS") {
+                Code::CertificateNotLoaded
             } else {
                 Code::BrokerNotRunning
             };
@@ -179,7 +185,7 @@ fn balancers(inputs: &Inputs, cluster: &Cluster) -> Vec<Finding> {
 }
 
 /// Secrets that pods mount and neither a manifest nor a Certificate makes: one note per Secret.
-fn secrets(manifests: &Manifests) -> Vec<Finding> {
+fn secrets(manifests: &Manifests, made: &Made) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut seen = BTreeSet::new();
     for set in &manifests.stateful_sets {
@@ -188,17 +194,22 @@ fn secrets(manifests: &Manifests) -> Vec<Finding> {
         };
         for (name, field, optional) in secrets_of(spec) {
             let namespace = set.namespace.clone().unwrap_or_default();
-            let known = manifests.secrets.iter().any(|it| it.name == name && it.namespace == set.namespace)
-                || manifests
-                    .secrets_made_by_certificates
-                    .iter()
-                    .any(|it| it.secret == name && it.namespace == namespace);
+            let assumed = made.assumed.contains(&(namespace.clone(), name.clone()));
+            let known = !assumed
+                && (manifests.secrets.iter().any(|it| it.name == name && it.namespace == set.namespace)
+                    || manifests
+                        .secrets_made_by_certificates
+                        .iter()
+                        .any(|it| it.secret == name && it.namespace == namespace));
             if known || optional || !seen.insert((namespace.clone(), name.clone())) {
                 continue;
             }
             let field = format!("spec.template.spec.{field}");
-            let explanation =
-                format!("{} refers to Secret {namespace}/{name}, which is in no manifest.", set.reference());
+            let taken = if assumed { " It is taken to hold a certificate that clients accept." } else { "" };
+            let explanation = format!(
+                "{} refers to Secret {namespace}/{name}, which is in no manifest.{taken}",
+                set.reference()
+            );
             findings.push(
                 Finding::new(Code::SecretAssumed, format!("Secret {namespace}/{name}"), explanation)
                     .at(Some(&position(&set.origin.locate(field.as_str()))))
@@ -207,6 +218,19 @@ fn secrets(manifests: &Manifests) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Certificates that cert-manager could not make.
+fn not_issued(made: &Made) -> Vec<Finding> {
+    let finding = |(object, origin, problem): &(ObjectRef, Origin, String)| {
+        Finding::new(
+            Code::CertificateNotIssued,
+            object.to_string(),
+            format!("{object} is not issued: {problem}."),
+        )
+        .at(Some(&position(&origin.start())))
+    };
+    made.problems.iter().map(finding).collect()
 }
 
 fn secrets_of(spec: &PodSpec) -> Vec<(String, String, bool)> {

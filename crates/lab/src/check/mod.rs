@@ -5,6 +5,8 @@ pub(crate) mod brokers;
 pub(crate) mod facts;
 mod inputs_findings;
 mod references;
+#[cfg(test)]
+mod security_tests;
 mod trials;
 
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use hopwise_kube::controllers::service_defaults::service_type;
 use hopwise_kube::store::{Store, pod_state};
 use k8s_openapi::api::core::v1::{Pod as PodObject, Service as ServiceObject};
 
+use crate::credentials;
 use crate::findings::{diagnosis, lint};
 use crate::inputs::Inputs;
 use crate::report::check::{Broker, CheckReport, Listener, Pod, Service};
@@ -78,13 +81,32 @@ async fn examine(
     }
     let known = brokers::known(&inputs.manifests, &cluster, &running);
     let facts = facts::of(&inputs, &cluster, &known);
-    let routes = trials::routes(&facts, &sites, &running).await;
+    let securities = securities(&known, &cluster);
+    let (routes, reasons) = trials::routes(&facts, &sites, &running, &securities).await;
     let mut findings = lint::lint(&facts);
     findings.extend(inputs_findings::of(&inputs, &cluster, &known));
-    let findings = diagnosis::explain(&facts, &routes, findings);
+    let findings = diagnosis::explain(&facts, &routes, &reasons, findings);
     let (pods, services) = cluster.api().read(|store| (pods(store), services(store)));
     let brokers = known.iter().map(|known| broker(known, &facts, &inputs, &cluster)).collect();
     Ok(CheckReport::new(brokers, routes, findings, pods, services))
+}
+
+/// How a user of the cluster speaks to each listener, by broker, API and listener name.
+fn securities(known: &[KnownBroker], cluster: &hopwise_kube::cluster::Cluster) -> trials::Securities {
+    let mut securities = trials::Securities::new();
+    for broker in known {
+        let (namespace, _) = broker.pod.split_once('/').unwrap_or(("", &broker.pod));
+        for listener in broker.listeners() {
+            let user = format!("{}/{}/{}", broker.pod, listener.api, listener.name);
+            let security = cluster.api().read(|store| {
+                credentials::for_listener(&broker.holdings, &listener, store, namespace, &user)
+            });
+            // Certificates that cannot be read keep the broker from starting, which has a finding of its own.
+            let security = security.unwrap_or_default();
+            securities.insert((broker.id, facts::api(listener.api), listener.name.clone()), security);
+        }
+    }
+    securities
 }
 
 fn broker(

@@ -3,35 +3,57 @@
 use hopwise_client::trial::{
     Expect, HttpRequest, JsonCheck, Trial, TrialOptions, try_http, try_kafka, try_rpc,
 };
-use hopwise_client::{HostPort, Whois};
+use hopwise_client::{HostPort, Security};
 use hopwise_engine::host;
 use hopwise_kube::cluster::{ClientSite, Place};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::entry::entry;
+use crate::findings::diagnosis::Reason;
 use crate::findings::facts::{Broker, Cluster, Listener};
 use crate::programs::Brokers;
 use crate::report::check::{Api, Hop, Outcome, Route};
 
-/// Tries everything, one after the other, so that no try disturbs another.
-pub async fn routes(cluster: &Cluster, sites: &[(Place, ClientSite)], brokers: &Brokers) -> Vec<Route> {
-    let mut routes = Vec::new();
+/// How a user speaks to each listener, by broker, API and listener name.
+pub type Securities = BTreeMap<(i32, Api, String), Security>;
+
+/// Tries everything, one after the other, so that no try disturbs another; the routes, and for each why TLS failed if it
+/// did.
+pub async fn routes(
+    cluster: &Cluster,
+    sites: &[(Place, ClientSite)],
+    brokers: &Brokers,
+    securities: &Securities,
+) -> (Vec<Route>, Vec<Reason>) {
+    let (mut routes, mut reasons) = (Vec::new(), Vec::new());
     for (place, site) in sites {
         for broker in &cluster.brokers {
             for listener in &broker.listeners {
-                let route = match entry(cluster, broker, listener, place.is_external()) {
-                    None => not_exposed(place, broker, listener),
+                let key = (broker.id, listener.api, listener.name.clone());
+                let security = securities.get(&key).cloned().unwrap_or_default();
+                let has_login = security.login.is_some();
+                let (route, tls) = match entry(cluster, broker, listener, place.is_external()) {
+                    None => (not_exposed(place, broker, listener), None),
                     Some(address) => {
                         let address = HostPort::new(address.host, address.port);
-                        let trial = try_listener(*site, listener, address, brokers.whois(), broker.id).await;
-                        route_of(place, broker, listener, trial)
+                        let options = TrialOptions {
+                            whois: Some(brokers.whois()),
+                            expected_broker: Some(broker.id),
+                            security,
+                            ..TrialOptions::default()
+                        };
+                        let trial = try_listener(*site, listener, address, options).await;
+                        let tls = trial.tls.clone();
+                        (route_of(place, broker, listener, trial), tls)
                     }
                 };
                 routes.push(route);
+                reasons.push(Reason { tls, has_login });
             }
         }
     }
-    routes
+    (routes, reasons)
 }
 
 fn not_exposed(place: &Place, broker: &Broker, listener: &Listener) -> Route {
@@ -54,11 +76,8 @@ async fn try_listener(
     site: ClientSite,
     listener: &Listener,
     address: HostPort,
-    whois: Whois,
-    broker: i32,
+    options: TrialOptions,
 ) -> Trial {
-    let options =
-        TrialOptions { whois: Some(whois), expected_broker: Some(broker), ..TrialOptions::default() };
     let api = listener.api;
     let tried = host::spawn_on(site.host, async move {
         match api {

@@ -142,8 +142,8 @@ catalogue! {
         "The Service's external-dns annotation creates a record for a name that no broker advertises."
         "Make the annotation's host name equal to the advertised host."
     SecurityNotMeasured 31 Note "TLS and authentication are not measured"
-        "The listener is configured with TLS or authentication. Routes are measured without them."
-        "Nothing to change; certificates and credentials have to be checked elsewhere."
+        "Not reported any more: routes are measured with TLS and credentials as the listeners are configured."
+        "Nothing."
     WrongBroker 32 Error "Another broker answers"
         "The broker behind the advertised address is not the one that advertises it. Requests for its partitions are refused, and refreshing metadata does not help."
         "Follow the listed hops: the last translation shows where the connection goes instead."
@@ -199,7 +199,7 @@ catalogue! {
         "What the image does is not known: each declared port is taken to answer with an echo, and its init containers are taken to succeed."
         "Nothing, unless clients of this check depend on what the image does."
     SecretAssumed 50 Note "A Secret is in no manifest"
-        "The Secret is taken to exist, made by hand or by an operator. If it does not, the pod waits for it in ContainerCreating."
+        "The Secret is taken to exist, made by hand or by an operator. If it does not, the pod waits for it in ContainerCreating. One that holds a listener's certificate is taken to hold a good one: the names in it are not compared with the addresses that clients dial."
         "Make sure that the Secret exists before the pods start."
     SourceHidden 51 Note "The server sees another address than the client's"
         "A device on the way puts its own address in the place of the client's (masquerade), so that the answer comes back through it and can be translated back. Quotas, access lists and logs that go by address see the device."
@@ -226,11 +226,38 @@ catalogue! {
         "The Service asks its cloud's load balancer for something by an annotation that is not known here, or that changes nothing of what is simulated. It may change where packets go."
         "Nothing, unless the annotation matters to your clients; the cluster file can declare the load balancer as it is."
     ProbeAssumed 59 Note "A probe or hook is not performed as declared"
-        "What the probe or hook does is not modelled, in part or at all: a probe is taken to succeed while the program serves, https is asked in plain text, a hook is taken to end at once."
+        "What the probe or hook does is not modelled, in part or at all: a probe is taken to succeed while the program serves, a hook is taken to end at once."
         "Nothing, unless the probe fails in your cluster: readiness and restarts follow it there."
     CorefileIgnored 60 Note "A part of the Corefile is not simulated"
         "CoreDNS's ConfigMap holds a plugin or an option that is not simulated: names are answered as if it were not there."
         "Nothing, unless the part changes what the names of this check resolve to."
+    AddressNotInCertificate 61 Error "The certificate does not hold the IP address that is dialled"
+        "Clients reach the listener by an IP address, and the certificate names hosts only. A client that checks the certificate ends the handshake. Certificates of the chart hold no IP addresses."
+        "Let clients dial a name that the certificate holds (a DNS record for the node or load balancer), or add the address to the Certificate's ipAddresses."
+    UnknownAuthority 62 Error "The certificate is signed by an authority that clients do not trust"
+        "The authority that a client of the cluster has in hand (ca.crt beside the certificate) did not sign the certificate that the listener shows. The client ends the handshake."
+        "Put the authority that signed tls.crt into ca.crt and into the clients' trust stores; after an authority is replaced, issue the certificates again."
+    CertificateNotValidNow 63 Error "The certificate has expired or is not valid yet"
+        "The time lies outside the certificate's validity, so clients end the handshake."
+        "Renew the certificate; check the clocks if it is new."
+    ClientCertificateNeeded 64 Error "The listener asks for a client certificate"
+        "The listener has require_client_auth, and the client shows no certificate, or one that the listener's trust store does not accept. The broker ends the handshake."
+        "Give clients a certificate that an authority of the listener's truststore_file has signed."
+    PlainTextPort 65 Error "A client with TLS reaches a port without"
+        "The client begins a TLS handshake as the listener is configured, and the other side takes the hello for garbage: the connection leads to a port that speaks plain text."
+        "Compare the Service's target port with the listener's port; turn TLS on for the listener that is reached, or off in the client."
+    TlsPort 66 Error "A client without TLS reaches a port with TLS"
+        "The client speaks plain text and is answered with a TLS alert, which Kafka clients report as a response of 352518912 bytes."
+        "Compare the Service's target port with the listener's port; turn TLS on in the client."
+    CredentialsMissing 67 Error "The listener asks for a user and none is known"
+        "The listener has SASL or basic authentication, and the manifests create no user: neither RP_BOOTSTRAP_USER nor a Secret of users that the brokers' sidecar reads. A client without credentials is sent away."
+        "Name users in auth.sasl (a Secret of lines user:password:mechanism), or create them by the Admin API and give them to the clients."
+    CertificateNotLoaded 68 Error "A broker cannot load a certificate"
+        "A certificate, key or trust store that redpanda.yaml names is not mounted or cannot be read, so the broker's process exits at its start."
+        "Mount the Secret at the path that is named; see that it holds tls.crt, tls.key and ca.crt, and that the key belongs to the certificate."
+    CertificateNotIssued 69 Error "A Certificate cannot be issued as it is asked for"
+        "cert-manager cannot make the certificate, so its Secret never exists and the pods that mount it wait in ContainerCreating."
+        "Correct the Certificate's names or the Secret of its issuer."
 }
 
 impl Code {
@@ -314,6 +341,6 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(code.to_string().parse(), Ok(*code));
         }
-        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0060");
+        assert_eq!("HW9999".parse::<Code>().unwrap_err(), "`HW9999` is no code; expected HW0001 to HW0069");
     }
 }

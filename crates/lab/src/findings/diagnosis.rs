@@ -3,20 +3,41 @@
 //! Where the linter already has the finding, the route is added to it; otherwise a new one is made. The choice goes by
 //! how the attempt ended, what the address is, and where the last packet of the way stopped.
 
-use super::facts::{Broker, Cluster, Service, ServiceKind, address_with_domain};
+use hopwise_security::tls::TlsFailure;
+
+use super::facts::{Broker, Cluster, Listener, Service, ServiceKind, address_with_domain, is_address};
 use super::lint::{api_title, field, owner};
 use super::{Code, Finding, Severity, arrange};
 use crate::report::check::{Hop, Outcome, Route};
 
+/// What is known of a route's attempt beside its outcome.
+#[derive(Clone, Debug, Default)]
+pub struct Reason {
+    /// Why TLS failed, if it did.
+    pub tls: Option<TlsFailure>,
+    /// Whether the client had a user and a password.
+    pub has_login: bool,
+}
+
 /// The linter's findings together with one for each failed route, each with the indexes of the routes it explains.
-pub fn explain(cluster: &Cluster, routes: &[Route], mut findings: Vec<Finding>) -> Vec<Finding> {
+/// `reasons` belong to the routes by their indexes; a route without one is explained by its outcome.
+pub fn explain(
+    cluster: &Cluster,
+    routes: &[Route],
+    reasons: &[Reason],
+    mut findings: Vec<Finding>,
+) -> Vec<Finding> {
     for (index, route) in routes.iter().enumerate().filter(|(_, route)| needs_a_finding(cluster, route)) {
-        let mut finding = diagnose(cluster, route);
+        let reason = reasons.get(index).cloned().unwrap_or_default();
+        let mut finding = diagnose(cluster, route, &reason);
         let known = findings.iter_mut().find(|known| {
             known.code == finding.code && known.object == finding.object && known.field == finding.field
         });
         match known {
-            Some(known) => known.routes.push(index),
+            Some(known) => {
+                known.severity = known.severity.min(finding.severity);
+                known.routes.push(index);
+            }
             None => {
                 finding.routes.push(index);
                 findings.push(finding);
@@ -41,7 +62,7 @@ fn needs_a_finding(cluster: &Cluster, route: &Route) -> bool {
 }
 
 /// The finding that explains one route that did not end well.
-pub fn diagnose(cluster: &Cluster, route: &Route) -> Finding {
+pub fn diagnose(cluster: &Cluster, route: &Route, reason: &Reason) -> Finding {
     let case =
         Case { cluster, route, broker: cluster.brokers.iter().find(|broker| broker.id == route.broker) };
     match route.outcome {
@@ -49,14 +70,15 @@ pub fn diagnose(cluster: &Cluster, route: &Route) -> Finding {
         Outcome::Timeout | Outcome::Unreachable | Outcome::Refused => case.stopped(),
         Outcome::WrongBroker => case.wrong_broker(),
         Outcome::NotExposed => case.not_exposed(),
-        Outcome::TlsFailed => case.handshake(Code::TlsFailed, "the TLS handshake fails"),
-        Outcome::AuthenticationFailed => case.handshake(
-            Code::AuthenticationFailed,
-            "the broker closes the connection for want of credentials",
+        Outcome::TlsFailed => case.tls_failed(reason.tls.as_ref()),
+        Outcome::AuthenticationFailed if case.asks_for_a_user() && !reason.has_login => case.handshake(
+            Code::CredentialsMissing,
+            "has no credentials: the manifests create no user. The broker closes the connection",
         ),
-        Outcome::ProtocolMismatch => {
-            case.handshake(Code::ProtocolMismatch, "the answer is in another protocol")
+        Outcome::AuthenticationFailed => {
+            case.handshake(Code::AuthenticationFailed, "the broker does not accept its credentials")
         }
+        Outcome::ProtocolMismatch => case.other_protocol(reason.tls.as_ref()),
         Outcome::Ok => {
             case.listener(Code::RouteFailed, "The route works.".to_owned()).severity(Severity::Note)
         }
@@ -369,6 +391,62 @@ impl<'a> Case<'a> {
             self.route.from
         );
         self.listener(Code::ListenerNotExposed, explanation)
+    }
+
+    fn own_listener(&self) -> Option<&'a Listener> {
+        self.broker.and_then(|broker| broker.listener(self.route.api, &self.route.listener))
+    }
+
+    fn asks_for_a_user(&self) -> bool {
+        self.own_listener().is_some_and(|listener| listener.authentication)
+    }
+
+    /// The handshake failed, and the client or the broker said why.
+    fn tls_failed(&self, failure: Option<&TlsFailure>) -> Finding {
+        let Some(failure) = failure else {
+            return self.handshake(Code::TlsFailed, "the TLS handshake fails");
+        };
+        let code = match failure {
+            TlsFailure::WrongName { expected, .. } => {
+                let advertised = self.own_listener().is_some_and(|listener| listener.advertised.is_some());
+                if is_address(expected) && !advertised {
+                    Code::AddressNotInCertificate
+                } else {
+                    Code::CertificateNameMismatch
+                }
+            }
+            TlsFailure::UnknownAuthority => Code::UnknownAuthority,
+            TlsFailure::Expired | TlsFailure::NotYetValid => Code::CertificateNotValidNow,
+            TlsFailure::ClientCertificateMissing | TlsFailure::CertificateRefused(_) => {
+                Code::ClientCertificateNeeded
+            }
+            _ => Code::TlsFailed,
+        };
+        self.handshake(code, &format!("the TLS handshake fails: {failure}")).severity(Severity::Error)
+    }
+
+    /// Plain text met TLS, or two protocols met.
+    fn other_protocol(&self, failure: Option<&TlsFailure>) -> Finding {
+        let own = self.own_listener();
+        let has_tls = own.is_some_and(|listener| listener.tls.is_some());
+        match failure {
+            Some(failure) if has_tls => {
+                self.handshake(Code::PlainTextPort, &format!("the TLS handshake fails: {failure}"))
+            }
+            None if own.is_some() && !has_tls && self.reaches_tls() => {
+                self.handshake(Code::TlsPort, "is answered with a TLS alert")
+            }
+            _ => self.handshake(Code::ProtocolMismatch, "the answer is in another protocol"),
+        }
+    }
+
+    /// Whether the way ends at the port of a listener with TLS.
+    fn reaches_tls(&self) -> bool {
+        let Some(reached) = self.route.reached.as_deref() else { return false };
+        let port = self.last_stop().and_then(|hop| host_and_port(&hop.dst).1);
+        let brokers = self.cluster.brokers.iter().filter(|broker| broker.pod_key() == reached);
+        let mut listeners = brokers.flat_map(|broker| &broker.listeners);
+        listeners.any(|listener| Some(listener.port) == port && listener.tls.is_some())
     }
 
     fn handshake(&self, code: Code, what: &str) -> Finding {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::journal::Journal;
 use super::workload::Tally;
+use crate::credentials;
 use crate::place::Place;
 use crate::programs::Brokers;
 use crate::report::run::Check;
@@ -84,8 +85,11 @@ async fn place(
     let bootstrap: Result<Vec<HostPort>, _> =
         declared.bootstrap.iter().map(|address| address.parse()).collect();
     let bootstrap = bootstrap.map_err(|error| failed(&expected, &error.to_string()))?;
+    let security = credentials::for_bootstrap(cluster, brokers, &bootstrap, name)
+        .map_err(|error| failed(&expected, &error))?;
     let journal = Journal::default();
     let options = Options {
+        security,
         client_id: name.to_owned(),
         seed: hopwise_engine::stream(&format!("client/{name}")).next_u64(),
         base: hopwise_engine::now(),

@@ -163,7 +163,7 @@ fn a_sync_of_another_assignor_is_refused() {
             protocol: protocol.map(str::to_owned),
             assignments: BTreeMap::new(),
         };
-        driver.machine.sync(driver.now, request, ticket);
+        driver.played.machine.sync(driver.played.now, request, ticket);
         driver.settle();
         assert_eq!(driver.synced(ticket).unwrap().error, Some(ResponseError::InconsistentGroupProtocol));
     }
@@ -264,12 +264,17 @@ fn members_leave_one_by_one_or_together() {
     let gone = Leaving { member: joined[0].member.clone(), instance: None };
     let by_instance = Leaving { member: String::new(), instance: Some("i".into()) };
     let unknown = Leaving { member: String::new(), instance: Some("none".into()) };
-    let results = driver.machine.leave(driver.now, "g", &[wrong, gone, by_instance, unknown]).unwrap();
+    let results =
+        driver.played.machine.leave(driver.played.now, "g", &[wrong, gone, by_instance, unknown]).unwrap();
     driver.settle();
     let (fenced, unknown) = (ResponseError::FencedInstanceId, ResponseError::UnknownMemberId);
     assert_eq!(results, [Err(fenced), Ok(()), Ok(()), Err(unknown)]);
     assert_eq!(driver.state(), "Empty");
-    let nobody = driver.machine.leave(driver.now, "none", &[Leaving { member: "m".into(), instance: None }]);
+    let nobody = driver.played.machine.leave(
+        driver.played.now,
+        "none",
+        &[Leaving { member: "m".into(), instance: None }],
+    );
     assert_eq!(nobody, Ok(vec![Err(unknown)]));
 }
 
@@ -300,10 +305,10 @@ fn a_static_member_is_replaced_without_a_rebalance() {
         let synced = driver.sync(&replaced, &[]);
         assert_eq!(&synced.assignment[..], joined[0].member.as_bytes(), "the old one's assignment");
         let old = Caller { instance: Some("a".into()), ..caller(&joined[0]) };
-        let fenced = driver.machine.heartbeat(driver.now, "g", &old);
+        let fenced = driver.played.machine.heartbeat(driver.played.now, "g", &old);
         assert_eq!(fenced, Err(ResponseError::FencedInstanceId));
         let unknown = Caller { instance: Some("c".into()), ..caller(&joined[0]) };
-        let unknown = driver.machine.heartbeat(driver.now, "g", &unknown);
+        let unknown = driver.played.machine.heartbeat(driver.played.now, "g", &unknown);
         assert_eq!(unknown, Err(ResponseError::UnknownMemberId));
     }
 }
@@ -351,7 +356,7 @@ fn members_survive_a_new_coordinator_and_die_there_of_silence() {
     let synced = driver.sync(&joined[0], &[]);
     assert_eq!(&synced.assignment[..], joined[0].member.as_bytes());
     let by_instance = Caller { instance: Some("b".into()), ..caller(&joined[1]) };
-    assert_eq!(driver.machine.heartbeat(driver.now, "g", &by_instance), Ok(()));
+    assert_eq!(driver.played.machine.heartbeat(driver.played.now, "g", &by_instance), Ok(()));
     driver.pass(SESSION);
     assert_eq!(driver.state(), "Empty");
     driver.reload();
@@ -363,7 +368,7 @@ fn members_survive_a_new_coordinator_and_die_there_of_silence() {
 fn a_new_member_whose_client_is_gone_expires_though_it_waits() {
     let mut driver = Driver::new();
     let long = JoinRequest { rebalance_timeout: Duration::from_secs(600), ..consumer() };
-    let joined = driver.stable(&[long.clone()]);
+    let joined = driver.stable(std::slice::from_ref(&long));
     let ticket = driver.ask_join(long);
     for _ in 0..60 {
         driver.heartbeat(&joined[0]);
@@ -376,11 +381,11 @@ fn a_new_member_whose_client_is_gone_expires_though_it_waits() {
 fn heartbeats_cost_no_timers() {
     let mut driver = Driver::new();
     let joined = driver.stable(&[consumer()]);
-    let timers = driver.machine.timer_count();
+    let timers = driver.played.machine.timer_count();
     for _ in 0..100 {
         driver.heartbeat(&joined[0]);
     }
-    assert_eq!(driver.machine.timer_count(), timers);
+    assert_eq!(driver.played.machine.timer_count(), timers);
 }
 
 #[test]

@@ -6,11 +6,11 @@ mod offsets;
 mod random;
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Settings;
@@ -20,22 +20,30 @@ use super::request::{
     Answer, Caller, CommitRequest, JoinAnswer, JoinRequest, Leaving, SyncAnswer, SyncRequest,
     TransactionalCommitRequest,
 };
-use crate::coordinator::{Machine, Now, Replayed, Ticket, WriteError, WriteKind};
+use crate::coordinator::played::Played;
+use crate::coordinator::{Now, Ticket, WriteError, WriteKind};
 
 const SESSION: Duration = Duration::from_secs(10);
 const REBALANCE: Duration = Duration::from_secs(30);
 const DELAY: Duration = Duration::from_secs(3);
 
-/// A machine, its clock and its log.
+/// A machine that is played.
 struct Driver {
-    machine: GroupMachine,
-    settings: Settings,
-    now: Now,
-    log: Vec<Replayed>,
-    answers: BTreeMap<Ticket, Answer>,
-    tickets: Ticket,
-    /// What comes of writes; `None` holds them back.
-    writes: Option<Result<(), WriteError>>,
+    played: Played<GroupMachine>,
+}
+
+impl Deref for Driver {
+    type Target = Played<GroupMachine>;
+
+    fn deref(&self) -> &Played<GroupMachine> {
+        &self.played
+    }
+}
+
+impl DerefMut for Driver {
+    fn deref_mut(&mut self) -> &mut Played<GroupMachine> {
+        &mut self.played
+    }
 }
 
 fn settings() -> Settings {
@@ -48,71 +56,14 @@ impl Driver {
     }
 
     fn with(settings: Settings) -> Driver {
-        let now = Now { instant: Instant::now(), unix_ms: 1_000_000 };
-        let mut machine = GroupMachine::new(settings.clone(), now);
-        machine.start(now, 1);
-        let (log, answers) = (Vec::new(), BTreeMap::new());
-        Driver { machine, settings, now, log, answers, tickets: 0, writes: Some(Ok(())) }
-    }
-
-    /// Does the writes and takes the answers.
-    fn settle(&mut self) {
-        while let Some(result) = self.writes {
-            for then in self.machine.writes().take_refused() {
-                self.machine.written(self.now, then, Err(WriteError::TooLarge));
-            }
-            let Some(batch) = self.machine.writes().next_batch() else { break };
-            let base_offset =
-                self.log.last().map_or(0, |last| last.base_offset + last.records.len().max(1) as i64);
-            if result.is_ok() {
-                self.log.push(Replayed { base_offset, kind: batch.kind, records: batch.records });
-            }
-            for then in self.machine.writes().take_done() {
-                self.machine.written(self.now, then, result.map(|()| base_offset));
-            }
-        }
-        for (ticket, answer) in self.machine.take_answers() {
-            assert!(self.answers.insert(ticket, answer).is_none(), "ticket {ticket} is answered twice");
-        }
-    }
-
-    /// Lets time pass, with every timer at its moment.
-    fn pass(&mut self, duration: Duration) {
-        let until = self.now.instant + duration;
-        while let Some(deadline) = self.machine.deadline().filter(|deadline| *deadline <= until) {
-            self.set(deadline.max(self.now.instant));
-            self.machine.tick(self.now);
-            self.settle();
-        }
-        self.set(until);
-    }
-
-    fn set(&mut self, instant: Instant) {
-        let passed = instant - self.now.instant;
-        self.now = Now { instant, unix_ms: self.now.unix_ms + passed.as_millis() as i64 };
-    }
-
-    /// Another broker takes over: the machine is made anew from the log.
-    fn reload(&mut self) {
-        let mut machine = GroupMachine::new(self.settings.clone(), self.now);
-        for batch in &self.log {
-            let (base_offset, kind, records) = (batch.base_offset, batch.kind, batch.records.clone());
-            machine.replay(Replayed { base_offset, kind, records });
-        }
-        machine.start(self.now, 2);
-        self.machine = machine;
-    }
-
-    fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        self.tickets
+        Driver { played: Played::new(move |now| GroupMachine::new(settings.clone(), now)) }
     }
 
     /// Joins; the answer may come later.
     fn ask_join(&mut self, request: JoinRequest) -> Ticket {
         let ticket = self.ticket();
         let fresh = Uuid::from_u128(ticket.into());
-        self.machine.join(self.now, JoinRequest { fresh, ..request }, ticket);
+        self.played.machine.join(self.played.now, JoinRequest { fresh, ..request }, ticket);
         self.settle();
         ticket
     }
@@ -144,7 +95,7 @@ impl Driver {
                 })
                 .collect(),
         };
-        self.machine.sync(self.now, request, ticket);
+        self.played.machine.sync(self.played.now, request, ticket);
         self.settle();
         ticket
     }
@@ -162,43 +113,40 @@ impl Driver {
     }
 
     fn heartbeat(&mut self, joined: &JoinAnswer) -> Option<ResponseError> {
-        let result = self.machine.heartbeat(self.now, "g", &caller(joined));
+        let result = self.played.machine.heartbeat(self.played.now, "g", &caller(joined));
         self.settle();
         result.err()
     }
 
     fn leave(&mut self, member: &str) -> Option<ResponseError> {
         let leaving = Leaving { member: member.to_owned(), instance: None };
-        let results = self.machine.leave(self.now, "g", &[leaving]).unwrap();
+        let results = self.played.machine.leave(self.played.now, "g", &[leaving]).unwrap();
         self.settle();
         results[0].err()
     }
 
     fn state(&self) -> &'static str {
-        self.machine.describe("g").map_or("none", |group| group.state)
+        self.played.machine.describe("g").map_or("none", |group| group.state)
     }
 
-    /// Waits for an answer that was asked for as `Done`.
+    /// What comes of something that is answered as `Done`, if it is at once.
     fn done(
         &mut self,
         ask: impl FnOnce(&mut GroupMachine, Now, Ticket),
     ) -> Option<Result<(), ResponseError>> {
-        let ticket = self.ticket();
-        ask(&mut self.machine, self.now, ticket);
-        self.settle();
-        self.answers.remove(&ticket).map(|answer| match answer {
+        self.ask(ask).map(|answer| match answer {
             Answer::Done(result) => result,
             other => panic!("{other:?}"),
         })
     }
 
     fn commit(&mut self, caller: Caller, offset: i64) -> Result<(), ResponseError> {
-        let request = commit(&self.now, caller, offset);
+        let request = commit(&self.played.now, caller, offset);
         self.done(|machine, now, ticket| machine.commit(now, request, ticket)).expect("an answer at once")
     }
 
     fn commit_in_transaction(&mut self, producer_id: i64, offset: i64) -> Result<(), ResponseError> {
-        let commit = commit(&self.now, nobody(), offset);
+        let commit = commit(&self.played.now, nobody(), offset);
         let request = TransactionalCommitRequest { commit, producer_id, producer_epoch: 0 };
         self.done(|machine, now, ticket| machine.commit_in_transaction(now, request, ticket))
             .expect("an answer at once")
@@ -212,14 +160,14 @@ impl Driver {
 
     /// The offset of partition 0 of "orders"; -1 for none.
     fn committed(&self) -> i64 {
-        let found = self.machine.fetch("g", Some(&[orders()]), false);
+        let found = self.played.machine.fetch("g", Some(&[orders()]), false);
         found[0].1.as_ref().unwrap().as_ref().map_or(-1, |committed| committed.offset)
     }
 
     /// A stable group of these members; the first leads.
     fn stable(&mut self, requests: &[JoinRequest]) -> Vec<JoinAnswer> {
         let tickets: Vec<Ticket> = requests.iter().map(|request| self.ask_join(request.clone())).collect();
-        self.pass(self.settings.initial_rebalance_delay * 3);
+        self.pass(DELAY * 3);
         let joined: Vec<JoinAnswer> =
             tickets.into_iter().map(|ticket| self.joined(ticket).unwrap()).collect();
         self.distribute(&joined);
@@ -295,6 +243,8 @@ fn fixed(instance: &str) -> JoinRequest {
 fn subscription(topics: &[&str]) -> Bytes {
     let mut writer = crate::coordinator::codec::FieldWriter::version(0);
     writer.i32(topics.len() as i32);
-    topics.iter().for_each(|topic| drop(writer.text(topic)));
+    for topic in topics {
+        writer.text(topic);
+    }
     writer.bytes(b"").finish()
 }

@@ -43,7 +43,7 @@ fn an_offset_counts_when_it_is_written_and_stays() {
     let mut driver = Driver::new();
     driver.commit(nobody(), 1).unwrap();
     driver.writes = None;
-    let request = commit(&driver.now, nobody(), 2);
+    let request = commit(&driver.played.now, nobody(), 2);
     assert_eq!(driver.done(|machine, now, ticket| machine.commit(now, request, ticket)), None);
     assert_eq!(driver.committed(), 1);
     driver.writes = Some(Ok(()));
@@ -67,9 +67,9 @@ fn offsets_of_a_transaction_count_when_it_is_committed() {
                 driver.reload();
             }
             assert_eq!(driver.committed(), 1);
-            let unstable = driver.machine.fetch("g", Some(&[orders()]), true);
+            let unstable = driver.played.machine.fetch("g", Some(&[orders()]), true);
             assert_eq!(unstable[0].1, Err(ResponseError::UnstableOffsetCommit));
-            let other = driver.machine.fetch("g", Some(&[TopicPartition::new("orders", 1)]), true);
+            let other = driver.played.machine.fetch("g", Some(&[TopicPartition::new("orders", 1)]), true);
             assert_eq!(other[0].1, Ok(None));
             driver.end_transaction(8, true);
             driver.end_transaction(9, commit);
@@ -77,7 +77,7 @@ fn offsets_of_a_transaction_count_when_it_is_committed() {
                 driver.reload();
             }
             assert_eq!(driver.committed(), expected);
-            assert!(driver.machine.fetch("g", Some(&[orders()]), true)[0].1.is_ok());
+            assert!(driver.played.machine.fetch("g", Some(&[orders()]), true)[0].1.is_ok());
         }
     }
 }
@@ -98,7 +98,7 @@ fn members_are_checked_in_transactions_where_they_are_named() {
     let mut driver = Driver::new();
     let joined = driver.stable(&[consumer()]);
     let mut try_commit = |caller: Caller| {
-        let commit = commit(&driver.now, caller, 5);
+        let commit = commit(&driver.played.now, caller, 5);
         let request = TransactionalCommitRequest { commit, producer_id: 9, producer_epoch: 0 };
         driver.done(|machine, now, ticket| machine.commit_in_transaction(now, request, ticket)).unwrap()
     };
@@ -144,18 +144,18 @@ fn offsets_expire_a_week_after_the_group_has_emptied() {
 fn offsets_of_clients_without_a_group_expire_by_their_own_age() {
     let mut driver = Driver::new();
     driver.commit(nobody(), 5).unwrap();
-    let mut request = commit(&driver.now, nobody(), 6);
+    let mut request = commit(&driver.played.now, nobody(), 6);
     let committed = request.offsets.remove(&orders()).unwrap();
-    let expires_ms = Some(driver.now.unix_ms + 1000);
+    let expires_ms = Some(driver.played.now.unix_ms + 1000);
     request.offsets.insert(TopicPartition::new("short", 0), Committed { expires_ms, ..committed });
     driver.done(|machine, now, ticket| machine.commit(now, request, ticket)).unwrap().unwrap();
-    driver.pass(driver.settings.offset_retention_check);
+    driver.pass(settings().offset_retention_check);
     assert_eq!(
-        driver.machine.fetch("g", None, false).len(),
+        driver.played.machine.fetch("g", None, false).len(),
         1,
         "the one with a retention of its own is gone"
     );
-    driver.pass(driver.settings.offset_retention.unwrap());
+    driver.pass(settings().offset_retention.unwrap());
     assert_eq!(driver.committed(), -1);
 }
 
@@ -186,10 +186,10 @@ fn offsets_are_deleted_where_nobody_is_subscribed() {
 fn offsets_of_deleted_topics_are_forgotten() {
     let mut driver = Driver::new();
     driver.commit(nobody(), 5).unwrap();
-    driver.machine.forget_topics(|topic| topic == "other");
+    driver.played.machine.forget_topics(|topic| topic == "other");
     driver.settle();
     assert_eq!(driver.committed(), 5);
-    driver.machine.forget_topics(|topic| topic == "orders");
+    driver.played.machine.forget_topics(|topic| topic == "orders");
     driver.settle();
     assert_eq!(driver.committed(), -1);
     driver.reload();
@@ -201,7 +201,7 @@ fn a_commit_under_way_when_its_group_is_deleted_leaves_nothing() {
     let mut driver = Driver::new();
     driver.commit(nobody(), 5).unwrap();
     driver.writes = None;
-    let mut request = commit(&driver.now, nobody(), 6);
+    let mut request = commit(&driver.played.now, nobody(), 6);
     let committed = request.offsets.remove(&orders()).unwrap();
     request.offsets.insert(TopicPartition::new("late", 0), committed);
     driver.done(|machine, now, ticket| machine.commit(now, request, ticket));
@@ -211,5 +211,5 @@ fn a_commit_under_way_when_its_group_is_deleted_leaves_nothing() {
     let last = driver.log.last().unwrap();
     assert!(last.records.iter().all(|record| record.value.is_none()), "a tombstone for the late one, too");
     driver.reload();
-    assert_eq!(driver.machine.fetch("g", None, false), []);
+    assert_eq!(driver.played.machine.fetch("g", None, false), []);
 }

@@ -57,7 +57,8 @@ struct Client {
 struct Seen {
     /// By generation and member.
     assignments: BTreeMap<(i32, String), Bytes>,
-    generation: i32,
+    /// The newest of each member.
+    generations: BTreeMap<String, i32>,
     acknowledged: i64,
     next_offset: i64,
     leaders: BTreeMap<i32, String>,
@@ -83,7 +84,7 @@ impl World {
             clients: (0..clients).map(client).collect(),
             seen: Seen {
                 assignments: BTreeMap::new(),
-                generation: 0,
+                generations: BTreeMap::new(),
                 acknowledged: -1,
                 next_offset: 0,
                 leaders: BTreeMap::new(),
@@ -139,10 +140,8 @@ impl World {
                 self.driver.settle();
                 self.hear();
                 self.driver.reload();
-                // A generation that no member got an assignment in was never written; its number comes again, for
-                // members with other ids.
-                let assigned = self.seen.assignments.keys().map(|(generation, _)| *generation);
-                self.seen.generation = assigned.max().unwrap_or(0);
+                // A generation that no member got an assignment in was never written; its number comes again.
+                self.seen.generations.clear();
                 self.seen.leaders.clear();
                 for client in &mut self.clients {
                     (client.joining, client.syncing, client.current) = (None, None, false);
@@ -163,9 +162,9 @@ impl World {
             instance: self.clients[index].instance.clone(),
             ..caller(&joined)
         };
-        let request = commit(&self.driver.now, caller, offset);
+        let request = commit(&self.driver.played.now, caller, offset);
         let ticket = self.driver.ticket();
-        self.driver.machine.commit(self.driver.now, request, ticket);
+        self.driver.played.machine.commit(self.driver.played.now, request, ticket);
         self.driver.settle();
         if behind > 0 {
             let answer = self.driver.answers.remove(&ticket);
@@ -202,8 +201,9 @@ impl World {
         match answer.error {
             None => {
                 client.member.clone_from(&answer.member);
-                assert!(answer.generation >= self.seen.generation, "generations rise");
-                self.seen.generation = answer.generation;
+                let seen = self.seen.generations.entry(answer.member.clone()).or_default();
+                assert!(answer.generation >= *seen, "a member's generations rise");
+                *seen = answer.generation;
                 if answer.member == answer.leader && !answer.skip_assignment {
                     let leader = self.seen.leaders.entry(answer.generation);
                     let leader = leader.or_insert_with(|| answer.member.clone());
@@ -236,7 +236,7 @@ impl World {
     fn check(&self) {
         let committed = self.driver.committed();
         assert!(committed >= self.seen.acknowledged, "{committed} is before {}", self.seen.acknowledged);
-        let Some(group) = self.driver.machine.describe("g") else { return };
+        let Some(group) = self.driver.played.machine.describe("g") else { return };
         let mut instances: Vec<&String> =
             group.members.iter().filter_map(|member| member.instance.as_ref()).collect();
         let count = instances.len();
@@ -273,7 +273,7 @@ impl World {
                 }
             }
         }
-        let group = self.driver.machine.describe("g").unwrap();
+        let group = self.driver.played.machine.describe("g").unwrap();
         assert_eq!((group.state, group.members.len()), ("Stable", self.clients.len()));
     }
 }

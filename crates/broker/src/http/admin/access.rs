@@ -3,7 +3,6 @@
 //! The HTTP listener finds out who asks and leaves the [`Principal`] in the request's extensions. Source:
 //! redpanda.md 3.1.2.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::Request;
@@ -11,12 +10,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
-use serde_json::Value;
 
 use super::answer::AdminError;
-use crate::cluster::properties;
 use crate::kafka::principal::Principal;
 use crate::node::Node;
+use crate::security::users::is_superuser;
 
 /// Who may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +62,8 @@ impl Access {
             let node = Arc::clone(&node);
             async move {
                 let who = request.extensions().get::<Principal>().cloned().unwrap_or(Principal::Anonymous);
-                let allowed =
-                    node.with_cluster(|cluster| allowed(level, &who, &cluster.state.properties));
-                match allowed {
+                let asks = node.property("admin_api_require_auth") == true;
+                match allowed(level, asks, &who, |user| is_superuser(&node, user)) {
                     Ok(()) => next.run(request).await,
                     Err(denied) => denied.into_response(),
                 }
@@ -82,17 +79,19 @@ enum Denied {
     NoSuperuser,
 }
 
-fn allowed(level: Level, who: &Principal, set: &BTreeMap<String, Value>) -> Result<(), Denied> {
-    if level == Level::Public || !properties::flag(set, "admin_api_require_auth") {
-        return Ok(());
+fn allowed(
+    level: Level,
+    asks: bool,
+    who: &Principal,
+    is_superuser: impl Fn(&str) -> bool,
+) -> Result<(), Denied> {
+    match (level, who) {
+        (Level::Public, _) => Ok(()),
+        _ if !asks => Ok(()),
+        (_, Principal::Anonymous) => Err(Denied::Unauthenticated),
+        (Level::Superuser, Principal::User(name)) if !is_superuser(name) => Err(Denied::NoSuperuser),
+        _ => Ok(()),
     }
-    let Principal::User(name) = who else { return Err(Denied::Unauthenticated) };
-    if level == Level::User {
-        return Ok(());
-    }
-    let superusers = properties::value_of(set, "superusers");
-    let named = superusers.as_array().into_iter().flatten().any(|user| user.as_str() == Some(name));
-    if named { Ok(()) } else { Err(Denied::NoSuperuser) }
 }
 
 impl IntoResponse for Denied {
@@ -106,7 +105,8 @@ impl IntoResponse for Denied {
                 response
             }
             Denied::NoSuperuser => {
-                AdminError::new(StatusCode::FORBIDDEN, "Forbidden: only superusers may do this").into_response()
+                AdminError::new(StatusCode::FORBIDDEN, "Forbidden: only superusers may do this")
+                    .into_response()
             }
         }
     }
@@ -114,23 +114,17 @@ impl IntoResponse for Denied {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn levels_are_looked_at_only_when_asked_for() {
-        let open = BTreeMap::new();
-        let closed = BTreeMap::from([
-            ("admin_api_require_auth".to_owned(), json!(true)),
-            ("superusers".to_owned(), json!(["root"])),
-        ]);
         let user = |name: &str| Principal::User(name.to_owned());
-        assert_eq!(allowed(Level::Superuser, &Principal::Anonymous, &open), Ok(()));
-        assert_eq!(allowed(Level::Public, &Principal::Anonymous, &closed), Ok(()));
-        assert_eq!(allowed(Level::User, &Principal::Anonymous, &closed), Err(Denied::Unauthenticated));
-        assert_eq!(allowed(Level::User, &user("ann"), &closed), Ok(()));
-        assert_eq!(allowed(Level::Superuser, &user("ann"), &closed), Err(Denied::NoSuperuser));
-        assert_eq!(allowed(Level::Superuser, &user("root"), &closed), Ok(()));
+        let check = |level, asks, who: &Principal| allowed(level, asks, who, |name| name == "root");
+        assert_eq!(check(Level::Superuser, false, &Principal::Anonymous), Ok(()));
+        assert_eq!(check(Level::Public, true, &Principal::Anonymous), Ok(()));
+        assert_eq!(check(Level::User, true, &Principal::Anonymous), Err(Denied::Unauthenticated));
+        assert_eq!(check(Level::User, true, &user("ann")), Ok(()));
+        assert_eq!(check(Level::Superuser, true, &user("ann")), Err(Denied::NoSuperuser));
+        assert_eq!(check(Level::Superuser, true, &user("root")), Ok(()));
     }
 }

@@ -100,7 +100,8 @@ pub(super) fn empty() -> Answer {
 /// # Errors
 /// 400, with what is wrong.
 pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, AdminError> {
-    serde_json::from_slice(body).map_err(|error| AdminError::bad_request(format!("the body is not understood: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| AdminError::bad_request(format!("the body is not understood: {error}")))
 }
 
 /// A number in a path or a query.

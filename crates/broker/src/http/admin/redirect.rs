@@ -11,7 +11,6 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use tokio::time::Instant;
 
 use super::answer::AdminError;
 use crate::cluster::members::Member;
@@ -52,8 +51,7 @@ struct Redirect {
 /// # Errors
 /// 503 if there is none.
 pub(super) fn to_controller(node: &Node, origin: &Origin) -> Result<Option<Response>, AdminError> {
-    let leader = node.with_cluster(|cluster| cluster.members.controller(Instant::now()));
-    to_leader(node, origin, leader, "redpanda/controller/0")
+    to_leader(node, origin, super::controller(node), "redpanda/controller/0")
 }
 
 /// Nothing if this broker leads; the redirect to the leader of `what` otherwise.
@@ -83,7 +81,8 @@ fn redirect(origin: &Origin, own: &[AdvertisedListener], leader: &Member, admin_
         None => ("", Some(admin_port)),
     };
     let entered = own.iter().position(|entry| entry.address.host == name);
-    let host = entered.and_then(|index| leader.kafka.get(index)).map_or(&leader.rpc.host, |it| &it.address.host);
+    let host =
+        entered.and_then(|index| leader.kafka.get(index)).map_or(&leader.rpc.host, |it| &it.address.host);
     let authority = match port {
         Some(port) => HostPort::new(host.clone(), port).to_string(),
         None if host.contains(':') => format!("[{host}]"),

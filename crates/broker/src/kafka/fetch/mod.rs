@@ -28,6 +28,7 @@ use super::{Session, leaders, lookup, quotas, text};
 use crate::cluster::properties;
 use crate::cluster::state::State;
 use crate::cluster::topics::Topic;
+use crate::log::batch;
 use crate::producers::Aborted;
 use crate::replication::partition::{Partition, Progress};
 use crate::status::Counter;
@@ -69,6 +70,15 @@ pub(super) async fn answer(session: &Session, request: FetchRequest, version: i1
     };
     let wanted = find(session, std::mem::take(&mut context.partitions));
     let look = look_until_enough(&manner, &request, &wanted, deadline).await;
+    for (wanted, outcome) in wanted.iter().zip(&look.outcomes) {
+        if let (Ok(partition), Outcome::Records { records, .. }) = (&wanted.partition, outcome)
+            && !records.is_empty()
+        {
+            let traffic = session.node.metrics.traffic(partition.key);
+            traffic.fetched_bytes.add(records.len() as u64);
+            traffic.fetched_records.add(batch::record_count(records));
+        }
+    }
     context.partitions = wanted.into_iter().map(|wanted| wanted.asked).collect();
     session.node.status.add(Counter::BytesFetched, look.bytes as u64);
     let answered: Vec<_> = look.outcomes.iter().map(Outcome::answered).collect();
@@ -123,13 +133,8 @@ fn find(session: &Session, partitions: Vec<Asked>) -> Vec<Wanted> {
                 topic
             }
         };
-        let partition = topic.as_ref().map_err(|error| *error).and_then(|topic| {
-            if !topic.has_partition(asked.partition) {
-                return Err(ResponseError::UnknownTopicOrPartition);
-            }
-            let partition = session.node.partition((topic.id, asked.partition));
-            partition.ok_or(ResponseError::NotLeaderOrFollower)
-        });
+        let partition = topic.as_ref().map_err(|error| *error);
+        let partition = partition.and_then(|topic| lookup::replica(session, topic, asked.partition));
         Wanted { asked, topic: topic.ok(), partition }
     };
     partitions.into_iter().map(&mut find).collect()
@@ -171,7 +176,7 @@ async fn look_until_enough(
 }
 
 fn bytes_max(session: &Session, asked: i32) -> usize {
-    let limit = session.node.config.cluster.fetch_max_bytes as usize;
+    let limit = session.node.properties().fetch_max_bytes as usize;
     usize::try_from(asked).unwrap_or(0).min(limit)
 }
 

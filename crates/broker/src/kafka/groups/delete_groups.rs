@@ -6,6 +6,7 @@ use kafka_protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 
 use super::{code, done, now, shard};
 use crate::kafka::Session;
+use crate::kafka::authorization::Operation;
 
 pub(in crate::kafka) async fn answer(
     session: &Session,
@@ -21,6 +22,6 @@ pub(in crate::kafka) async fn answer(
 }
 
 async fn delete(session: &Session, group: &str) -> Result<(), ResponseError> {
-    let shard = shard(session, group)?;
+    let shard = shard(session, Operation::Delete, group)?;
     done(shard.ask(now(session), |machine, now, ticket| machine.delete(now, group, ticket))?).await
 }

@@ -6,12 +6,9 @@ use kafka_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, Gr
 
 use super::{now, shard};
 use crate::groups::request;
+use crate::kafka::authorization::{OPERATIONS_NOT_ASKED, Operation, Resource, authorized_operations};
 use crate::kafka::{Session, text};
 
-/// What a client may do with a group, as bits (KIP-430): READ, DELETE, DESCRIBE.
-const OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
-/// The operations were not asked for.
-const NOT_ASKED: i32 = i32::MIN;
 /// From here on a group that does not exist is an error; before it is a group in state Dead.
 const TELLS_NOT_FOUND: i16 = 6;
 
@@ -20,16 +17,22 @@ pub(in crate::kafka) async fn answer(
     request: DescribeGroupsRequest,
     version: i16,
 ) -> DescribeGroupsResponse {
-    let operations = if request.include_authorized_operations { OPERATIONS } else { NOT_ASKED };
-    let groups = request.groups.into_iter();
-    let described =
-        groups.map(|group| describe(session, group, version).with_authorized_operations(operations));
+    let asked = request.include_authorized_operations;
+    let described = request.groups.into_iter().map(|group| {
+        let operations = if asked { operations(session, &group) } else { OPERATIONS_NOT_ASKED };
+        describe(session, group, version).with_authorized_operations(operations)
+    });
     DescribeGroupsResponse::default().with_groups(described.collect())
 }
 
+fn operations(session: &Session, group: &GroupId) -> i32 {
+    let group = Resource::Group(group);
+    session.node.with_cluster(|cluster| authorized_operations(session, &cluster.state, group))
+}
+
 fn describe(session: &Session, id: GroupId, version: i16) -> DescribedGroup {
-    let found =
-        shard(session, &id).and_then(|shard| shard.with(now(session), |machine, _| machine.describe(&id)));
+    let found = shard(session, Operation::Describe, &id)
+        .and_then(|shard| shard.with(now(session), |machine, _| machine.describe(&id)));
     let described = DescribedGroup::default().with_group_id(id.clone());
     match found {
         Err(error) => described.with_error_code(error.code()),

@@ -7,6 +7,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::now;
 use crate::groups::request;
+use crate::kafka::authorization::{Operation, Resource, authorize};
 use crate::kafka::{Session, text};
 
 /// The one type that there is (KIP-848 names them).
@@ -32,6 +33,10 @@ pub(in crate::kafka) async fn answer(
             // Another broker lists those.
             Err(_) => {}
         }
+    }
+    if authorize(session, Operation::Describe, Resource::Cluster).is_err() {
+        let may = |group: &str| authorize(session, Operation::Describe, Resource::Group(group)).is_ok();
+        groups.retain(|group| may(&group.id));
     }
     groups.sort_by(|a, b| a.id.cmp(&b.id));
     let listed = groups.into_iter().map(|group| {

@@ -21,6 +21,7 @@ use kafka_protocol::protocol::StrBytes;
 use tokio::sync::oneshot;
 
 use super::Session;
+use super::authorization::{Operation, Resource, authorize};
 use crate::coordinator::{Now, Shard};
 use crate::groups::machine::GroupMachine;
 use crate::groups::offsets::TopicPartition;
@@ -28,14 +29,26 @@ use crate::groups::request::{Answer, Caller};
 
 type GroupShard = Arc<Shard<GroupMachine>>;
 
-/// The shard of a group that has members, whose id is not empty.
+/// The shard of a group that a member, or a transaction, works with: its id is not empty.
 pub(super) fn member_shard(session: &Session, group: &str) -> Result<GroupShard, ResponseError> {
-    if group.is_empty() { Err(ResponseError::InvalidGroupId) } else { shard(session, group) }
+    let shard = shard(session, Operation::Read, group);
+    if group.is_empty() { Err(ResponseError::InvalidGroupId) } else { shard }
 }
 
-/// The shard of a group.
-fn shard(session: &Session, group: &str) -> Result<GroupShard, ResponseError> {
+/// The shard of a group, if the client may do this with the group.
+fn shard(session: &Session, operation: Operation, group: &str) -> Result<GroupShard, ResponseError> {
+    authorize(session, operation, Resource::Group(group))?;
     session.node.groups.shard(&session.node, group)
+}
+
+/// Whether the client may do this with the partition, and there is one.
+pub(super) fn usable(
+    session: &Session,
+    operation: Operation,
+    partition: &TopicPartition,
+) -> Result<(), ResponseError> {
+    authorize(session, operation, Resource::Topic(&partition.topic))?;
+    if exists(session, partition) { Ok(()) } else { Err(ResponseError::UnknownTopicOrPartition) }
 }
 
 fn now(session: &Session) -> Now {
@@ -68,7 +81,7 @@ pub(super) fn caller(member: &StrBytes, instance: &Option<StrBytes>, generation:
 }
 
 /// Whether a topic that clients see has the partition.
-pub(super) fn exists(session: &Session, partition: &TopicPartition) -> bool {
+fn exists(session: &Session, partition: &TopicPartition) -> bool {
     session.node.with_cluster(|cluster| {
         let topic = cluster.state.topics.get(&partition.topic).filter(|topic| topic.is_visible());
         let count = topic.map_or(0, |topic| topic.partitions.len());

@@ -9,11 +9,12 @@ use kafka_protocol::messages::offset_commit_response::{
 use kafka_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
-use super::{caller, done, exists, now, shard};
+use super::{caller, done, now, shard, usable};
 use crate::groups::Settings;
 use crate::groups::offsets::{Committed, TopicPartition};
 use crate::groups::request::CommitRequest;
 use crate::kafka::Session;
+use crate::kafka::authorization::Operation;
 
 /// Offsets to commit, and what is wrong with those that cannot be.
 pub(in crate::kafka) struct Wanted {
@@ -36,8 +37,8 @@ impl Wanted {
         expires_ms: Option<i64>,
     ) {
         let metadata = metadata.map(|metadata| metadata.to_string()).unwrap_or_default();
-        if !exists(session, &partition) {
-            self.refused.insert(partition, ResponseError::UnknownTopicOrPartition);
+        if let Err(error) = usable(session, Operation::Read, &partition) {
+            self.refused.insert(partition, error);
         } else if metadata.len() > Settings::default().offset_metadata_bytes_max {
             self.refused.insert(partition, ResponseError::OffsetMetadataTooLarge);
         } else {
@@ -89,7 +90,7 @@ async fn commit(
     request: &OffsetCommitRequest,
     wanted: &Wanted,
 ) -> Result<(), ResponseError> {
-    let shard = shard(session, &request.group_id)?;
+    let shard = shard(session, Operation::Read, &request.group_id)?;
     if wanted.offsets.is_empty() {
         return Ok(());
     }

@@ -7,9 +7,10 @@ use kafka_protocol::messages::offset_delete_response::{
 use kafka_protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
 use super::offset_commit::named;
-use super::{code, done, exists, member_shard, now};
+use super::{code, done, now, shard, usable};
 use crate::groups::offsets::TopicPartition;
 use crate::kafka::Session;
+use crate::kafka::authorization::Operation;
 
 pub(in crate::kafka) async fn answer(
     session: &Session,
@@ -44,9 +45,14 @@ async fn delete(
     group: &str,
     wanted: &[TopicPartition],
 ) -> Result<Vec<Result<(), ResponseError>>, ResponseError> {
-    let shard = member_shard(session, group)?;
-    let known: Vec<TopicPartition> =
-        wanted.iter().filter(|partition| exists(session, partition)).cloned().collect();
+    if group.is_empty() {
+        return Err(ResponseError::InvalidGroupId);
+    }
+    let shard = shard(session, Operation::Delete, group)?;
+    let problem = |partition: &TopicPartition| usable(session, Operation::Read, partition).err();
+    let problems: Vec<Option<ResponseError>> = wanted.iter().map(problem).collect();
+    let known = wanted.iter().zip(&problems).filter(|(_, problem)| problem.is_none());
+    let known: Vec<TopicPartition> = known.map(|(partition, _)| partition.clone()).collect();
     let mut checked = Err(ResponseError::UnknownServerError);
     let waiting = shard.ask(now(session), |machine, _, ticket| {
         checked = machine.delete_offsets(group, &known, ticket);
@@ -54,9 +60,9 @@ async fn delete(
     let checked = checked?;
     done(waiting).await?;
     let mut checked = checked.into_iter();
-    let result = |partition: &TopicPartition| match known.contains(partition) {
-        true => checked.next().unwrap_or(Ok(())),
-        false => Err(ResponseError::UnknownTopicOrPartition),
+    let result = |problem: Option<ResponseError>| match problem {
+        None => checked.next().unwrap_or(Ok(())),
+        Some(error) => Err(error),
     };
-    Ok(wanted.iter().map(result).collect())
+    Ok(problems.into_iter().map(result).collect())
 }

@@ -12,6 +12,7 @@ use kafka_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicNam
 use super::offset_commit::named;
 use super::{now, shard};
 use crate::groups::offsets::{Committed, TopicPartition};
+use crate::kafka::authorization::{Operation, Resource, authorize};
 use crate::kafka::{Session, text};
 
 /// From here on an error of the whole group has a field of its own.
@@ -63,8 +64,20 @@ fn fetch(
     partitions: Option<Vec<TopicPartition>>,
     require_stable: bool,
 ) -> Result<Found, ResponseError> {
-    let shard = shard(session, group)?;
-    shard.with(now(session), |machine, _| machine.fetch(group, partitions.as_deref(), require_stable))
+    let shard = shard(session, Operation::Describe, group)?;
+    let may = |partition: &TopicPartition| {
+        authorize(session, Operation::Describe, Resource::Topic(&partition.topic))
+    };
+    let all = partitions.is_none();
+    let found =
+        shard.with(now(session), |machine, _| machine.fetch(group, partitions.as_deref(), require_stable))?;
+    // Where all were asked for, those that the client may not see are left out.
+    let seen = found.into_iter().filter_map(|(partition, result)| match may(&partition) {
+        Ok(()) => Some((partition, result)),
+        Err(_) if all => None,
+        Err(error) => Some((partition, Err(error))),
+    });
+    Ok(seen.collect())
 }
 
 /// What a partition's answer consists of, in either form.

@@ -8,6 +8,7 @@ use kafka_protocol::ResponseError;
 
 use super::content::{self, ContentError};
 use crate::log::batch::{BatchError, BatchHeader};
+use crate::log::codec::{CodecError, UNCOMPRESSED_BYTES_MAX, uncompress};
 
 /// Bytes of a batch before its records.
 const HEADER_BYTES: usize = 61;
@@ -76,7 +77,9 @@ fn check_header(records: &[u8], header: &BatchHeader, rules: Rules) -> Result<()
         return Err(invalid(format!("producer {producer_id} sends sequence {sequence}")));
     }
     if header.attributes & TRANSACTIONAL != 0 && !rules.transactional {
-        return Err(invalid("a transactional batch in a request without a transactional id"));
+        // Kafka: `KafkaApis.handleProduceRequest`.
+        let reason = "a transactional batch in a request without a transactional id".to_owned();
+        return Err((ResponseError::TransactionalIdAuthorizationFailed, reason));
     }
     if header.attributes & CODEC == ZSTD && rules.version < ZSTD_VERSION {
         let reason = format!("zstd needs Produce {ZSTD_VERSION} or later");
@@ -95,9 +98,9 @@ fn producer(records: &[u8]) -> (i64, i32) {
 fn check_content(records: &[u8], header: &BatchHeader, rules: Rules) -> Result<(), Refused> {
     let refused = |error: ContentError| {
         let code = match error {
-            ContentError::Codec(_) => ResponseError::UnsupportedCompressionType,
-            ContentError::Compression(_) => ResponseError::CorruptMessage,
-            ContentError::Large(_) => ResponseError::MessageTooLarge,
+            ContentError::Codec(CodecError::Unknown(_)) => ResponseError::UnsupportedCompressionType,
+            ContentError::Codec(CodecError::Damaged(_)) => ResponseError::CorruptMessage,
+            ContentError::Codec(CodecError::Large(_)) => ResponseError::MessageTooLarge,
             ContentError::Record(_) | ContentError::NoKey(_) | ContentError::Count => {
                 ResponseError::InvalidRecord
             }
@@ -105,7 +108,7 @@ fn check_content(records: &[u8], header: &BatchHeader, rules: Rules) -> Result<(
         (code, error.to_string())
     };
     let bytes = records.get(HEADER_BYTES..).unwrap_or_default();
-    let content =
-        content::open(header.attributes & CODEC, bytes, content::CONTENT_BYTES_MAX).map_err(refused)?;
+    let content = uncompress(header.attributes & CODEC, bytes, UNCOMPRESSED_BYTES_MAX)
+        .map_err(|error| refused(error.into()))?;
     content::check(&content, header.record_count, rules.needs_keys).map_err(refused)
 }

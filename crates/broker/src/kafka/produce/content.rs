@@ -1,97 +1,21 @@
 //! A batch's content, opened to see that it is what the header says.
 //!
-//! Decompression is bounded: a batch that grows beyond the limit is refused, so nothing that is kept can fill
+//! A batch is uncompressed within a bound: one that grows beyond the limit is refused, so nothing that is kept can fill
 //! the memory of whoever opens it later. Each record is walked, none is copied (Kafka: `LogValidator`).
 
-use std::borrow::Cow;
-use std::io::{self, Read};
-
-/// Bytes that a batch's records may have when they are decompressed.
-pub(crate) const CONTENT_BYTES_MAX: usize = 100 << 20;
-/// The xerial framing that Java's snappy stream writes: magic, version, least compatible version.
-const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
-const XERIAL_HEADER_BYTES: usize = 16;
+use crate::log::codec::CodecError;
+use crate::log::records::varint;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(crate) enum ContentError {
-    #[error("compression codec {0} is not known")]
-    Codec(i16),
-    #[error("the records cannot be decompressed: {0}")]
-    Compression(String),
-    #[error("the records have more than {0} bytes when decompressed")]
-    Large(usize),
+pub(super) enum ContentError {
+    #[error(transparent)]
+    Codec(#[from] CodecError),
     #[error("record {0} of the batch is damaged")]
     Record(i32),
     #[error("record {0} has no key, which a compacted topic needs")]
     NoKey(i32),
     #[error("the batch does not have the records that its header counts")]
     Count,
-}
-
-impl From<io::Error> for ContentError {
-    fn from(error: io::Error) -> Self {
-        ContentError::Compression(error.to_string())
-    }
-}
-
-/// The records of a batch: codec 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
-///
-/// # Errors
-/// A codec that nobody knows, damage, or too much.
-pub(crate) fn open(codec: i16, bytes: &[u8], bytes_max: usize) -> Result<Cow<'_, [u8]>, ContentError> {
-    let opened = match codec {
-        0 => return Ok(Cow::Borrowed(bytes)),
-        1 => bounded(flate2::read::MultiGzDecoder::new(bytes), bytes_max)?,
-        2 => snappy(bytes, bytes_max)?,
-        3 => lz4_frame(bytes, bytes_max)?,
-        4 => bounded(zstd::stream::Decoder::with_buffer(bytes)?, bytes_max)?,
-        codec => return Err(ContentError::Codec(codec)),
-    };
-    Ok(Cow::Owned(opened))
-}
-
-fn bounded(reader: impl Read, bytes_max: usize) -> Result<Vec<u8>, ContentError> {
-    let mut opened = Vec::new();
-    reader.take(bytes_max as u64 + 1).read_to_end(&mut opened)?;
-    if opened.len() > bytes_max { Err(ContentError::Large(bytes_max)) } else { Ok(opened) }
-}
-
-/// The decoder takes the end of the bytes for the end of the frame unless it is asked.
-fn lz4_frame(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, ContentError> {
-    let mut decoder = lz4::Decoder::new(bytes)?;
-    let opened = bounded(&mut decoder, bytes_max)?;
-    decoder.finish().1?;
-    Ok(opened)
-}
-
-fn snappy(bytes: &[u8], bytes_max: usize) -> Result<Vec<u8>, ContentError> {
-    let mut opened = Vec::new();
-    if !bytes.starts_with(XERIAL_MAGIC) {
-        snappy_block(bytes, &mut opened, bytes_max)?;
-        return Ok(opened);
-    }
-    let short = || ContentError::Compression("the snappy stream ends early".to_owned());
-    let mut rest = bytes.get(XERIAL_HEADER_BYTES..).ok_or_else(short)?;
-    while !rest.is_empty() {
-        let (length, after) = rest.split_first_chunk().ok_or_else(short)?;
-        let length = u32::from_be_bytes(*length) as usize;
-        let (block, after) = after.split_at_checked(length).ok_or_else(short)?;
-        snappy_block(block, &mut opened, bytes_max)?;
-        rest = after;
-    }
-    Ok(opened)
-}
-
-fn snappy_block(block: &[u8], opened: &mut Vec<u8>, bytes_max: usize) -> Result<(), ContentError> {
-    let failed = |error: snap::Error| ContentError::Compression(error.to_string());
-    let length = snap::raw::decompress_len(block).map_err(failed)?;
-    let start = opened.len();
-    if length > bytes_max - start {
-        return Err(ContentError::Large(bytes_max));
-    }
-    opened.resize(start + length, 0);
-    snap::raw::Decoder::new().decompress(block, &mut opened[start..]).map_err(failed)?;
-    Ok(())
 }
 
 /// Walks `count` records with offsets 0, 1, 2 …, and nothing behind them.
@@ -144,20 +68,6 @@ fn nullable(bytes: &mut &[u8]) -> Option<bool> {
     }
 }
 
-/// A zigzag variable-length integer.
-fn varint(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::{Bytes, BytesMut};
@@ -166,6 +76,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::log::codec::{UNCOMPRESSED_BYTES_MAX, uncompress};
 
     fn batch(count: i32, compression: Compression, key: Option<Bytes>) -> Bytes {
         let record = |index: i32| Record {
@@ -201,19 +112,10 @@ mod tests {
     fn every_codec_is_opened_and_counted() {
         for compression in CODECS {
             let batch = batch(20, compression, Some(Bytes::from_static(b"k")));
-            let content = open(codec(&batch), &batch[61..], CONTENT_BYTES_MAX).unwrap();
+            let content = uncompress(codec(&batch), &batch[61..], UNCOMPRESSED_BYTES_MAX).unwrap();
             assert_eq!(check(&content, 20, true), Ok(()), "{compression:?}");
             assert_eq!(check(&content, 19, true), Err(ContentError::Count));
             assert_eq!(check(&content, 21, true), Err(ContentError::Count));
-        }
-    }
-
-    #[test]
-    fn what_grows_too_large_is_refused() {
-        for compression in CODECS.into_iter().skip(1) {
-            let batch = batch(20, compression, None);
-            let refused = open(codec(&batch), &batch[61..], 1000);
-            assert_eq!(refused, Err(ContentError::Large(1000)), "{compression:?}");
         }
     }
 
@@ -223,14 +125,13 @@ mod tests {
             let batch = batch(3, compression, None);
             let content = &batch[61..];
             for length in 0..content.len() {
-                let opened = open(codec(&batch), &content[..length], 10_000);
+                let opened = uncompress(codec(&batch), &content[..length], 10_000);
                 assert!(
                     opened.is_err() || check(&opened.unwrap(), 3, false).is_err(),
                     "{compression:?} {length}"
                 );
             }
         }
-        assert_eq!(open(6, b"", 10), Err(ContentError::Codec(6)));
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn target(
 fn bytes_max(session: &Session, state: &State, topic: &Topic) -> usize {
     let own = topic.configs.get("max.message.bytes").and_then(|value| value.parse().ok());
     let cluster = || state.properties.get("kafka_batch_max_bytes").and_then(|value| value.as_u64());
-    let bytes = own.or_else(cluster).unwrap_or(session.node.config.cluster.kafka_batch_max_bytes.into());
+    let bytes = own.or_else(cluster).unwrap_or(session.node.properties().kafka_batch_max_bytes.into());
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
@@ -192,10 +192,14 @@ async fn write(
     };
     let partition = lookup::leader(session, &target.topic, data.index, -1).await.map_err(refused)?;
     let batch = check::batch(data.records.as_ref(), rules)?;
+    let bytes = batch.len() as u64;
     let append_time_ms = target.append_time.then(|| (session.node.clock)());
     let produced = partition.produce(Vec::from(batch), append_time_ms, acks, manner.deadline).await;
     let produced = produced.map_err(|error| (partition_error(session, &error), error.to_string()))?;
     session.node.status.add(Counter::BatchesProduced, 1);
+    let traffic = session.node.metrics.traffic(partition.key);
+    traffic.produced_bytes.add(bytes);
+    traffic.produced_records.add(u64::try_from(produced.last_offset - produced.base_offset + 1).unwrap_or(0));
     Ok(Written {
         base_offset: produced.base_offset,
         append_time_ms: append_time_ms.unwrap_or(-1),

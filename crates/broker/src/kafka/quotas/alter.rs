@@ -97,7 +97,7 @@ fn values(changes: &[request::OpData]) -> Result<BTreeMap<String, Option<f64>>, 
         if !KEYS.contains(&key) {
             return invalid(format!("quota {key:?}; use one of {}", KEYS.join(", ")));
         }
-        if !change.remove && !(change.value.is_finite() && change.value > 0.0) {
+        if !change.remove && (!change.value.is_finite() || change.value <= 0.0) {
             return invalid(format!("{key} is {}; use a number above 0", change.value));
         }
         if values.insert(key.to_owned(), (!change.remove).then_some(change.value)).is_some() {

@@ -8,6 +8,7 @@ use kafka_protocol::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 
 use super::{add, code, producer};
 use crate::kafka::Session;
+use crate::kafka::authorization::{Operation, Resource, authorize};
 use crate::transactions::markers::partition_of_group;
 use crate::transactions::request::AddRequest;
 
@@ -24,6 +25,7 @@ pub(in crate::kafka) async fn answer(
 }
 
 async fn add_offsets(session: &Session, request: &AddOffsetsToTxnRequest) -> Result<(), ResponseError> {
+    authorize(session, Operation::Read, Resource::Group(&request.group_id))?;
     // The producer may come before any member of the group.
     let made = crate::groups::ensure_topic(&session.node).await;
     made.map_err(|_| ResponseError::CoordinatorNotAvailable)?;

@@ -1,6 +1,6 @@
 //! AddPartitionsToTxn, of one transaction (until version 3; later ones are for brokers).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::add_partitions_to_txn_response::{
@@ -11,7 +11,8 @@ use kafka_protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResp
 use super::{add, code, producer};
 use crate::groups::offsets::TopicPartition;
 use crate::kafka::Session;
-use crate::kafka::groups::exists;
+use crate::kafka::authorization::Operation;
+use crate::kafka::groups::usable;
 use crate::transactions::request::AddRequest;
 
 /// From here on a fenced producer is told so (KIP-588).
@@ -29,9 +30,12 @@ pub(in crate::kafka) async fn answer(
             topic.partitions.iter().map(|index| TopicPartition::new(topic.name.to_string(), *index))
         })
         .collect();
-    let unknown: BTreeSet<TopicPartition> =
-        partitions.iter().filter(|partition| !exists(session, partition)).cloned().collect();
-    let result = if unknown.is_empty() {
+    let problem = |partition: &TopicPartition| {
+        let error = usable(session, Operation::Write, partition).err()?;
+        Some((partition.clone(), error))
+    };
+    let problems: BTreeMap<TopicPartition, ResponseError> = partitions.iter().filter_map(problem).collect();
+    let result = if problems.is_empty() {
         let add_request = AddRequest {
             transactional_id: request.v3_and_below_transactional_id.to_string(),
             producer: producer(request.v3_and_below_producer_id, request.v3_and_below_producer_epoch),
@@ -45,10 +49,7 @@ pub(in crate::kafka) async fn answer(
     let results = request.v3_and_below_topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|index| {
             let partition = TopicPartition::new(topic.name.to_string(), *index);
-            let result = match unknown.contains(&partition) {
-                true => Err(ResponseError::UnknownTopicOrPartition),
-                false => result,
-            };
+            let result = problems.get(&partition).map_or(result, |error| Err(*error));
             AddPartitionsToTxnPartitionResult::default()
                 .with_partition_index(*index)
                 .with_partition_error_code(code(result, version, FENCED_FROM))

@@ -6,8 +6,9 @@ use kafka_protocol::messages::describe_producers_response::{
 };
 use kafka_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse, ProducerId, TopicName};
 
-use crate::kafka::groups::exists;
+use crate::kafka::authorization::Operation;
 use crate::kafka::groups::offset_commit::named;
+use crate::kafka::groups::usable;
 use crate::kafka::{Session, partition_error, text};
 use crate::producers::ProducerView;
 
@@ -35,9 +36,7 @@ fn describe(session: &Session, topic: &TopicName, index: i32) -> PartitionRespon
 }
 
 fn views(session: &Session, topic: &TopicName, index: i32) -> Result<Vec<ProducerView>, ResponseError> {
-    if !exists(session, &named(topic, index)) {
-        return Err(ResponseError::UnknownTopicOrPartition);
-    }
+    usable(session, Operation::Read, &named(topic, index))?;
     let id = session.node.with_cluster(|cluster| cluster.state.topics.get(topic).map(|topic| topic.id));
     let partition = id.and_then(|id| session.node.partition((id, index)));
     let partition = partition.filter(|partition| partition.leads());

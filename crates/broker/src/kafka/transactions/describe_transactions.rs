@@ -9,6 +9,7 @@ use kafka_protocol::messages::{
 };
 
 use super::{now, shard};
+use crate::kafka::authorization::Operation;
 use crate::kafka::{Session, text};
 use crate::transactions::request::DescribedTransaction;
 
@@ -22,7 +23,7 @@ pub(in crate::kafka) async fn answer(
 }
 
 fn describe(session: &Session, id: TransactionalId) -> TransactionState {
-    let found = shard(session, &id).and_then(|shard| {
+    let found = shard(session, Operation::Describe, &id).and_then(|shard| {
         let found = shard.with(now(session), |machine, _| machine.describe(&id))?;
         found.ok_or(ResponseError::TransactionalIdNotFound)
     });

@@ -5,6 +5,7 @@ use kafka_protocol::messages::{EndTxnRequest, EndTxnResponse, ProducerId};
 
 use super::{code, done, now, producer, shard};
 use crate::kafka::Session;
+use crate::kafka::authorization::Operation;
 use crate::transactions::request::EndRequest;
 
 /// From here on a fenced producer is told so (KIP-588).
@@ -23,7 +24,7 @@ pub(in crate::kafka) async fn answer(
 }
 
 async fn end(session: &Session, request: &EndTxnRequest) -> Result<(), ResponseError> {
-    let shard = shard(session, &request.transactional_id)?;
+    let shard = shard(session, Operation::Write, &request.transactional_id)?;
     let end = EndRequest {
         transactional_id: request.transactional_id.to_string(),
         producer: producer(request.producer_id, request.producer_epoch),

@@ -7,6 +7,7 @@ use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, Pr
 
 use super::{code, now, producer, shard};
 use crate::kafka::Session;
+use crate::kafka::authorization::{Operation, Resource, allowed, authorize};
 use crate::transactions::request::{Answer, InitError, InitRequest, ProducerEpoch};
 
 /// From here on a fenced producer is told so (KIP-588).
@@ -18,7 +19,7 @@ pub(in crate::kafka) async fn answer(
     version: i16,
 ) -> InitProducerIdResponse {
     let result = match &request.transactional_id {
-        None => fresh_id(session).await.map(|id| ProducerEpoch { id, epoch: 0 }),
+        None => idempotent(session).await,
         Some(id) => init(session, id, &request).await,
     };
     let response = InitProducerIdResponse::default();
@@ -31,6 +32,21 @@ pub(in crate::kafka) async fn answer(
             .with_producer_id(ProducerId(-1))
             .with_producer_epoch(-1),
     }
+}
+
+/// A producer without transactions. Who may write to any topic may be one (KAFKA-10618, from Kafka 2.8 on).
+async fn idempotent(session: &Session) -> Result<ProducerEpoch, ResponseError> {
+    if let Err(error) = authorize(session, Operation::IdempotentWrite, Resource::Cluster) {
+        let writes = session.node.with_cluster(|cluster| {
+            let mut topics = cluster.state.topics.visible();
+            topics
+                .any(|topic| allowed(session, &cluster.state, Operation::Write, Resource::Topic(&topic.name)))
+        });
+        if !writes {
+            return Err(error);
+        }
+    }
+    fresh_id(session).await.map(|id| ProducerEpoch { id, epoch: 0 })
 }
 
 async fn fresh_id(session: &Session) -> Result<i64, ResponseError> {
@@ -55,7 +71,7 @@ async fn init(
     let timeout = Duration::from_millis(u64::try_from(request.transaction_timeout_ms).unwrap_or(0));
     let mut init = InitRequest { transactional_id: id.to_owned(), timeout, current, fresh: None };
     loop {
-        let shard = shard(session, id)?;
+        let shard = shard(session, Operation::Write, id)?;
         let asked = init.clone();
         let waiting = shard.ask(now(session), |machine, now, ticket| machine.init(now, asked, ticket))?;
         match waiting.await {

@@ -10,6 +10,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::now;
+use crate::kafka::authorization::{Operation, Resource, authorize};
 use crate::kafka::{Session, text};
 use crate::transactions::request::DescribedTransaction;
 use crate::transactions::state_names;
@@ -43,6 +44,8 @@ pub(in crate::kafka) async fn answer(
             Err(_) => {}
         }
     }
+    let may = |id: &str| authorize(session, Operation::Describe, Resource::TransactionalId(id)).is_ok();
+    listed.retain(|transaction| may(&transaction.transactional_id));
     listed.sort_by(|a, b| a.transactional_id.cmp(&b.transactional_id));
     let states = listed.into_iter().map(|transaction| {
         TransactionState::default()

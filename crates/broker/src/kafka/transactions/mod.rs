@@ -20,6 +20,7 @@ use kafka_protocol::messages::ProducerId;
 use tokio::sync::oneshot;
 
 use super::Session;
+use super::authorization::{Operation, Resource, authorize};
 use crate::coordinator::{Now, Shard};
 use crate::transactions::machine::TransactionMachine;
 use crate::transactions::request::{AddRequest, Answer, ProducerEpoch};
@@ -30,8 +31,9 @@ fn now(session: &Session) -> Now {
     Now::of(&session.node)
 }
 
-/// The shard of a transactional id, which is not empty.
-fn shard(session: &Session, id: &str) -> Result<TransactionShard, ResponseError> {
+/// The shard of a transactional id, which is not empty, if the client may do this with it.
+fn shard(session: &Session, operation: Operation, id: &str) -> Result<TransactionShard, ResponseError> {
+    authorize(session, operation, Resource::TransactionalId(id))?;
     if id.is_empty() {
         return Err(ResponseError::InvalidRequest);
     }
@@ -65,6 +67,6 @@ fn code(result: Result<(), ResponseError>, version: i16, fenced_from: i16) -> i1
 
 /// Adds partitions to a producer's transaction.
 async fn add(session: &Session, request: AddRequest) -> Result<(), ResponseError> {
-    let shard = shard(session, &request.transactional_id)?;
+    let shard = shard(session, Operation::Write, &request.transactional_id)?;
     done(shard.ask(now(session), |machine, now, ticket| machine.add(now, &request, ticket))?).await
 }

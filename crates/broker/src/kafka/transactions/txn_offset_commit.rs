@@ -10,6 +10,7 @@ use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 use super::now;
 use crate::groups::request::{CommitRequest, TransactionalCommitRequest};
 use crate::kafka::Session;
+use crate::kafka::authorization::{Operation, Resource, authorize};
 use crate::kafka::groups::offset_commit::{Wanted, named};
 use crate::kafka::groups::{caller, done, member_shard};
 
@@ -49,6 +50,7 @@ async fn commit(
     wanted: &Wanted,
     version: i16,
 ) -> Result<(), ResponseError> {
+    authorize(session, Operation::Write, Resource::TransactionalId(&request.transactional_id))?;
     let shard = member_shard(session, &request.group_id)?;
     if wanted.offsets.is_empty() {
         return Ok(());

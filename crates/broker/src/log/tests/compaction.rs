@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::log::records::Records;
-use crate::producers::Marker;
 
 const LATER: i64 = 1_000_000;
 
@@ -121,7 +120,7 @@ fn what_is_open_uncommitted_or_unstable_is_left() {
     close(&mut log);
     assert!(log.compact(LATER, 4).unwrap());
     assert_eq!(contents(&log), [at(1, "a", "2"), at(2, "b", "1"), at(3, "b", "2")]);
-    append(&mut log, 1, Marker { committed: true, coordinator_epoch: 0 }.batch(4, 0, 5));
+    append(&mut log, 1, marker(true, 0, 4, 0));
     close(&mut log);
     assert!(log.compact(LATER, 5).unwrap());
     assert_eq!(contents(&log), [at(1, "a", "2"), at(3, "b", "2")]);
@@ -133,9 +132,9 @@ fn aborted_records_go_and_do_not_replace_what_was_committed() {
     let (mut log, _) = open_as(&fs, compacting());
     put(&mut log, &[("a", "committed")], Compression::None);
     append(&mut log, 1, as_producer(keyed(&[("a", "aborted")], Compression::None), 4, 0, 0, true));
-    append(&mut log, 1, Marker { committed: false, coordinator_epoch: 0 }.batch(4, 0, 5));
+    append(&mut log, 1, marker(false, 0, 4, 0));
     append(&mut log, 1, as_producer(keyed(&[("b", "kept")], Compression::None), 4, 0, 1, true));
-    append(&mut log, 1, Marker { committed: true, coordinator_epoch: 0 }.batch(4, 0, 5));
+    append(&mut log, 1, marker(true, 0, 4, 0));
     close(&mut log);
     let producers = log.producers().clone();
     assert!(log.compact(LATER, 5).unwrap());

@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use turmoil_fs::FsContext;
 
 use super::*;
-use crate::producers::Marker;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -99,7 +98,7 @@ impl Model {
                 return Entry { index, term, kind: EntryKind::Command, base_offset, payload };
             }
             1..4 => batch,
-            4 => Marker { committed: kind > 128, coordinator_epoch: 1 }.batch(i64::from(kind % 2), 0, 9),
+            4 => marker(kind > 128, 1, i64::from(kind % 2), 0),
             _ => as_producer(batch, i64::from(kind % 2), 0, self.sequence, kind.is_multiple_of(2)),
         };
         self.sequence += 1;

@@ -1,7 +1,7 @@
 //! Producer state follows the log through truncation, restart and snapshots.
 
 use super::*;
-use crate::producers::{Marker, ProducerView};
+use crate::producers::ProducerView;
 
 /// Three producers with sequences, a transaction that was aborted and one that is open, over several segments.
 fn busy(fs: &Fs) -> Log {
@@ -11,7 +11,7 @@ fn busy(fs: &Fs) -> Log {
         append(&mut log, 1, batch_at(0, 1));
         append(&mut log, 1, as_producer(batch_at(0, 1), 2, 0, round, true));
         if round == 3 || round == 5 {
-            append(&mut log, 1, Marker { committed: round == 3, coordinator_epoch: 0 }.batch(2, 0, 5));
+            append(&mut log, 1, marker(round == 3, 0, 2, 0));
         }
     }
     log.sync().unwrap();

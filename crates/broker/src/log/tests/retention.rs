@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Ten entries of two records in segments of two entries; the newest record of entry n has the time 20n - 10.
+/// Ten entries of two records in segments of two entries.
 fn segmented(fs: &Fs, config: LogConfig) -> Log {
     let (mut log, _) = open_as(fs, LogConfig { segment_bytes: 900, ..config });
     for offset in (0..20).step_by(2) {
@@ -44,22 +44,36 @@ fn what_is_not_committed_is_not_removed() {
     let mut log = segmented(&fs, LogConfig { retention_ms: Some(0), ..plain() });
     log.remove_before(20, 5).unwrap();
     assert_eq!((log.start_offset(), log.first_index()), (10, 5));
+    assert!(!log.apply_retention(0, 5).unwrap());
     assert!(!log.apply_retention(1_000_000, 5).unwrap());
     assert_eq!(log.first_index(), 5);
+    assert!(log.apply_retention(1_000_000, 10).unwrap());
 }
 
 #[test]
-fn segments_go_when_their_newest_record_is_too_old() {
+fn segments_go_when_their_last_append_is_too_long_ago() {
     let fs = Fs::builder().seed(1).build();
-    let mut log = segmented(&fs, LogConfig { retention_ms: Some(100), ..plain() });
-    // The newest records of the segments have the times 30, 70, 110, 150, 190.
-    assert!(!log.apply_retention(130, 10).unwrap());
-    assert!(log.apply_retention(131, 10).unwrap());
-    assert_eq!((log.start_offset(), log.first_index()), (4, 3));
-    assert!(log.apply_retention(211, 10).unwrap());
+    let config = LogConfig { segment_bytes: 900, retention_ms: Some(100), ..plain() };
+    let (mut log, _) = open_as(&fs, config.clone());
+    let mut moved = Vec::new();
+    for round in 0..5 {
+        for _ in 0..2 {
+            let offset = log.end_offset();
+            append(&mut log, 1, batch_at(offset, 2));
+        }
+        log.sync().unwrap();
+        // The segments are seen to have grown at 0, 40, 80, 120 and 160.
+        moved.push(log.apply_retention(40 * round, log.last_index()).unwrap());
+    }
+    assert_eq!(moved, [false, false, false, true, true]);
+    assert_eq!((log.start_offset(), log.first_index()), (8, 5));
+    // A restart does not make closed segments young again.
+    let (mut log, _) = open_as(&fs, config);
+    assert!(!log.apply_retention(180, 10).unwrap());
+    assert!(log.apply_retention(181, 10).unwrap());
     assert_eq!(log.start_offset(), 12);
-    // In the end the segment that is written to is closed and goes as well.
-    assert!(log.apply_retention(291, 10).unwrap());
+    // In the end the segment that is written to is closed and goes as well; it was seen anew at 180.
+    assert!(log.apply_retention(281, 10).unwrap());
     assert_eq!((log.start_offset(), log.end_offset(), log.last_index()), (20, 20, 10));
     append(&mut log, 1, batch_at(20, 1));
     assert_eq!(log.end_offset(), 21);
@@ -83,23 +97,26 @@ fn segments_go_while_the_rest_is_large_enough() {
 fn a_policy_without_delete_keeps_what_is_old() {
     let fs = Fs::builder().seed(1).build();
     let mut log = segmented(&fs, LogConfig { retention_ms: Some(1), deletes: false, ..plain() });
+    log.apply_retention(0, 10).unwrap();
     assert!(!log.apply_retention(1_000_000, 10).unwrap());
     assert_eq!(log.start_offset(), 0);
 }
 
 #[test]
-fn a_segment_is_closed_when_its_first_record_is_old() {
+fn a_segment_is_closed_when_its_first_entry_is_old() {
     let fs = Fs::builder().seed(1).build();
     let (mut log, _) = open_as(&fs, LogConfig { segment_ms: Some(50), ..config(1 << 20) });
-    for offset in 0..12 {
-        append(&mut log, 1, batch_at(offset, 1));
-    }
-    // By the records' own times: 0 to 50 in the first.
-    assert_eq!(log.segments.iter().map(|segment| segment.slots.len()).collect::<Vec<_>>(), [6, 6]);
-    log.apply_retention(110, 12).unwrap();
-    assert_eq!(log.segments.len(), 2);
-    log.apply_retention(111, 12).unwrap();
-    assert_eq!(log.segments.len(), 3);
+    log.apply_retention(1000, 0).unwrap();
+    let lengths = |log: &Log| log.segments.iter().map(|segment| segment.slots.len()).collect::<Vec<_>>();
+    append(&mut log, 1, batch_at(0, 1));
+    log.apply_retention(1100, 1).unwrap();
+    append(&mut log, 1, batch_at(1, 1));
+    log.apply_retention(1150, 2).unwrap();
+    assert_eq!(lengths(&log), [2]);
+    log.apply_retention(1151, 2).unwrap();
+    assert_eq!(lengths(&log), [2, 0]);
+    log.apply_retention(9999, 2).unwrap();
+    assert_eq!(lengths(&log), [2, 0]);
 }
 
 #[test]

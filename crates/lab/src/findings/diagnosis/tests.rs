@@ -40,7 +40,7 @@ fn a_bare_pod_name_joins_the_linters_finding() {
     advertise(&mut cluster, |broker, _| (broker.pod.clone(), 31092));
     let routes: Vec<Route> =
         (0..3).map(|id| route(Outcome::NameNotFound, id, &format!("redpanda-{id}:31092"), vec![])).collect();
-    let findings = explain(&cluster, &routes, lint(&cluster));
+    let findings = explain(&cluster, &routes, &[], lint(&cluster));
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].code, Code::BarePodNameAdvertised);
     assert_eq!(findings[0].routes, [0, 1, 2]);
@@ -50,9 +50,10 @@ fn a_bare_pod_name_joins_the_linters_finding() {
 fn a_domain_on_an_address_is_told_from_a_missing_name() {
     let mut cluster = sound();
     advertise(&mut cluster, |_, index| (format!("10.0.0.1{index}.example.com"), 31092));
-    let finding = diagnose(&cluster, &route(Outcome::NameNotFound, 0, "10.0.0.10.example.com:31092", vec![]));
+    let finding =
+        diagnosed(&cluster, &route(Outcome::NameNotFound, 0, "10.0.0.10.example.com:31092", vec![]));
     assert_eq!(finding.code, Code::DomainAppendedToAddress);
-    let finding = diagnose(&cluster, &route(Outcome::NameNotFound, 0, "kafka.example.com:31092", vec![]));
+    let finding = diagnosed(&cluster, &route(Outcome::NameNotFound, 0, "kafka.example.com:31092", vec![]));
     assert_eq!(finding.code, Code::NameNotResolvable);
     insta::assert_snapshot!(finding.explanation, @r#"Kafka listener "default": a client at external, told kafka.example.com:31092 for redpanda-0, asks its resolver for "kafka.example.com" and is answered that there is no such name. The cluster file lists no external name of that kind."#);
 }
@@ -63,13 +64,13 @@ fn an_internal_name_outside_and_an_empty_one_are_told_apart() {
     let address = "redpanda-0.redpanda.redpanda.svc.cluster.local.:9093";
     let mut internal = route(Outcome::NameNotFound, 0, address, vec![]);
     internal.listener = "internal".into();
-    assert_eq!(diagnose(&cluster, &internal).code, Code::InternalAddressOutside);
+    assert_eq!(diagnosed(&cluster, &internal).code, Code::InternalAddressOutside);
     assert_eq!(
-        diagnose(&cluster, &route(Outcome::NameNotFound, 0, ":31092", vec![])).code,
+        diagnosed(&cluster, &route(Outcome::NameNotFound, 0, ":31092", vec![])).code,
         Code::EmptyAdvertisedAddress
     );
     internal.from = Place::InCluster;
-    assert_eq!(diagnose(&cluster, &internal).code, Code::NameNotResolvable);
+    assert_eq!(diagnosed(&cluster, &internal).code, Code::NameNotResolvable);
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn the_local_policy_is_named_where_it_drops() {
         hop("internet", "forwarded", "10.0.0.13:31092", None),
         hop("node-3", "dropped", "10.0.0.13:31092", Some(detail)),
     ];
-    let finding = diagnose(&cluster, &route(Outcome::Timeout, 0, "10.0.0.13:31092", hops));
+    let finding = diagnosed(&cluster, &route(Outcome::Timeout, 0, "10.0.0.13:31092", hops));
     assert_eq!(finding.code, Code::NodeWithoutEndpoint);
     assert_eq!(finding.object, "Service redpanda/redpanda-external");
     insta::assert_snapshot!(finding.explanation, @"a client at external, told 10.0.0.13:31092 for redpanda-0, times out: node-3 drops the connection to 10.0.0.13:31092. Service redpanda/redpanda-external has externalTrafficPolicy Local and no endpoint on node-3; redpanda-0 runs on node-0.");
@@ -95,7 +96,7 @@ fn a_service_without_endpoints_refuses() {
     let mut cluster = sound();
     cluster.services[1].endpoints.clear();
     let hops = vec![hop("node-0", "rejected", "10.0.0.10:31092", Some("no endpoints"))];
-    let finding = diagnose(&cluster, &route(Outcome::Refused, 0, "10.0.0.10:31092", hops));
+    let finding = diagnosed(&cluster, &route(Outcome::Refused, 0, "10.0.0.10:31092", hops));
     assert_eq!(finding.code, Code::ServiceWithoutEndpoints);
     assert!(
         finding.explanation.contains("has no endpoints; the way ends at node-0"),
@@ -114,7 +115,7 @@ fn a_port_that_no_service_opens_joins_the_linters_finding() {
         "10.0.0.11:31093",
         vec![hop("node-1", "rejected", "10.0.0.11:31093", None)],
     );
-    let findings = explain(&cluster, &[refused], lint(&cluster));
+    let findings = explain(&cluster, &[refused], &[], lint(&cluster));
     assert_eq!(findings.len(), 1);
     assert_eq!((findings[0].code, findings[0].routes.as_slice()), (Code::PortNotOpened, [0].as_slice()));
 }
@@ -126,7 +127,7 @@ fn a_pending_load_balancer_is_named() {
     cluster.services[1].kind = ServiceKind::LoadBalancer;
     cluster.services[1].ports = vec![port("kafka-default", 31092, 9094, Some(30500))];
     cluster.external_names.insert("redpanda-0.example.com".into(), vec!["198.51.100.1".into()]);
-    let finding = diagnose(&cluster, &route(Outcome::Timeout, 0, "redpanda-0.example.com:31092", vec![]));
+    let finding = diagnosed(&cluster, &route(Outcome::Timeout, 0, "redpanda-0.example.com:31092", vec![]));
     assert_eq!(finding.code, Code::LoadBalancerPending);
 }
 
@@ -134,7 +135,7 @@ fn a_pending_load_balancer_is_named() {
 fn an_address_of_nobody_leads_nowhere() {
     let cluster = sound();
     let hops = vec![hop("internet", "rejected", "192.0.2.99:31092", Some("no route"))];
-    let finding = diagnose(&cluster, &route(Outcome::Unreachable, 0, "192.0.2.99:31092", hops));
+    let finding = diagnosed(&cluster, &route(Outcome::Unreachable, 0, "192.0.2.99:31092", hops));
     assert_eq!(finding.code, Code::AddressLeadsNowhere);
     insta::assert_snapshot!(finding.explanation, @"a client at external, told 192.0.2.99:31092 for redpanda-0, sends packets to 192.0.2.99, which is the address of no node and no load balancer; the way ends at internet, rejected 203.0.113.7:40000 -> 192.0.2.99:31092 (no route).");
 }
@@ -144,7 +145,7 @@ fn a_broker_that_does_not_run_is_named_with_its_reason() {
     let mut cluster = sound();
     cluster.brokers[2].running = false;
     cluster.brokers[2].reason = Some("ContainerCreating: ConfigMap redpanda/redpanda not found".into());
-    let finding = diagnose(&cluster, &route(Outcome::Timeout, 2, "10.0.0.12:31092", vec![]));
+    let finding = diagnosed(&cluster, &route(Outcome::Timeout, 2, "10.0.0.12:31092", vec![]));
     assert_eq!((finding.code, finding.object.as_str()), (Code::BrokerNotRunning, "Pod redpanda/redpanda-2"));
     assert!(finding.explanation.contains("ConfigMap redpanda/redpanda not found"));
 }
@@ -154,12 +155,12 @@ fn a_listener_that_is_not_open_is_told_from_one_that_is_filtered() {
     let cluster = sound();
     let refused = vec![hop("redpanda/redpanda-0", "delivered", "10.244.0.5:9094", None)];
     assert_eq!(
-        diagnose(&cluster, &route(Outcome::Refused, 0, "10.0.0.10:31092", refused)).code,
+        diagnosed(&cluster, &route(Outcome::Refused, 0, "10.0.0.10:31092", refused)).code,
         Code::BrokerNotRunning
     );
     let lost = vec![hop("internet", "dropped", "10.0.0.10:31092", Some("link cut"))];
     assert_eq!(
-        diagnose(&cluster, &route(Outcome::Timeout, 0, "10.0.0.10:31092", lost)).code,
+        diagnosed(&cluster, &route(Outcome::Timeout, 0, "10.0.0.10:31092", lost)).code,
         Code::PortFilteredOnTheWay
     );
 }
@@ -174,41 +175,41 @@ fn wrong_brokers_are_explained_by_address_node_or_place() {
     advertise(&mut cluster, |_, _| ("kafka.example.com".into(), 31092));
     let shared =
         reach(route(Outcome::WrongBroker, 0, "kafka.example.com:31092", vec![]), "redpanda/redpanda-1");
-    assert_eq!(diagnose(&cluster, &shared).code, Code::SharedAdvertisedAddress);
+    assert_eq!(diagnosed(&cluster, &shared).code, Code::SharedAdvertisedAddress);
 
     let cluster = sound();
     let moved = reach(route(Outcome::WrongBroker, 0, "10.0.0.11:31092", vec![]), "redpanda/redpanda-1");
-    assert_eq!(diagnose(&cluster, &moved).code, Code::AddressOfAnotherBroker);
+    assert_eq!(diagnosed(&cluster, &moved).code, Code::AddressOfAnotherBroker);
 
     let mut inside = reach(route(Outcome::WrongBroker, 0, "10.0.0.10:31092", vec![]), "redpanda/redpanda-1");
     inside.from = Place::InCluster;
-    assert_eq!(diagnose(&cluster, &inside).code, Code::InClusterByNodePort);
+    assert_eq!(diagnosed(&cluster, &inside).code, Code::InClusterByNodePort);
 
     let mut cluster = sound();
     cluster.brokers[1].node = Some("node-0".into());
     let both = reach(route(Outcome::WrongBroker, 0, "10.0.0.10:31092", vec![]), "redpanda/redpanda-1");
-    assert_eq!(diagnose(&cluster, &both).code, Code::BrokersShareNode);
+    assert_eq!(diagnosed(&cluster, &both).code, Code::BrokersShareNode);
 }
 
 #[test]
 fn a_listener_that_is_not_exposed_gives_a_finding_only_if_it_is_meant_for_outside() {
     let mut cluster = sound();
     let mut routes = [route(Outcome::NotExposed, 0, "10.0.0.10:31092", vec![])];
-    let findings = explain(&cluster, &routes, vec![]);
+    let findings = explain(&cluster, &routes, &[], vec![]);
     assert_eq!((findings[0].code, findings[0].severity), (Code::ListenerNotExposed, Severity::Warning));
     routes[0].from = Place::InCluster;
-    assert_eq!(explain(&cluster, &routes, vec![]), []);
+    assert_eq!(explain(&cluster, &routes, &[], vec![]), []);
     routes[0].from = Place::External(None);
     cluster.brokers[0].listeners[1].advertised =
         Some(Advertised { host: "redpanda-0.redpanda.redpanda.svc.cluster.local.".into(), port: 9094 });
-    assert_eq!(explain(&cluster, &routes, vec![]), []);
+    assert_eq!(explain(&cluster, &routes, &[], vec![]), []);
 }
 
 #[test]
 fn handshakes_have_codes_of_their_own() {
     let mut cluster = sound();
     cluster.brokers[0].listeners[1].tls = Some(Tls::default());
-    let code = |outcome| diagnose(&cluster, &route(outcome, 0, "10.0.0.10:31092", vec![])).code;
+    let code = |outcome| diagnosed(&cluster, &route(outcome, 0, "10.0.0.10:31092", vec![])).code;
     assert_eq!(code(Outcome::TlsFailed), Code::TlsFailed);
     assert_eq!(code(Outcome::AuthenticationFailed), Code::AuthenticationFailed);
     assert_eq!(code(Outcome::ProtocolMismatch), Code::ProtocolMismatch);
@@ -218,7 +219,7 @@ fn handshakes_have_codes_of_their_own() {
 fn an_unknown_broker_does_not_panic() {
     let cluster = Cluster::default();
     for outcome in [Outcome::Timeout, Outcome::Refused, Outcome::WrongBroker, Outcome::NotExposed] {
-        assert_eq!(diagnose(&cluster, &route(outcome, 9, "", vec![])).object, "Broker 9");
+        assert_eq!(diagnosed(&cluster, &route(outcome, 9, "", vec![])).object, "Broker 9");
     }
 }
 
@@ -253,10 +254,10 @@ proptest! {
         if inside {
             route.from = Place::InCluster;
         }
-        let finding = diagnose(&cluster, &route);
+        let finding = diagnosed(&cluster, &route);
         prop_assert!(finding.explanation.contains(&route.from.to_string()), "{}", finding.explanation);
         prop_assert!(!finding.fix.is_empty());
-        let explained = explain(&cluster, &[route], lint(&cluster));
+        let explained = explain(&cluster, &[route], &[], lint(&cluster));
         let routes: usize = explained.iter().map(|finding| finding.routes.len()).sum();
         prop_assert_eq!(routes, usize::from(outcome != Outcome::NotExposed || needs_a_finding_here(inside, broker, &cluster)));
     }
@@ -266,4 +267,9 @@ proptest! {
 fn needs_a_finding_here(inside: bool, broker: i32, cluster: &Cluster) -> bool {
     let known = cluster.brokers.iter().find(|own| own.id == broker);
     !inside && known.is_some_and(|own| cluster.is_for_outside(&own.listeners[1]))
+}
+
+/// What is said about a route by its outcome alone.
+fn diagnosed(cluster: &Cluster, route: &Route) -> Finding {
+    diagnose(cluster, route, &Reason::default())
 }

@@ -1,28 +1,13 @@
-//! What is not measured, and idle time-outs: rows 14 and 15 of redpanda.md section 5.
+//! Idle time-outs: rows 14 and 15 of redpanda.md section 5.
 
 use super::super::facts::{Cluster, ServiceKind};
 use super::super::{Code, Finding};
-use super::{Group, groups};
 
 /// `connections.max.idle.ms` of Kafka clients, in seconds (redpanda.md 6.3).
 const CLIENT_IDLE_S: u32 = 540;
 
 pub(super) fn rules(cluster: &Cluster) -> Vec<Finding> {
-    groups(cluster).iter().filter_map(not_measured).chain(idle(cluster)).collect()
-}
-
-fn not_measured(group: &Group<'_>) -> Option<Finding> {
-    let tls = group.members.iter().any(|(_, listener)| listener.tls.is_some());
-    let authentication = group.members.iter().any(|(_, listener)| listener.authentication);
-    let what = match (tls, authentication) {
-        (true, true) => "TLS and authentication",
-        (true, false) => "TLS",
-        (false, true) => "authentication",
-        (false, false) => return None,
-    };
-    let explanation =
-        format!("{} has {what} configured. Its routes are measured without {what}.", group.title());
-    Some(group.finding(Code::SecurityNotMeasured, explanation))
+    idle(cluster).into_iter().collect()
 }
 
 /// Rows 14 and 15.
@@ -55,24 +40,9 @@ fn idle(cluster: &Cluster) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::facts::Tls;
     use super::super::super::lint::lint;
     use super::super::fixture::{codes, only, sound};
     use super::*;
-
-    #[test]
-    fn one_note_per_listener() {
-        let mut cluster = sound();
-        for broker in &mut cluster.brokers {
-            broker.listeners[1].tls = Some(Tls::default());
-            broker.listeners[1].authentication = true;
-        }
-        let finding = only(&cluster, Code::SecurityNotMeasured);
-        assert_eq!(
-            finding.explanation,
-            "Kafka listener \"default\" has TLS and authentication configured. Its routes are measured without TLS and authentication."
-        );
-    }
 
     #[test]
     fn short_idle_timeouts_are_noted_for_load_balancers() {
