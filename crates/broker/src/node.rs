@@ -111,11 +111,7 @@ impl Node {
             groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
             transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
             producer_ids: ProducerIds::default(),
-            raft: Arc::new(Driver::new(
-                parts.config.cluster.raft_timeouts(),
-                parts.tasks.clone(),
-                rpc_tls.clone(),
-            )),
+            raft: Arc::new(Driver::new(&parts.config.cluster, parts.tasks.clone(), rpc_tls.clone())),
             controller: Controller::default(),
             properties: Mutex::new((0, Arc::new(parts.config.cluster.clone()))),
             config: parts.config,
