@@ -142,8 +142,11 @@ fn open_group(
     let config = config.unwrap_or_default();
     let founders: Vec<u64> = wanted.founders.iter().copied().map(raft_id).collect();
     let own = node.id();
-    let (store, recovery) = ReplicaStore::open(&node.volume, directory, config, &founders, false)
+    let (mut store, recovery) = ReplicaStore::open(&node.volume, directory, config, &founders, false)
         .map_err(|error| error.to_string())?;
+    if node.bugs.forget_producers {
+        store.log.forget_producers();
+    }
     tell_recovery(node, &wanted.topic, wanted.key.1, &recovery);
     let position = wanted.replicas.iter().position(|id| *id == own).unwrap_or(wanted.replicas.len());
     let start = Start {
