@@ -17,6 +17,7 @@ mod coordinator;
 mod groups;
 mod housekeeping;
 mod http;
+mod http_proxy;
 mod kafka;
 mod kafka_client;
 mod log;
@@ -41,7 +42,7 @@ mod volume;
 pub use bugs::Bugs;
 pub use config::{
     AdvertisedListener, Api, Authentication, BrokerTls, ClusterProperties, ConfigError, HostPort,
-    HttpServices, KafkaClientConfig, Listener, NodeConfig, SecurityProperties, TlsFiles,
+    HttpServices, KafkaClientConfig, Listener, NodeConfig, Relocation, SecurityProperties, TlsFiles,
 };
 pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};

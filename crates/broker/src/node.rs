@@ -18,7 +18,7 @@ use crate::cluster::controller::{CONTROLLER, Controller};
 use crate::cluster::identity::{self, Identity, Membership, Tables};
 use crate::cluster::members::Member;
 use crate::cluster::properties;
-use crate::config::{Api, HostPort, Listener, NodeConfig};
+use crate::config::{Api, ClusterProperties, HostPort, Listener, NodeConfig};
 use crate::coordinator::Coordinator;
 use crate::groups;
 use crate::groups::machine::GroupMachine;
@@ -75,6 +75,8 @@ pub(crate) struct Node {
     pub control: Control,
     /// When the broker was started.
     pub started: Instant,
+    /// The properties of a version of the cluster configuration.
+    properties: Mutex<(i64, Arc<ClusterProperties>)>,
     pub kafka: crate::kafka::Shared,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
@@ -104,19 +106,21 @@ pub(crate) struct Parts {
 
 impl Node {
     pub fn new(parts: Parts) -> Node {
+        let rpc_tls = parts.tls.get(&(Api::Rpc, String::new())).cloned();
         Node {
             groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
             transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
             producer_ids: ProducerIds::default(),
-            raft: Arc::new(Driver::new(parts.config.cluster.raft_timeouts(), parts.tasks.clone())),
+            raft: Arc::new(Driver::new(&parts.config.cluster, parts.tasks.clone(), rpc_tls.clone())),
             controller: Controller::default(),
+            properties: Mutex::new((0, Arc::new(parts.config.cluster.clone()))),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,
             bugs: parts.bugs,
             kafka: crate::kafka::Shared::new(),
             status: parts.status,
-            peers: Peers::new(parts.tasks.clone(), parts.tls.get(&(Api::Rpc, String::new())).cloned()),
+            peers: Peers::new(parts.tasks.clone(), rpc_tls),
             tls: parts.tls,
             files: parts.files,
             randomness: parts.randomness,
@@ -167,6 +171,26 @@ impl Node {
             return self.controller.replica().cloned();
         }
         self.partition(key)
+    }
+
+    /// The cluster properties as they are now. Until the cluster has decided about them, and while it has decided
+    /// on values that cannot be taken, they are those that were known before.
+    pub fn properties(&self) -> Arc<ClusterProperties> {
+        let mut known = lock(&self.properties);
+        let changed = self.with_cluster(|cluster| {
+            let state = &cluster.state;
+            (state.config_version != known.0).then(|| (state.config_version, state.properties.clone()))
+        });
+        if let Some((version, set)) = changed {
+            known.0 = version;
+            match ClusterProperties::of(&set) {
+                Some(properties) => known.1 = Arc::new(properties),
+                None => {
+                    tracing::warn!(version, "the cluster's configuration has values that cannot be taken")
+                }
+            }
+        }
+        Arc::clone(&known.1)
     }
 
     /// A cluster property: what the cluster has decided, or before it has, what `.bootstrap.yaml` says.

@@ -19,7 +19,8 @@ use crate::cluster::members::Members;
 use crate::cluster::state::State;
 use crate::cluster::{Cluster, controller, crash_tracking, discovery, identity, node_status};
 use crate::config::{Api, HostPort, Listener, NodeConfig};
-use crate::http::{self, admin, proxy};
+use crate::http::{self, admin};
+use crate::http_proxy::HttpProxy;
 use crate::node::{Node, Parts, new_uuid};
 use crate::security::{Environment, bootstrap_users, listener_tls};
 use crate::status::{BrokerStatus, Phase};
@@ -235,6 +236,7 @@ async fn open(listener: &Listener) -> Result<TcpListener, BrokerError> {
 async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
     // One for all listeners: what they share is the same.
     let registry = schema_registry::router(node);
+    let http_proxy = HttpProxy::new(node);
     for api in [Api::Admin, Api::HttpProxy, Api::SchemaRegistry, Api::Kafka] {
         // In recovery mode these two are not started (redpanda.md 2.3).
         if node.config.recovery_mode_enabled && matches!(api, Api::HttpProxy | Api::SchemaRegistry) {
@@ -249,7 +251,7 @@ async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
                     node.tasks.spawn(http::serve(owned, listener.clone(), router, socket));
                 }
                 Api::HttpProxy => {
-                    let router = proxy::router(Arc::clone(node));
+                    let router = http_proxy.router(listener);
                     node.tasks.spawn(http::serve(owned, listener.clone(), router, socket));
                 }
                 Api::SchemaRegistry => {

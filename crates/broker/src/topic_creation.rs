@@ -86,7 +86,7 @@ pub(crate) async fn ensure_internal(
     }
     let now = Instant::now();
     let brokers = node.with_cluster(|cluster| cluster.members.all().count());
-    let wanted = node.config.cluster.internal_topic_replication_factor;
+    let wanted = node.properties().internal_topic_replication_factor;
     // An even number of replicas tolerates no more than one less does.
     let fitting = if brokers >= wanted as usize { wanted } else { 1 };
     let new = NewTopic {
@@ -117,7 +117,7 @@ pub(crate) fn complete(node: &Node, command: Command, now: Instant) -> Result<Co
         let per_second = node.property(kind.property()).as_u64().unwrap_or(u64::MAX);
         node.control.limits.admit(kind, per_second, now)?;
     }
-    let limit = node.config.cluster.topic_partitions_per_shard;
+    let limit = node.properties().topic_partitions_per_shard;
     match command {
         Command::CreateTopic(new) => {
             let id = Some(new.id.unwrap_or_else(|| node.new_uuid()));

@@ -13,7 +13,7 @@ use hopwise_client::{HostPort, Security};
 use hopwise_kube::cluster::Cluster;
 use hopwise_kube::store::Store;
 use hopwise_security::Randomness;
-use hopwise_security::certificate::Facts;
+use hopwise_security::certificate::{CertificateRequest, Facts, KeyPair, self_signed};
 use hopwise_security::sasl::{Login, Mechanism};
 use hopwise_security::tls::{ClientSettings, TlsConnector};
 use k8s_openapi::api::core::v1::Secret;
@@ -32,6 +32,26 @@ pub struct Holdings {
     pub files: Arc<MountedFiles>,
     /// The users that exist from the start.
     pub users: Vec<BootstrapUser>,
+}
+
+/// Where the image keeps the public authorities.
+const PUBLIC_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// The files that a broker's process sees: those that are mounted, and those of its image that configurations name.
+/// The public authorities are a single one that has signed nothing.
+pub fn files_of(mounted: &MountedFiles) -> MountedFiles {
+    let mut files = mounted.clone();
+    files.entry(PUBLIC_AUTHORITIES.to_owned()).or_insert_with(|| {
+        let request = CertificateRequest {
+            common_name: Some("public authorities".to_owned()),
+            is_authority: true,
+            not_after_s: u64::MAX,
+            ..CertificateRequest::default()
+        };
+        let made = self_signed(&request, KeyPair::from_seed(0, PUBLIC_AUTHORITIES));
+        made.map(|made| made.pem.into_bytes()).unwrap_or_default()
+    });
+    files
 }
 
 /// The certificate of a listener, as far as it can be read.

@@ -5,7 +5,7 @@
 //! balancer outside.
 
 use crate::findings::facts::{
-    Advertised, Broker, Cluster, Listener, Service, ServiceKind, ServicePort, is_address,
+    Advertised, Broker, Cluster, Listener, Service, ServiceKind, ServicePort, Tls, covers, is_address,
 };
 use crate::report::check::Api;
 
@@ -75,7 +75,14 @@ fn inside_entry(cluster: &Cluster, broker: &Broker, listener: &Listener) -> Opti
         .iter()
         .find(|candidate| candidate.namespace == broker.namespace && candidate.name == set)?;
     let host = format!("{}.{}.{}.svc.{}.", broker.pod, set.service_name, broker.namespace, cluster.domain);
-    Some(Advertised { host, port: listener.port })
+    let is_for_inside = |listener: &Listener| match &listener.tls {
+        Some(Tls { names: Some(names) }) => names.iter().any(|name| covers(name, host.trim_end_matches('.'))),
+        _ => true,
+    };
+    // A certificate with names outside alone tells that the listener is for clients outside; it is tried from
+    // inside only where the API has no other.
+    let has_inner = broker.listeners.iter().any(|other| other.api == listener.api && is_for_inside(other));
+    (is_for_inside(listener) || !has_inner).then(|| Advertised { host: host.clone(), port: listener.port })
 }
 
 #[cfg(test)]

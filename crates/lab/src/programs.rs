@@ -13,7 +13,7 @@ use hopwise_kube::cluster::{Container, Process, Programs};
 use hopwise_security::sasl::Mechanism;
 use tokio::sync::watch;
 
-use crate::credentials::{Holdings, MountedFiles, users_in};
+use crate::credentials::{Holdings, MountedFiles, files_of, users_in};
 
 /// Where redpanda.yaml is mounted (redpanda.md 1.6).
 const CONFIG_PATH: &str = "/etc/redpanda/redpanda.yaml";
@@ -160,7 +160,7 @@ impl LabPrograms {
             None => turmoil_fs::Fs::builder().seed(hopwise_engine::seed()).build(),
         };
         let status = BrokerStatus::new();
-        let files = Arc::new(container.files.clone());
+        let files = Arc::new(files_of(&container.files));
         let bootstrap = container.environment.get(BOOTSTRAP_USER);
         let bootstrap = bootstrap.and_then(|text| BootstrapUser::parse(text, Mechanism::ScramSha256));
         let users = self.brokers.add_users(pod, bootstrap.into_iter().collect());

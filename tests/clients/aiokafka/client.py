@@ -461,7 +461,7 @@ async def round_trip(topic):
 
 def secured(mechanism, password):
     SECURITY.clear()
-    SECURITY.update(security_protocol="SASL_PLAINTEXT", sasl_mechanism=mechanism, sasl_plain_username=h.USER,
+    SECURITY.update(security_protocol="SASL_PLAINTEXT", sasl_mechanism=mechanism, sasl_plain_username=h.user(mechanism),
                     sasl_plain_password=password)
 
 

@@ -545,7 +545,7 @@ def sasl(mechanism):
     def check():
         SECURITY.clear()
         SECURITY.update({"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": mechanism,
-                         "sasl.username": h.USER, "sasl.password": h.PASSWORD})
+                         "sasl.username": h.user(mechanism), "sasl.password": h.PASSWORD})
         round_trip("ck-" + mechanism.lower())
     check.__name__ = "sasl_" + mechanism.lower().replace("-", "_")
     return check
@@ -555,7 +555,7 @@ def sasl_wrong_password():
     for mechanism in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
         errors = []
         client = Consumer({"bootstrap.servers": h.BOOTSTRAP, "security.protocol": "SASL_PLAINTEXT",
-                           "sasl.mechanism": mechanism, "sasl.username": h.USER, "sasl.password": "wrong",
+                           "sasl.mechanism": mechanism, "sasl.username": h.user(mechanism), "sasl.password": "wrong",
                            "group.id": "x", "error_cb": errors.append})
         h.until(f"{mechanism} is refused",
                 lambda: client.poll(0.1) or any(e.code() == KafkaError._AUTHENTICATION for e in errors), 10)

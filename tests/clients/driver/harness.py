@@ -6,7 +6,8 @@ A program is started with a mode (plain, sasl, tls, restart-write, restart-read)
 HOPWISE_BOOTSTRAP  addresses to start from, ``host:port,host:port``
 HOPWISE_BROKERS    every broker's id and address, ``0=host:port,1=host:port``
 HOPWISE_CA         the authority's certificate (tls)
-HOPWISE_USER, HOPWISE_PASSWORD  a user that may log in (sasl)
+HOPWISE_USER, HOPWISE_PASSWORD  a user that may log in by PLAIN and SCRAM-SHA-256 (sasl)
+HOPWISE_USER_512   a user with the same password that may log in by SCRAM-SHA-512 (sasl)
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import traceback
 
 BOOTSTRAP = os.environ.get("HOPWISE_BOOTSTRAP", "")
 USER = os.environ.get("HOPWISE_USER", "")
+USER_512 = os.environ.get("HOPWISE_USER_512", "")
 PASSWORD = os.environ.get("HOPWISE_PASSWORD", "")
 CA = os.environ.get("HOPWISE_CA", "")
 BROKERS = dict(
@@ -31,6 +33,11 @@ RECORDS = 1000
 # Now, so that no retention takes the records away.
 BASE_MS = int(time.time() * 1000) - 100_000
 PATIENCE = 30.0
+
+
+def user(mechanism):
+    """The user that may log in by a mechanism."""
+    return USER_512 if mechanism.upper() == "SCRAM-SHA-512" else USER
 
 
 class NotApplicable(Exception):

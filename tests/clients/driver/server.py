@@ -10,13 +10,14 @@ import tempfile
 
 import install
 
-USER, PASSWORD = "alice", "a-secret"
+# A user has one SCRAM credential, so there is a user for each mechanism; PLAIN takes either.
+USER, USER_512, PASSWORD = "alice", "bob", "a-secret"
 READY_WITHIN = 120.0
 
 # What `hopwise serve` is given for each mode.
 OPTIONS = {
     "plain": [],
-    "sasl": ["--sasl", f"{USER}:{PASSWORD}"],
+    "sasl": ["--sasl", f"{USER}:{PASSWORD}", "--sasl", f"{USER_512}:{PASSWORD}:SCRAM-SHA-512"],
     "tls": ["--tls"],
 }
 
@@ -83,6 +84,7 @@ class Server:
             "HOPWISE_BROKERS": brokers(self.brokers),
             "HOPWISE_CA": self.served.get("ca") or "",
             "HOPWISE_USER": USER,
+            "HOPWISE_USER_512": USER_512,
             "HOPWISE_PASSWORD": PASSWORD,
             "HOPWISE_ADMIN": brokers(self.addresses("admin")),
             "HOPWISE_HTTP_PROXY": brokers(self.addresses("http-proxy")),

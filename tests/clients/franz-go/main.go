@@ -1064,7 +1064,7 @@ func roundTrip(topic string) error {
 }
 
 func mechanism(name, password string) kgo.Opt {
-	user := os.Getenv("HOPWISE_USER")
+	user := h.User(name)
 	switch name {
 	case "SCRAM-SHA-256":
 		return kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha256Mechanism())

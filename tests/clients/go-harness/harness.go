@@ -157,3 +157,11 @@ func say(check, outcome, detail string) {
 	}
 	fmt.Printf("%s\t%s\t%s\n", check, outcome, detail)
 }
+
+// User is the user that may log in by a mechanism.
+func User(mechanism string) string {
+	if mechanism == "SCRAM-SHA-512" {
+		return os.Getenv("HOPWISE_USER_512")
+	}
+	return os.Getenv("HOPWISE_USER")
+}

@@ -769,7 +769,7 @@ public final class Client {
         SECURITY.put("sasl.mechanism", mechanism);
         SECURITY.put("sasl.jaas.config", String.format(
             "org.apache.kafka.common.security.%s required username=\"%s\" password=\"%s\";",
-            module, env("HOPWISE_USER"), password));
+            module, env(mechanism.endsWith("512") ? "HOPWISE_USER_512" : "HOPWISE_USER"), password));
     }
 
     private static Check sasl(String mechanism) {

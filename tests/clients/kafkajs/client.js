@@ -477,14 +477,16 @@ async function roundTrip (topic) {
   equal(values(await consume(topic, 10)), numbered('v', 0, 10), 'values')
 }
 
+const user = mechanism => process.env[mechanism === 'scram-sha-512' ? 'HOPWISE_USER_512' : 'HOPWISE_USER']
+
 const sasl = mechanism => async () => {
-  security = { sasl: { mechanism, username: process.env.HOPWISE_USER, password: process.env.HOPWISE_PASSWORD } }
+  security = { sasl: { mechanism, username: user(mechanism), password: process.env.HOPWISE_PASSWORD } }
   await roundTrip(`js-${mechanism}`)
 }
 
 async function saslWrongPassword () {
   for (const mechanism of ['plain', 'scram-sha-256', 'scram-sha-512']) {
-    security = { sasl: { mechanism, username: process.env.HOPWISE_USER, password: 'wrong' }, retry: { retries: 0 } }
+    security = { sasl: { mechanism, username: user(mechanism), password: 'wrong' }, retry: { retries: 0 } }
     try {
       await withAdmin(async () => {})
     } catch (error) {

@@ -994,7 +994,7 @@ func (c *conversation) Begin(user, password, authorization string) error {
 func secured(mechanism, password string) func(*sarama.Config) {
 	return func(c *sarama.Config) {
 		c.Net.SASL.Enable, c.Net.SASL.Mechanism = true, sarama.SASLMechanism(mechanism)
-		c.Net.SASL.User, c.Net.SASL.Password = os.Getenv("HOPWISE_USER"), password
+		c.Net.SASL.User, c.Net.SASL.Password = h.User(mechanism), password
 		hash := scram.HashGeneratorFcn(sha256.New)
 		if mechanism == "SCRAM-SHA-512" {
 			hash = sha512.New

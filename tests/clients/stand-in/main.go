@@ -33,7 +33,7 @@ func main() {
 	options := []kfake.Opt{kfake.NumBrokers(3), kfake.Ports(0, 0, 0)}
 	if mode == "sasl" {
 		options = append(options, kfake.EnableSASL(), kfake.Superuser("PLAIN", "alice", "a-secret"),
-			kfake.Superuser("SCRAM-SHA-256", "alice", "a-secret"), kfake.Superuser("SCRAM-SHA-512", "alice", "a-secret"))
+			kfake.Superuser("SCRAM-SHA-256", "alice", "a-secret"), kfake.Superuser("SCRAM-SHA-512", "bob", "a-secret"))
 	}
 	cluster, err := kfake.NewCluster(options...)
 	if err != nil {

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 const ANY: i8 = 1;
 /// In a filter: literal, prefixed and wildcard patterns that cover the name.
 const PATTERN_MATCH: i8 = 2;
-const PATTERN_LITERAL: i8 = 3;
 const PATTERN_PREFIXED: i8 = 4;
 /// A literal name that stands for every resource.
 const WILDCARD: &str = "*";
@@ -76,6 +75,8 @@ impl AclFilter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PATTERN_LITERAL: i8 = 3;
 
     fn acl(name: &str, pattern_type: i8) -> Acl {
         Acl {

@@ -103,6 +103,11 @@ impl Members {
         ids.filter(|id| self.members.remove(id).is_some()).count() > 0
     }
 
+    /// How long a silent broker counts as alive has changed.
+    pub fn set_alive_timeout(&mut self, alive_timeout: Duration) {
+        self.alive_timeout = alive_timeout;
+    }
+
     /// The leader of the controller group changed.
     pub fn set_controller(&mut self, controller: Option<i32>) {
         self.controller = controller;

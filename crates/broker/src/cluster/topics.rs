@@ -6,9 +6,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Topic property: whose time the records carry.
-const TIMESTAMP_TYPE: &str = "message.timestamp.type";
-
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Topic {
@@ -30,11 +27,6 @@ impl Topic {
     /// Whether the topic has a partition of this index.
     pub fn has_partition(&self, index: i32) -> bool {
         usize::try_from(index).is_ok_and(|index| index < self.partitions.len())
-    }
-
-    /// Whether records get the time of their append.
-    pub fn log_append_time(&self) -> bool {
-        self.configs.get(TIMESTAMP_TYPE).is_some_and(|value| value == "LogAppendTime")
     }
 
     pub fn replication_factor(&self) -> i16 {

@@ -243,6 +243,13 @@ fn millis(value: Option<u64>, default: Duration) -> Duration {
     value.map_or(default, Duration::from_millis)
 }
 
+/// The properties that a set of values comes to; `None` if a value has another type than is wanted.
+pub(super) fn properties_of(set: &BTreeMap<String, serde_json::Value>) -> Option<ClusterProperties> {
+    let values = set.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let file = serde_json::from_value(serde_json::Value::Object(values.collect())).ok()?;
+    cluster_properties(&file).ok()
+}
+
 fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigError> {
     let default = ClusterProperties::default();
     let positive = |field: &str, value: i64| {

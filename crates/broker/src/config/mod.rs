@@ -12,6 +12,7 @@ mod security;
 
 pub use kafka_client::{BrokerTls, KafkaClientConfig};
 pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener, TlsFiles};
+pub use relocation::Relocation;
 pub use security::SecurityProperties;
 
 use std::collections::BTreeMap;
@@ -178,6 +179,11 @@ impl Default for ClusterProperties {
 }
 
 impl ClusterProperties {
+    /// The properties that a set of values comes to; `None` if a value has another type than is wanted.
+    pub(crate) fn of(set: &BTreeMap<String, serde_json::Value>) -> Option<ClusterProperties> {
+        build::properties_of(set)
+    }
+
     /// What Raft groups wait for. The jitter is half the election timeout, as its defaults are (redpanda.md 4.4).
     pub(crate) fn raft_timeouts(&self) -> Timeouts {
         Timeouts {

@@ -30,6 +30,13 @@ pub(crate) struct GroupMachine {
     started: Instant,
 }
 
+/// What metrics tell of a group.
+pub(crate) struct GroupFigures {
+    pub id: String,
+    pub members: usize,
+    pub offsets: Vec<(TopicPartition, i64)>,
+}
+
 impl GroupMachine {
     /// Without groups.
     pub fn new(settings: Settings, now: Now) -> GroupMachine {
@@ -290,6 +297,20 @@ impl GroupMachine {
             id: group.id.clone(),
             protocol_type: group.protocol_type.clone().unwrap_or_default(),
             state: group.state.name(),
+        })
+    }
+
+    /// Every group with its members and committed offsets, for metrics.
+    pub fn figures(&self) -> impl Iterator<Item = GroupFigures> {
+        self.groups.values().filter(|group| group.state != State::Dead).map(|group| GroupFigures {
+            id: group.id.clone(),
+            members: group.members.len(),
+            offsets: group
+                .offsets
+                .committed
+                .iter()
+                .map(|(partition, committed)| (partition.clone(), committed.offset))
+                .collect(),
         })
     }
 

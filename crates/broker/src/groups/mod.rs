@@ -64,7 +64,7 @@ pub(crate) struct Settings {
 /// # Errors
 /// Why it could not be made.
 pub(crate) async fn ensure_topic(node: &Arc<Node>) -> Result<Topic, Refusal> {
-    let partitions = node.config.cluster.group_topic_partitions;
+    let partitions = node.properties().group_topic_partitions;
     topic_creation::ensure_internal(node, TOPIC, partitions, &[("cleanup.policy", "compact")]).await
 }
 

@@ -1,10 +1,9 @@
-//! The HTTP listeners: Admin API, HTTP Proxy and Schema Registry, each an axum router over this crate's
-//! sockets.
+//! The HTTP listeners: each an axum router over this crate's sockets. The Admin API is here, the others in
+//! `http_proxy` and `schema_registry`.
 //!
 //! No `Date` header is sent, because it would read the machine's clock.
 
 pub(crate) mod admin;
-pub(crate) mod proxy;
 
 use std::convert::Infallible;
 use std::sync::Arc;

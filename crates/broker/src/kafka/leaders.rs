@@ -78,7 +78,7 @@ fn guess(
 }
 
 /// Whether a broker hears none of the others, and is not led by any (redpanda.md 4.2).
-pub(super) fn is_isolated(members: &Members, own: i32, now: Instant) -> bool {
+pub(crate) fn is_isolated(members: &Members, own: i32, now: Instant) -> bool {
     let mut others = members.all().map(|member| member.id).filter(|id| *id != own).peekable();
     others.peek().is_some()
         && others.all(|id| !members.heard_within(id, ISOLATION_TIMEOUT, now))

@@ -51,6 +51,15 @@ pub(super) fn topic_by_id(
     }
 }
 
+/// Why clients get nothing of a partition (redpanda.md 4.2); `None` if they do.
+pub(super) fn out_of_service(session: &Session, topic: &str, index: i32) -> Option<ResponseError> {
+    if session.node.config.recovery_mode_enabled {
+        return Some(ResponseError::PolicyViolation);
+    }
+    let disabled = session.node.with_cluster(|cluster| cluster.state.is_disabled(topic, index));
+    disabled.then_some(ResponseError::ReplicaNotAvailable)
+}
+
 /// This broker's replica of a partition, whoever leads.
 ///
 /// # Errors
@@ -59,8 +68,8 @@ pub(super) fn replica(session: &Session, topic: &Topic, index: i32) -> Result<Ar
     if !topic.has_partition(index) {
         return Err(ResponseError::UnknownTopicOrPartition);
     }
-    if session.node.with_cluster(|cluster| cluster.state.is_disabled(&topic.name, index)) {
-        return Err(ResponseError::ReplicaNotAvailable);
+    if let Some(error) = out_of_service(session, &topic.name, index) {
+        return Err(error);
     }
     session.node.partition((topic.id, index)).ok_or(ResponseError::NotLeaderOrFollower)
 }

@@ -136,6 +136,7 @@ pub(super) fn is_internal(name: &str) -> bool {
 fn known(session: &Session, topic: &Topic, operations: bool, isolated: bool) -> MetadataResponseTopic {
     let partition = |(index, replicas): (i32, &Vec<i32>)| {
         let Leadership { leader, epoch, error } = leaders::leadership(session, topic, index, isolated);
+        let error = lookup::out_of_service(session, &topic.name, index).or(error);
         let ids: Vec<BrokerId> = replicas.iter().copied().map(BrokerId).collect();
         MetadataResponsePartition::default()
             .with_error_code(error.map_or(0, |error| error.code()))
@@ -180,7 +181,7 @@ async fn missing(
         return failed(asked, ResponseError::InvalidTopicException);
     }
     let auto =
-        session.flag("auto_create_topics_enabled", session.node.config.cluster.auto_create_topics_enabled);
+        session.flag("auto_create_topics_enabled", session.node.properties().auto_create_topics_enabled);
     if !may_create || !auto {
         return failed(asked, ResponseError::UnknownTopicOrPartition);
     }

@@ -49,6 +49,7 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use serde_json::Value;
 
+pub(crate) use self::leaders::is_isolated;
 use self::principal::Principal;
 pub(crate) use self::shared::Shared;
 use crate::config::Listener;

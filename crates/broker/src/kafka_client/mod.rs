@@ -5,10 +5,12 @@
 //! and a way to every leader. Retriable errors are repeated after a wait that doubles. Versions are not
 //! negotiated: every broker of the cluster is this program. Source: redpanda.md 2.1, 3.3, 3.4.
 //!
+//! [`KafkaClient`] is the client without a group, [`group`] a consumer in one.
 
 pub(crate) mod connection;
 mod error;
-mod fetch;
+pub(crate) mod fetch;
+pub(crate) mod group;
 
 mod produce;
 pub(crate) mod records;
@@ -17,7 +19,7 @@ mod topics;
 pub(crate) mod transport;
 
 pub(crate) use error::KafkaError;
-pub(crate) use fetch::{FetchLimits, Fetched};
+pub(crate) use fetch::FetchLimits;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,7 +35,7 @@ use self::connection::Connections;
 use self::produce::Batches;
 use self::routes::Routes;
 use self::transport::Transport;
-use crate::config::{Api, HostPort, KafkaClientConfig};
+use crate::config::{Api, Authentication, HostPort, KafkaClientConfig};
 use crate::node::Node;
 use crate::start::Clock;
 use crate::tasks::Tasks;
@@ -44,12 +46,15 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 const METADATA_VERSION: i16 = 12;
 
+/// A topic and the index of one of its partitions.
+pub(crate) type TopicPartition = (String, i32);
+
 /// One client. Cheap to share; its connections close when nobody holds it any more.
 pub(crate) struct KafkaClient {
     pub(crate) config: KafkaClientConfig,
     bootstrap: Vec<HostPort>,
     clock: Clock,
-    tasks: Tasks,
+    pub(crate) tasks: Tasks,
     transport: Transport,
     shared: Connections,
     routes: Mutex<Routes>,
@@ -72,7 +77,7 @@ impl KafkaClient {
         };
         let transport = Transport {
             tls: config.broker_tls.clone(),
-            login: login.or_else(|| own_login(config)),
+            login: login.or_else(|| own_login(config)).filter(|_| wants_login(node, &bootstrap)),
             files: Arc::clone(&node.files),
             clock: Arc::clone(&node.clock),
             randomness: node.randomness.fork(),
@@ -89,7 +94,7 @@ impl KafkaClient {
         })
     }
 
-    fn routes(&self) -> MutexGuard<'_, Routes> {
+    pub(crate) fn routes(&self) -> MutexGuard<'_, Routes> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,7 +119,11 @@ impl KafkaClient {
     }
 
     /// Asks the known brokers and those of the configuration in turn, until one answers.
-    async fn ask_any<R: Request>(&self, request: &R, version: i16) -> Result<R::Response, KafkaError> {
+    pub(crate) async fn ask_any<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, KafkaError> {
         let mut candidates = self.bootstrap.clone();
         let known: Vec<HostPort> = self.routes().brokers().values().cloned().collect();
         candidates.extend(known.into_iter().filter(|known| !self.bootstrap.contains(known)));
@@ -161,7 +170,7 @@ impl KafkaClient {
     }
 
     /// The address of a partition's leader; asks for it if it is not known.
-    async fn leader(&self, topic: &str, partition: i32) -> Result<HostPort, KafkaError> {
+    pub(crate) async fn leader(&self, topic: &str, partition: i32) -> Result<HostPort, KafkaError> {
         if let Ok(leader) = self.routes().leader(topic, partition) {
             return Ok(leader);
         }
@@ -171,7 +180,7 @@ impl KafkaClient {
         leader.map_err(|code| KafkaError::refused(code, format!("{topic}/{partition}: {code}")))
     }
 
-    fn retry(&self) -> Retry {
+    pub(crate) fn retry(&self) -> Retry {
         Retry { left: self.config.retries, backoff: self.config.retry_base_backoff }
     }
 
@@ -207,7 +216,7 @@ impl KafkaClient {
 }
 
 /// How often something is tried again, and when.
-struct Retry {
+pub(crate) struct Retry {
     left: u32,
     backoff: Duration,
 }
@@ -217,7 +226,7 @@ impl Retry {
     ///
     /// # Errors
     /// The error itself, if there is no other attempt.
-    async fn again(&mut self, error: KafkaError) -> Result<(), KafkaError> {
+    pub(crate) async fn again(&mut self, error: KafkaError) -> Result<(), KafkaError> {
         if self.left == 0 || !error.is_retriable() {
             return Err(error);
         }
@@ -239,6 +248,17 @@ fn check_topic(response: &MetadataResponse, topic: &str) -> Result<(), KafkaErro
 fn own_login(config: &KafkaClientConfig) -> Option<Login> {
     let mechanism = config.sasl_mechanism.as_deref()?.parse().ok()?;
     Some(Login::new(mechanism, config.scram_username.clone(), config.scram_password.clone()))
+}
+
+/// Whether the brokers want to know who connects. All have the same listeners, so the port tells which it is; a
+/// port that is no listener's belongs to something in front of one.
+fn wants_login(node: &Node, bootstrap: &[HostPort]) -> bool {
+    let mut reached = node
+        .config
+        .listeners_of(Api::Kafka)
+        .filter(|own| bootstrap.iter().any(|address| address.port == own.bind.port()))
+        .peekable();
+    reached.peek().is_none() || reached.any(|own| own.authentication == Authentication::Sasl)
 }
 
 /// Where a listener is reached from its own host.

@@ -34,7 +34,7 @@ impl Routes {
             .collect();
         for topic in &response.topics {
             let Some(name) = topic.name.as_ref().map(|name| name.to_string()) else { continue };
-            if topic.error_code == ResponseError::UnknownTopicOrPartition.code() {
+            if topic.error_code != 0 {
                 self.topics.remove(&name);
                 continue;
             }

@@ -128,14 +128,7 @@ impl Peers {
             return Ok(connection.clone());
         }
         let connect = |error| CallError::Connect { address: address.clone(), error };
-        let stream = connect_any(address).await.map_err(connect)?;
-        let stream = match &self.tls {
-            None => Stream::Plain(stream),
-            Some(tls) => tls.connect(&address.host, stream).await.map_err(|failure| {
-                tracing::warn!(%address, %failure, "the TLS handshake with another broker failed");
-                connect(io::Error::other(failure))
-            })?,
-        };
+        let stream = connect_secured(address, self.tls.as_deref()).await.map_err(connect)?;
         let connection = self.open(stream);
         *slot = Some(connection.clone());
         Ok(connection)
@@ -195,6 +188,16 @@ impl Drop for Forget<'_> {
     fn drop(&mut self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.call);
     }
+}
+
+/// Connects to another broker's RPC listener, by TLS if the brokers speak it with each other.
+pub(crate) async fn connect_secured(address: &HostPort, tls: Option<&ListenerTls>) -> io::Result<Stream> {
+    let stream = connect_any(address).await?;
+    let Some(tls) = tls else { return Ok(Stream::Plain(stream)) };
+    tls.connect(&address.host, stream).await.map_err(|failure| {
+        tracing::warn!(%address, %failure, "the TLS handshake with another broker failed");
+        io::Error::other(failure)
+    })
 }
 
 /// Connects to the first of a name's addresses that answers.

@@ -12,15 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hopwise_fabric::net::TcpStream;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ReplyHead;
-use super::client::connect_any;
+use super::client::connect_secured;
 use super::frame::{self, Frame};
 use crate::config::HostPort;
+use crate::security::Stream;
+use crate::security::listener_tls::ListenerTls;
 use crate::tasks::Tasks;
 
 /// Frames that wait for a lane.
@@ -52,6 +53,8 @@ pub(crate) trait Receiver: Send + Sync + 'static {
 pub(crate) struct Lanes {
     tasks: Tasks,
     patience: Duration,
+    /// TLS, if the brokers speak it with each other.
+    tls: Option<Arc<ListenerTls>>,
     lanes: Mutex<BTreeMap<(i32, Lane), Handle>>,
 }
 
@@ -62,8 +65,8 @@ struct Handle {
 
 impl Lanes {
     /// `patience` is how long a lane may be silent while it is sent frames.
-    pub fn new(tasks: Tasks, patience: Duration) -> Lanes {
-        Lanes { tasks, patience, lanes: Mutex::default() }
+    pub fn new(tasks: Tasks, patience: Duration, tls: Option<Arc<ListenerTls>>) -> Lanes {
+        Lanes { tasks, patience, tls, lanes: Mutex::default() }
     }
 
     /// Sends a frame to a peer, or drops it; tells which.
@@ -84,6 +87,7 @@ impl Lanes {
                     peer,
                     address: address.clone(),
                     patience: self.patience,
+                    tls: self.tls.clone(),
                     receiver: Arc::clone(receiver),
                 };
                 self.tasks.spawn(run.run(queue));
@@ -100,6 +104,7 @@ struct Run {
     peer: i32,
     address: HostPort,
     patience: Duration,
+    tls: Option<Arc<ListenerTls>>,
     receiver: Arc<dyn Receiver>,
 }
 
@@ -108,12 +113,13 @@ impl Run {
     async fn run(self, mut queue: mpsc::Receiver<Bytes>) {
         let mut backoff = BACKOFF_MIN;
         while let Some(first) = queue.recv().await {
-            match timeout(CONNECT_TIMEOUT, connect_any(&self.address)).await {
+            match timeout(CONNECT_TIMEOUT, connect_secured(&self.address, self.tls.as_deref())).await {
                 Ok(Ok(stream)) => {
                     backoff = BACKOFF_MIN;
                     self.carry(stream, first, &mut queue).await;
                 }
                 failed => {
+                    let failed = failed.map(|connected| connected.err());
                     tracing::trace!(address = %self.address, ?failed, "no connection for Raft");
                     sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -125,7 +131,7 @@ impl Run {
         }
     }
 
-    async fn carry(&self, stream: TcpStream, first: Bytes, queue: &mut mpsc::Receiver<Bytes>) {
+    async fn carry(&self, stream: Stream, first: Bytes, queue: &mut mpsc::Receiver<Bytes>) {
         let (mut reader, mut writer) = tokio::io::split(stream);
         // Since when frames were sent that nothing was heard after.
         let waiting: Mutex<Option<Instant>> = Mutex::new(None);
@@ -137,7 +143,7 @@ impl Run {
             let mut next = Some(first);
             while let Some(frame) = next {
                 set(Some(Instant::now()));
-                if writer.write_all(&frame).await.is_err() {
+                if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
                     break;
                 }
                 next = queue.recv().await;

@@ -29,7 +29,7 @@ use crate::node::Node;
 pub(crate) fn router(node: &Arc<Node>) -> Router {
     let client = KafkaClient::new(&node.config.schema_registry_client, node, None);
     let own = node.config.services.schema_registry_replication_factor;
-    let default = node.config.cluster.internal_topic_replication_factor;
+    let default = node.properties().internal_topic_replication_factor;
     let registry = Registry::new(KafkaTopic::new(client, own, default));
     routes::router(Arc::new(Service { registry, node: Arc::clone(node) }))
 }

@@ -91,6 +91,6 @@ pub(crate) fn machine_of(node: &Node, _now: Now) -> TransactionMachine {
 /// # Errors
 /// Why it could not be made.
 pub(crate) async fn ensure_topic(node: &Arc<Node>) -> Result<Topic, Refusal> {
-    let partitions = node.config.cluster.transaction_coordinator_partitions;
+    let partitions = node.properties().transaction_coordinator_partitions;
     topic_creation::ensure_internal(node, TOPIC, partitions, &[("cleanup.policy", "compact")]).await
 }

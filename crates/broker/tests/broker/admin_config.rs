@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::admin::{self, controller, error, get, put, until};
+use crate::support::new_cluster;
 
 #[tokio::test]
 async fn properties_are_changed_and_every_broker_tells_so() {
@@ -137,4 +138,59 @@ async fn features_loggers_and_the_node_configuration() {
     let node = get(ip, "/v1/node_config").await.json();
     assert_eq!((&node["node_id"], &node["crash_loop_limit"]), (&json!(0), &json!(5)));
     assert_eq!(get(ip, "/v1/config").await.json()["node_id"], 0);
+}
+
+#[tokio::test]
+async fn a_change_is_obeyed_without_a_restart() {
+    let brokers = admin::start(1, "").await;
+    let ip = brokers[0].ip;
+    let mut client = brokers[0].client().await;
+    let refused = client.metadata(Some(&["orders"])).await;
+    assert_eq!(refused.topics[0].error_code, 3, "auto_create_topics_enabled is false");
+    let change = json!({"upsert": {"auto_create_topics_enabled": true, "default_topic_partitions": 5}});
+    assert_eq!(put(ip, "/v1/cluster_config", &change).await.status, 200);
+    until("the topic is created", || async {
+        let mut client = brokers[0].client().await;
+        let topics = client.metadata(Some(&["orders"])).await.topics;
+        topics[0].error_code == 0 && topics[0].partitions.len() == 5
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn starts_that_come_to_nothing_are_given_up_until_the_configuration_changes() {
+    let mut brokers = new_cluster(2);
+    let broker = &mut brokers[1];
+    // The other seed never answers, so no start comes to an end.
+    for _ in 0..5 {
+        broker.start();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        broker.kill().await;
+    }
+    broker.start();
+    let error = broker.error().await.to_string();
+    assert!(error.contains("failed to start 5 times in a row (crash_loop_limit)"), "{error}");
+    broker.bootstrap.push_str("cluster_id: changed\n");
+    brokers[0].start();
+    brokers[1].start();
+    brokers[1].ready().await;
+    assert_eq!(put(brokers[1].ip, "/v1/reset_crash_tracking", &Value::Null).await.status, 200);
+}
+
+#[tokio::test]
+async fn in_recovery_mode_clients_get_nothing() {
+    let mut brokers = admin::start(1, "").await;
+    brokers[0].client().await.create_topic("orders", 1, 1).await;
+    brokers[0].kill().await;
+    brokers[0].yaml = brokers[0].yaml.replace("redpanda:\n", "redpanda:\n  recovery_mode_enabled: true\n");
+    brokers[0].start();
+    brokers[0].ready().await;
+    let ip = brokers[0].ip;
+    assert!(tokio::net::TcpStream::connect((ip, 8082)).await.is_err(), "there is no HTTP Proxy");
+    assert!(tokio::net::TcpStream::connect((ip, 8081)).await.is_err(), "there is no Schema Registry");
+    let health = get(ip, "/v1/cluster/health_overview").await.json();
+    assert_eq!(health["nodes_in_recovery_mode"], json!([0]));
+    assert_eq!(get(ip, "/v1/brokers/0").await.json()["recovery_mode_enabled"], true);
+    let metadata = brokers[0].client().await.metadata(Some(&["orders"])).await;
+    assert_eq!(metadata.topics[0].partitions[0].error_code, 44, "POLICY_VIOLATION");
 }

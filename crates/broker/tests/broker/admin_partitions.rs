@@ -1,9 +1,10 @@
 //! The Admin API about partitions, leadership, changes of replicas, and diagnosis.
 
+use kafka_protocol::records::Compression;
 use serde_json::{Value, json};
 
 use crate::admin::{self, controller, error, follower, get, post, until};
-use crate::support::TestBroker;
+use crate::support::{TestBroker, batch};
 
 async fn leader<'a>(brokers: &'a [TestBroker], topic: &str) -> &'a TestBroker {
     let mut id = -1;
@@ -59,6 +60,10 @@ async fn partitions_can_be_taken_out_of_service() {
     let path = "/v1/cluster/partitions/kafka/orders";
     assert_eq!(post(ip, &format!("{path}/1"), &json!({"disabled": true})).await.status, 200);
     assert_eq!(get(ip, "/v1/partitions/kafka/orders/1").await.json()["disabled"], true);
+    let mut client = brokers[0].client().await;
+    let produced = client.produce("orders", 1, -1, batch(&["a"], Compression::None)).await;
+    assert_eq!(produced.error_code, 9, "REPLICA_NOT_AVAILABLE");
+    assert_eq!(client.metadata(Some(&["orders"])).await.topics[0].partitions[1].error_code, 9);
     let disabled = get(ip, "/v1/cluster/partitions?disabled=true").await.json();
     assert_eq!(disabled.as_array().unwrap().len(), 1);
     assert_eq!(post(ip, path, &json!({"disabled": false})).await.status, 200);

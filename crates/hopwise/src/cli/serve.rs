@@ -4,13 +4,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use hopwise_broker::BootstrapUser;
 use hopwise_lab::inputs::Inputs;
 use hopwise_lab::report::serve_text;
 use hopwise_lab::run::load_scenario;
 use hopwise_lab::serve::addresses::Ports;
-use hopwise_lab::serve::planned::{self, PlannedBroker};
+use hopwise_lab::serve::planned::{self, PlainCluster, PlannedBroker};
 use hopwise_lab::serve::timeline::{self, Step};
 use hopwise_lab::serve::{ServeOptions, Served};
+use hopwise_security::sasl::Mechanism;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,6 +39,17 @@ pub struct ServeArguments {
     /// again.
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "files", value_parser = property)]
     properties: Vec<(String, String)>,
+    /// Without manifests: Kafka listeners ask for SASL, and this user, NAME:PASSWORD[:MECHANISM], has all rights. The
+    /// mechanism is SCRAM-SHA-256 (default) or SCRAM-SHA-512; either may also log in by PLAIN. May be given again.
+    #[arg(long, value_name = "USER", conflicts_with = "files", value_parser = user)]
+    sasl: Vec<BootstrapUser>,
+    /// Without manifests: all listeners but RPC speak TLS. The authority's certificate is in the file that is printed.
+    #[arg(long, conflicts_with = "files")]
+    tls: bool,
+    /// Keep the brokers' data in this directory, with the ports that they get, and go on with what is there (default:
+    /// in memory).
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// The address of all listeners.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     host: IpAddr,
@@ -61,8 +74,11 @@ impl ServeArguments {
 /// Serves until a signal comes.
 pub fn serve(arguments: ServeArguments, format: Format) -> Result<Ending> {
     let (brokers, steps) = plan(&arguments)?;
-    let options =
-        ServeOptions { host: arguments.host, ports: arguments.port_base.map_or(Ports::Free, Ports::From) };
+    let options = ServeOptions {
+        host: arguments.host,
+        ports: arguments.port_base.map_or(Ports::Free, Ports::From),
+        data: arguments.data.clone(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -96,8 +112,13 @@ fn plan(arguments: &ServeArguments) -> Result<(Vec<PlannedBroker>, Vec<Step>)> {
     } else if let Some(scenario) = of_scenario {
         from_manifests(scenario.inputs.clone())?
     } else {
-        let count = arguments.brokers.unwrap_or(3);
-        planned::plain(count, &arguments.properties).map_err(|error| miette!("{error}"))?
+        let cluster = PlainCluster {
+            brokers: arguments.brokers.unwrap_or(3),
+            properties: arguments.properties.clone(),
+            users: arguments.sasl.clone(),
+            tls: arguments.tls,
+        };
+        planned::plain(&cluster).map_err(|error| miette!("{error}"))?
     };
     let Some(scenario) = scenario else { return Ok((brokers, Vec::new())) };
     match timeline::steps(&scenario.scenario, &brokers) {
@@ -126,6 +147,12 @@ fn property(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("expected KEY=VALUE, such as auto_create_topics_enabled=true".to_owned()),
     }
+}
+
+/// `NAME:PASSWORD[:MECHANISM]`.
+fn user(text: &str) -> Result<BootstrapUser, String> {
+    BootstrapUser::parse(text, Mechanism::ScramSha256)
+        .ok_or_else(|| "expected NAME:PASSWORD or NAME:PASSWORD:SCRAM-SHA-512".to_owned())
 }
 
 /// SIGINT and SIGTERM.

@@ -6,7 +6,7 @@ use hopwise_broker::{HostPort, Listener, NodeConfig};
 use hopwise_kube::cluster::{Cluster, Preview};
 use hopwise_kube::manifest::{Manifests, ObjectRef};
 
-use crate::credentials::Holdings;
+use crate::credentials::{Holdings, files_of};
 use crate::programs::{Brokers, broker_config, is_broker};
 
 /// A broker as far as it is known.
@@ -90,7 +90,7 @@ fn from_preview(
     let config = preview.containers.and_then(|containers| {
         let broker = containers.iter().find(|container| is_broker(&container.image, &container.command));
         let broker = broker.ok_or_else(|| "no container starts a broker".to_owned())?;
-        holdings.files = Arc::new(broker.files.clone());
+        holdings.files = Arc::new(files_of(&broker.files));
         broker_config(broker)
     });
     let (config, problem) = match config {

@@ -5,6 +5,8 @@ pub(crate) mod brokers;
 pub(crate) mod facts;
 mod inputs_findings;
 mod references;
+#[cfg(test)]
+mod security_tests;
 mod trials;
 
 use std::path::PathBuf;

@@ -329,6 +329,14 @@ impl Broker {
     }
 }
 
+/// Whether a certificate's name covers a host; a wildcard stands for exactly one label (RFC 6125 section 6.4.3).
+pub fn covers(name: &str, host: &str) -> bool {
+    match name.strip_prefix("*.") {
+        Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
+        None => name.eq_ignore_ascii_case(host),
+    }
+}
+
 /// Whether `host` is an IPv4 or IPv6 address.
 pub fn is_address(host: &str) -> bool {
     host.parse::<std::net::IpAddr>().is_ok()

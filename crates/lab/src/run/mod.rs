@@ -106,6 +106,16 @@ mod tests {
     }
 
     #[test]
+    fn tls_and_scram_repeat_themselves() {
+        let loaded = load_scenario(&scenarios().join("tls-and-sasl.yaml")).expect("sound");
+        let [first, again, other] = [7, 7, 8].map(|seed| run(&loaded, seed));
+        assert_eq!(first.verdict, Verdict::Pass, "{:?}", first.checks);
+        assert_eq!(first.trace_hash, again.trace_hash);
+        assert_eq!(first, again);
+        assert_ne!(first.trace_hash, other.trace_hash);
+    }
+
+    #[test]
     fn a_cluster_that_does_not_start_is_a_failed_check_with_its_reason() {
         let mut loaded = load_scenario(&scenarios().join("in-cluster.yaml")).expect("sound");
         loaded.inputs.cluster.nodes.pop();

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
 
-use hopwise_broker::{HostPort, Listener, NodeConfig};
+use hopwise_broker::{Api, HostPort, Listener, NodeConfig, Relocation};
 
 use super::planned::PlannedBroker;
 
@@ -13,12 +14,14 @@ use super::planned::PlannedBroker;
 const FREE_PORTS: std::ops::Range<u16> = 12_000..32_000;
 
 /// Where ports come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ports {
     /// The first free ones.
     Free,
     /// This one and those after it, in the order of brokers and listeners.
     From(u16),
+    /// These, in the order of brokers and listeners; the first free ones if there are more listeners or fewer.
+    These(Vec<u16>),
 }
 
 /// Why listeners have no ports.
@@ -53,11 +56,17 @@ pub enum PortError {
     },
 }
 
-/// The brokers' configurations with every address replaced by one on `host`.
+/// The brokers' configurations with every address replaced by one on `host`, and every certificate by the one of that
+/// address, which is in the directory `certificates`.
 ///
 /// # Errors
 /// If ports are not to be had. Each port was open for a moment; another process may take it before its broker does.
-pub fn relocate(brokers: &[PlannedBroker], host: IpAddr, ports: Ports) -> Result<Vec<NodeConfig>, PortError> {
+pub fn relocate(
+    brokers: &[PlannedBroker],
+    host: IpAddr,
+    ports: &Ports,
+    certificates: &Path,
+) -> Result<Vec<NodeConfig>, PortError> {
     let listeners: Vec<(&str, Listener)> = brokers
         .iter()
         .flat_map(|broker| {
@@ -65,16 +74,22 @@ pub fn relocate(brokers: &[PlannedBroker], host: IpAddr, ports: Ports) -> Result
         })
         .collect();
     let addresses = match ports {
-        Ports::Free => free_addresses(host, listeners.len())?,
-        Ports::From(base) => addresses_from(host, base, &listeners)?,
+        Ports::From(base) => these(host, &range(*base, listeners.len())?, &listeners)?,
+        Ports::These(ports) if ports.len() == listeners.len() => these(host, ports, &listeners)?,
+        Ports::Free | Ports::These(_) => free_addresses(host, listeners.len())?,
     };
     let place = |((pod, listener), address): (&(&'_ str, Listener), _)| Place {
         pod: (*pod).to_owned(),
         listener: listener.clone(),
         address,
     };
-    let places: Vec<Place> = listeners.iter().zip(addresses).map(place).collect();
-    Ok(brokers.iter().map(|broker| at(broker, brokers, &places)).collect())
+    let places = Places(listeners.iter().zip(addresses).map(place).collect());
+    Ok(brokers.iter().map(|broker| places.relocate(broker, brokers, certificates)).collect())
+}
+
+/// Every port of relocated brokers, in the order of brokers and listeners.
+pub fn ports_of(configs: &[NodeConfig]) -> Vec<u16> {
+    configs.iter().flat_map(NodeConfig::listeners).map(|listener| listener.bind.port()).collect()
 }
 
 /// Where one listener is now.
@@ -84,23 +99,44 @@ struct Place {
     address: SocketAddr,
 }
 
-fn at(broker: &PlannedBroker, all: &[PlannedBroker], places: &[Place]) -> NodeConfig {
-    let find = |pod: &str, like: &Listener| {
-        places
-            .iter()
-            .find(|place| {
-                place.pod == pod && place.listener.api == like.api && place.listener.bind == like.bind
-            })
-            .map_or(like.bind, |place| place.address)
-    };
-    let rpc = |broker: &PlannedBroker| {
-        let own =
-            broker.config.listeners().into_iter().find(|listener| listener.api == hopwise_broker::Api::Rpc);
-        own.map(|listener| find(&broker.pod, &listener))
-    };
-    let seeds = seeds_of(broker, all).into_iter().filter_map(rpc);
-    let seeds = seeds.map(|address| HostPort::new(address.ip().to_string(), address.port())).collect();
-    broker.config.relocated(|listener| find(&broker.pod, listener), seeds)
+struct Places(Vec<Place>);
+
+impl Places {
+    fn relocate(&self, broker: &PlannedBroker, all: &[PlannedBroker], certificates: &Path) -> NodeConfig {
+        let seeds = seeds_of(broker, all).into_iter().filter_map(|seed| self.rpc(seed)).map(host_port);
+        broker.config.relocated(Relocation {
+            place: &|listener| self.find(&broker.pod, listener),
+            seeds: seeds.collect(),
+            kafka: &|address| self.kafka(address),
+            certificates,
+        })
+    }
+
+    fn find(&self, pod: &str, like: &Listener) -> SocketAddr {
+        let is_it = |place: &&Place| {
+            place.pod == pod && place.listener.api == like.api && place.listener.bind == like.bind
+        };
+        self.0.iter().find(is_it).map_or(like.bind, |place| place.address)
+    }
+
+    fn rpc(&self, broker: &PlannedBroker) -> Option<SocketAddr> {
+        let own = broker.config.listeners().into_iter().find(|listener| listener.api == Api::Rpc)?;
+        Some(self.find(&broker.pod, &own))
+    }
+
+    /// The Kafka listeners with this port, of every broker: a broker's own clients are given the internal listener of
+    /// the cluster, by whatever names.
+    fn kafka(&self, address: &HostPort) -> Vec<HostPort> {
+        let kafka = self.0.iter().filter(|place| place.listener.api == Api::Kafka);
+        kafka
+            .filter(|place| place.listener.bind.port() == address.port)
+            .map(|it| host_port(it.address))
+            .collect()
+    }
+}
+
+fn host_port(address: SocketAddr) -> HostPort {
+    HostPort::new(address.ip().to_string(), address.port())
 }
 
 /// The brokers that are a broker's seeds: those whose own RPC addresses it names. Names that are nobody's own, such as
@@ -127,18 +163,16 @@ fn same_host(a: &HostPort, b: &HostPort) -> bool {
     a.port == b.port && a.host.trim_end_matches('.').eq_ignore_ascii_case(b.host.trim_end_matches('.'))
 }
 
-fn addresses_from(
-    host: IpAddr,
-    base: u16,
-    listeners: &[(&str, Listener)],
-) -> Result<Vec<SocketAddr>, PortError> {
+fn range(base: u16, wanted: usize) -> Result<Vec<u16>, PortError> {
+    let port = |index: usize| u16::try_from(index).ok().and_then(|index| base.checked_add(index));
+    (0..wanted).map(|index| port(index).ok_or(PortError::Range { base, wanted })).collect()
+}
+
+/// These ports, which all have to be free.
+fn these(host: IpAddr, ports: &[u16], listeners: &[(&str, Listener)]) -> Result<Vec<SocketAddr>, PortError> {
     let mut held = Vec::new();
-    for (index, (pod, _)) in listeners.iter().enumerate() {
-        let port = u16::try_from(index).ok().and_then(|index| base.checked_add(index));
-        let Some(port) = port.filter(|port| *port > 0) else {
-            return Err(PortError::Range { base, wanted: listeners.len() });
-        };
-        let address = SocketAddr::new(host, port);
+    for (port, (pod, _)) in ports.iter().zip(listeners) {
+        let address = SocketAddr::new(host, *port);
         let taken = |error| PortError::Taken { address, pod: (*pod).to_owned(), error };
         held.push((TcpListener::bind(address).map_err(taken)?, address));
     }
@@ -173,9 +207,25 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::serve::planned::plain;
+    use crate::serve::planned::{PlainCluster, plain};
 
     const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn plain_brokers(count: u16) -> Vec<PlannedBroker> {
+        plain(&PlainCluster { brokers: count, ..PlainCluster::default() }).unwrap()
+    }
+
+    fn moved(brokers: &[PlannedBroker], ports: &Ports) -> Result<Vec<NodeConfig>, PortError> {
+        relocate(brokers, HOST, ports, Path::new("/serve"))
+    }
+
+    #[test]
+    fn ports_that_are_remembered_are_taken_again() {
+        let brokers = plain_brokers(2);
+        let ports = ports_of(&moved(&brokers, &Ports::Free).unwrap());
+        assert_eq!(ports_of(&moved(&brokers, &Ports::These(ports.clone())).unwrap()), ports);
+        assert_eq!(moved(&plain_brokers(3), &Ports::These(ports)).unwrap().len(), 3);
+    }
 
     fn with_seeds(broker: &mut PlannedBroker, own: &str, seeds: &[&str]) {
         broker.config.advertised_rpc_api = HostPort::parse(own).unwrap();
@@ -184,7 +234,7 @@ mod tests {
 
     #[test]
     fn every_listener_has_a_port_of_its_own() {
-        let configs = relocate(&plain(3, &[]).unwrap(), HOST, Ports::Free).unwrap();
+        let configs = moved(&plain_brokers(3), &Ports::Free).unwrap();
         let ports: BTreeSet<SocketAddr> =
             configs.iter().flat_map(|config| config.listeners()).map(|listener| listener.bind).collect();
         assert_eq!(ports.len(), 3 * 6);
@@ -192,19 +242,19 @@ mod tests {
 
     #[test]
     fn seeds_are_the_same_brokers_as_before() {
-        let mut brokers = plain(3, &[]).unwrap();
+        let mut brokers = plain_brokers(3);
         let seeds = ["b.svc:33145", "c.svc:33145"];
         for (broker, own) in brokers.iter_mut().zip(["a.svc.:33145", "b.svc.:33145", "c.svc.:33145"]) {
             with_seeds(broker, own, &seeds);
         }
-        let configs = relocate(&brokers, HOST, Ports::Free).unwrap();
+        let configs = moved(&brokers, &Ports::Free).unwrap();
         let expected = vec![configs[1].advertised_rpc_api.clone(), configs[2].advertised_rpc_api.clone()];
         assert!(configs.iter().all(|config| config.seed_servers == expected), "{configs:?}");
     }
 
     #[test]
     fn a_seed_that_is_nobodys_own_name_stands_for_all() {
-        let mut brokers = plain(2, &[]).unwrap();
+        let mut brokers = plain_brokers(2);
         with_seeds(&mut brokers[0], "a:33145", &["redpanda.svc:33145"]);
         with_seeds(&mut brokers[1], "b:33145", &["redpanda.svc:33145"]);
         assert_eq!(seeds_of(&brokers[1], &brokers).len(), 2);
@@ -217,10 +267,10 @@ mod tests {
     fn a_taken_port_and_a_range_that_ends_are_told() {
         let holder = TcpListener::bind((HOST, 0)).unwrap();
         let port = holder.local_addr().unwrap().port();
-        let brokers = plain(1, &[]).unwrap();
-        let error = relocate(&brokers, HOST, Ports::From(port)).unwrap_err();
+        let brokers = plain_brokers(1);
+        let error = moved(&brokers, &Ports::From(port)).unwrap_err();
         assert!(error.to_string().contains("plain/redpanda-0"), "{error}");
-        let error = relocate(&brokers, HOST, Ports::From(65_535)).unwrap_err();
+        let error = moved(&brokers, &Ports::From(65_535)).unwrap_err();
         assert!(matches!(error, PortError::Range { .. } | PortError::Taken { .. }), "{error}");
     }
 }

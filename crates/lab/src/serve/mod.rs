@@ -6,20 +6,25 @@
 //! brokers' processes ([`timeline`]).
 
 pub mod addresses;
+mod certificates;
 pub mod planned;
 mod process;
 pub mod timeline;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hopwise_broker::{Listener, Phase};
+use hopwise_security::certificate::CertificateError;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::report::check::Api;
 use crate::report::serve as report;
 use addresses::{PortError, Ports};
+use certificates::Certificates;
 use planned::PlannedBroker;
 use process::Process;
 use timeline::{Action, Step};
@@ -35,6 +40,26 @@ pub enum ServeError {
     /// There are no ports.
     #[error(transparent)]
     Ports(#[from] PortError),
+    /// There are no certificates.
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
+    /// A file cannot be written or read.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// The data directory belongs to other brokers.
+    #[error("{} is not a file of ports: {problem}; remove it, and the brokers get other ports", path.display())]
+    PortFile {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A broker ended while it started.
     #[error("the broker of {pod} does not start: {reason}")]
     Start {
@@ -58,11 +83,19 @@ pub struct ServeOptions {
     pub host: IpAddr,
     /// Their ports.
     pub ports: Ports,
+    /// Where the brokers' data is kept, with the ports that they had; in memory if `None`.
+    pub data: Option<PathBuf>,
 }
+
+/// The file in a data directory that holds the brokers' ports, so that clients find them again.
+const PORT_FILE: &str = "ports.json";
 
 /// Brokers that are being served.
 pub struct Served {
     processes: Vec<Process>,
+    ca: Option<PathBuf>,
+    /// A directory that goes away with this.
+    _temporary: Option<tempfile::TempDir>,
 }
 
 impl Served {
@@ -71,9 +104,27 @@ impl Served {
     /// # Errors
     /// If an address is not to be had, or a broker does not become ready.
     pub async fn start(brokers: &[PlannedBroker], options: &ServeOptions) -> Result<Served, ServeError> {
-        let configs = addresses::relocate(brokers, options.host, options.ports)?;
-        let process = |(broker, config): (&PlannedBroker, _)| Process::new(broker.pod.clone(), config);
-        let mut served = Served { processes: brokers.iter().zip(configs).map(process).collect() };
+        let data = options.data.as_deref();
+        let ports = match (&options.ports, data) {
+            (Ports::Free, Some(directory)) => remembered_ports(directory)?,
+            (ports, _) => ports.clone(),
+        };
+        let configs = addresses::relocate(brokers, options.host, &ports, Path::new(certificates::DIRECTORY))?;
+        if let Some(directory) = data {
+            remember_ports(directory, &addresses::ports_of(&configs))?;
+        }
+        let now_s = u64::try_from(process::unix_ms() / 1000).unwrap_or_default();
+        let certificates = Certificates::issue(options.host, now_s, process::seed())?;
+        let with_tls = configs.iter().flat_map(|config| config.listeners()).any(|listener| listener.tls);
+        let (ca, temporary) = match with_tls {
+            true => hand_out(&certificates, data)?,
+            false => (None, None),
+        };
+        let process = |(broker, config): (&PlannedBroker, _)| {
+            Process::new(broker.pod.clone(), config, data, certificates.files(), broker.users.clone())
+        };
+        let processes = brokers.iter().zip(configs).map(process).collect();
+        let mut served = Served { processes, ca, _temporary: temporary };
         served.processes.iter_mut().for_each(Process::start);
         let ready = timeout(READY_WITHIN, served.all_ready()).await;
         match ready {
@@ -101,7 +152,7 @@ impl Served {
             }
         }
         let bootstrap = bootstrap.into_iter().map(|(name, addresses)| (name, addresses.join(","))).collect();
-        report::ServeReport { brokers, bootstrap, ca: None }
+        report::ServeReport { brokers, bootstrap, ca: self.ca.clone() }
     }
 
     /// Plays `steps`, and tells of every step and of every broker that ends by itself. It does not end.
@@ -177,6 +228,47 @@ impl Served {
         let unready = self.processes.iter().filter(|process| !process.status.ready());
         unready.map(|process| format!("the broker of {} {}", process.pod, phase(process))).collect()
     }
+}
+
+/// Gives clients the authority's certificate: in the data directory, or in a temporary one.
+fn hand_out(
+    certificates: &Certificates,
+    data: Option<&Path>,
+) -> Result<(Option<PathBuf>, Option<tempfile::TempDir>), ServeError> {
+    let temporary = match data {
+        Some(_) => None,
+        None => {
+            let made = tempfile::Builder::new().prefix("hopwise-serve-").tempdir();
+            Some(made.map_err(|error| ServeError::File { path: std::env::temp_dir(), error })?)
+        }
+    };
+    let directory = match (data, &temporary) {
+        (Some(data), _) => data.join("tls"),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => std::env::temp_dir(),
+    };
+    let ca = certificates.write_for_clients(&directory);
+    let ca = ca.map_err(|error| ServeError::File { path: directory, error })?;
+    Ok((Some(ca), temporary))
+}
+
+fn remembered_ports(directory: &Path) -> Result<Ports, ServeError> {
+    let path = directory.join(PORT_FILE);
+    match std::fs::read(&path) {
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(ports) => Ok(Ports::These(ports)),
+            Err(error) => Err(ServeError::PortFile { path, problem: error.to_string() }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Ports::Free),
+        Err(error) => Err(ServeError::File { path, error }),
+    }
+}
+
+fn remember_ports(directory: &Path, ports: &[u16]) -> Result<(), ServeError> {
+    let path = directory.join(PORT_FILE);
+    let text = serde_json::Value::from(ports).to_string();
+    let written = std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, text));
+    written.map_err(|error| ServeError::File { path, error })
 }
 
 fn broker_row(process: &Process) -> report::Broker {

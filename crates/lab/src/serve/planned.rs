@@ -3,7 +3,9 @@
 //! A pod's redpanda.yaml comes from a ConfigMap and from the scripts of its init containers, so the cluster is first
 //! brought up in virtual time; what its brokers were started with there is what is served.
 
-use hopwise_broker::{ConfigError, NodeConfig};
+use std::fmt::Write as _;
+
+use hopwise_broker::{BootstrapUser, ConfigError, NodeConfig};
 use hopwise_kube::cluster::{Cluster, Settled};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -22,6 +24,21 @@ pub struct PlannedBroker {
     pub zone: Option<String>,
     /// What the broker is started with in its pod.
     pub config: NodeConfig,
+    /// Users that exist from the first start on.
+    pub users: Vec<BootstrapUser>,
+}
+
+/// A cluster that no manifest describes.
+#[derive(Clone, Debug, Default)]
+pub struct PlainCluster {
+    /// How many brokers.
+    pub brokers: u16,
+    /// Cluster properties of the first start, each with its value as it stands in YAML.
+    pub properties: Vec<(String, String)>,
+    /// Users with all rights; if there are any, Kafka listeners ask for SASL.
+    pub users: Vec<BootstrapUser>,
+    /// Whether all listeners but RPC speak TLS.
+    pub tls: bool,
 }
 
 /// Why there is nothing to serve.
@@ -77,7 +94,7 @@ pub fn from_manifests(inputs: Inputs, seed: u64) -> Result<Vec<PlannedBroker>, P
     let planned = known.into_iter().filter_map(|(broker, node)| {
         let zone =
             zones.iter().find(|(name, _)| Some(name) == node.as_ref()).and_then(|(_, zone)| zone.clone());
-        Some(PlannedBroker { pod: broker.pod, node, zone, config: broker.config? })
+        Some(PlannedBroker { pod: broker.pod, node, zone, config: broker.config?, users: Vec::new() })
     });
     Ok(planned.collect())
 }
@@ -101,49 +118,129 @@ fn complaint(broker: &KnownBroker, node: Option<&str>, settled: Settled) -> Opti
     Some(format!("the broker in pod {} is not ready: {why}", broker.pod))
 }
 
-/// A cluster that no manifest describes: `count` brokers with listeners `internal` and `external` for each API, and
-/// with these cluster properties.
+/// The brokers of a plain cluster, with Kafka listeners `internal` and `external`, and one of each other API.
 ///
 /// # Errors
 /// If a property's value is not of its type.
-pub fn plain(count: u16, properties: &[(String, String)]) -> Result<Vec<PlannedBroker>, PlanError> {
-    let bootstrap: String = properties.iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
-    let config = NodeConfig::parse(PLAIN_YAML, Some(&bootstrap)).map_err(PlanError::Properties)?;
+pub fn plain(cluster: &PlainCluster) -> Result<Vec<PlannedBroker>, PlanError> {
+    let config = NodeConfig::parse(&plain_yaml(cluster), Some(&plain_bootstrap(cluster)));
+    let config = config.map_err(PlanError::Properties)?;
     let broker = |index| PlannedBroker {
         pod: format!("plain/redpanda-{index}"),
         node: Some(format!("node-{index}")),
         zone: None,
         config: config.clone(),
+        users: cluster.users.clone(),
     };
-    Ok((0..count).map(broker).collect())
+    Ok((0..cluster.brokers).map(broker).collect())
+}
+
+fn plain_bootstrap(cluster: &PlainCluster) -> String {
+    let given = |key: &str| cluster.properties.iter().any(|(name, _)| name == key);
+    let mut text = String::new();
+    let mut default = |key: &str, value: &str| {
+        if !given(key) {
+            let _ = writeln!(text, "{key}: {value}");
+        }
+    };
+    if !cluster.users.is_empty() {
+        let names: Vec<String> = cluster.users.iter().map(|user| quoted(&user.name)).collect();
+        default("enable_sasl", "true");
+        default("sasl_mechanisms", "[SCRAM, PLAIN]");
+        default("superusers", &format!("[{}]", names.join(", ")));
+    }
+    for (key, value) in &cluster.properties {
+        let _ = writeln!(text, "{key}: {value}");
+    }
+    text
+}
+
+/// JSON's strings are YAML's too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// The ports are those of the chart (redpanda.md 1.1); all of them are replaced.
-const PLAIN_YAML: &str = "redpanda:
+fn plain_yaml(cluster: &PlainCluster) -> String {
+    let tls = |names: &[&str]| -> String {
+        let entry =
+            |name: &&str| format!("{{name: {name}, enabled: true, cert_file: /tls.crt, key_file: /tls.key}}");
+        let entries: Vec<String> = names.iter().filter(|_| cluster.tls).map(entry).collect();
+        format!("[{}]", entries.join(", "))
+    };
+    let mut client = "brokers: [{address: 127.0.0.1, port: 9093}]".to_owned();
+    if let Some(user) = cluster.users.first() {
+        let (name, password) = (quoted(&user.name), quoted(&user.password));
+        let mechanism = user.mechanism.name();
+        let _ = write!(
+            client,
+            ", sasl_mechanism: {mechanism}, scram_username: {name}, scram_password: {password}"
+        );
+    }
+    if cluster.tls {
+        client.push_str(", broker_tls: {enabled: true, truststore_file: /ca.crt}");
+    }
+    format!(
+        "redpanda:
   empty_seed_starts_cluster: false
   admin:
-    - {name: internal, address: 127.0.0.1, port: 9644}
+    - {{name: internal, address: 127.0.0.1, port: 9644}}
+  admin_api_tls: {internal}
   kafka_api:
-    - {name: internal, address: 127.0.0.1, port: 9093}
-    - {name: external, address: 127.0.0.1, port: 9094}
-  rpc_server: {address: 127.0.0.1, port: 33145}
+    - {{name: internal, address: 127.0.0.1, port: 9093}}
+    - {{name: external, address: 127.0.0.1, port: 9094}}
+  kafka_api_tls: {both}
+  rpc_server: {{address: 127.0.0.1, port: 33145}}
 pandaproxy:
   pandaproxy_api:
-    - {name: internal, address: 127.0.0.1, port: 8082}
+    - {{name: internal, address: 127.0.0.1, port: 8082}}
+  pandaproxy_api_tls: {internal}
+pandaproxy_client: {{{client}}}
 schema_registry:
   schema_registry_api:
-    - {name: internal, address: 127.0.0.1, port: 8081}
-";
+    - {{name: internal, address: 127.0.0.1, port: 8081}}
+  schema_registry_api_tls: {internal}
+schema_registry_client: {{{client}}}
+",
+        internal = tls(&["internal"]),
+        both = tls(&["internal", "external"]),
+    )
+}
 
 #[cfg(test)]
 mod tests {
-    use hopwise_broker::Api;
+    use hopwise_broker::{Api, Authentication};
+    use hopwise_security::sasl::Mechanism;
 
     use super::*;
 
+    fn with(properties: &[(&str, &str)]) -> PlainCluster {
+        let properties = properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        PlainCluster { brokers: 2, properties: properties.collect(), ..PlainCluster::default() }
+    }
+
+    #[test]
+    fn a_plain_cluster_may_have_users_and_tls() {
+        let user = BootstrapUser {
+            name: "al\"ice".to_owned(),
+            password: "{a: b}".to_owned(),
+            mechanism: Mechanism::ScramSha256,
+        };
+        let cluster = PlainCluster { brokers: 1, users: vec![user], tls: true, ..PlainCluster::default() };
+        let planned = plain(&cluster).unwrap();
+        let config = &planned[0].config;
+        for listener in config.listeners() {
+            assert_eq!(listener.tls, listener.api != Api::Rpc, "{}", listener.api);
+            let sasl = listener.authentication == Authentication::Sasl;
+            assert_eq!(sasl, listener.api == Api::Kafka, "{}", listener.api);
+        }
+        assert_eq!(config.security.superusers, ["al\"ice"]);
+        assert_eq!(config.pandaproxy_client.scram_password, "{a: b}");
+    }
+
     #[test]
     fn a_plain_cluster_has_every_api_and_two_kafka_listeners() {
-        let planned = plain(2, &[("auto_create_topics_enabled".to_owned(), "true".to_owned())]).unwrap();
+        let planned = plain(&with(&[("auto_create_topics_enabled", "true")])).unwrap();
         let listeners: Vec<(Api, String)> =
             planned[1].config.listeners().into_iter().map(|listener| (listener.api, listener.name)).collect();
         let named = |api, name: &str| (api, name.to_owned());
@@ -164,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_property_of_the_wrong_type_is_named() {
-        let error = plain(1, &[("default_topic_partitions".to_owned(), "many".to_owned())]).unwrap_err();
+        let error = plain(&with(&[("default_topic_partitions", "many")])).unwrap_err();
         assert!(error.to_string().contains("default_topic_partitions: many"), "{error}");
     }
 }

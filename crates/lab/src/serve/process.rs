@@ -1,9 +1,13 @@
 //! One served broker as a process: started, killed, started again on the same addresses.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hopwise_broker::{Broker, BrokerError, BrokerStatus, Disk, Environment, NodeConfig, StartParameters};
+use hopwise_broker::{
+    BootstrapUser, Broker, BrokerError, BrokerStatus, Disk, Environment, Files, NodeConfig, StartParameters,
+};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use turmoil_fs::Fs;
 
@@ -15,15 +19,27 @@ pub(super) struct Process {
     pub config: NodeConfig,
     /// The state of the last start.
     pub status: BrokerStatus,
-    volume: Fs,
+    volume: Disk,
+    environment: Environment,
     task: Option<JoinHandle<BrokerError>>,
 }
 
 impl Process {
-    /// A broker that is not started, with an empty volume in memory.
-    pub fn new(pod: String, config: NodeConfig) -> Process {
-        let volume = Fs::builder().seed(seed()).build();
-        Process { pod, config, status: BrokerStatus::new(), volume, task: None }
+    /// A broker that is not started. Its data is in memory, or in a directory of its own below `data`.
+    pub fn new(
+        pod: String,
+        config: NodeConfig,
+        data: Option<&Path>,
+        files: Files,
+        users: Vec<BootstrapUser>,
+    ) -> Process {
+        let volume = match data {
+            Some(directory) => Disk::Machine(directory.join(pod.replace('/', "_"))),
+            None => Disk::Simulated(Fs::builder().seed(seed()).build()),
+        };
+        // A channel whose sender is gone keeps its value.
+        let environment = Environment { files, users: watch::channel(users).1 };
+        Process { pod, config, status: BrokerStatus::new(), volume, environment, task: None }
     }
 
     /// Starts it unless it runs.
@@ -34,11 +50,11 @@ impl Process {
         self.status = BrokerStatus::new();
         let parameters = StartParameters {
             config: self.config.clone(),
-            volume: Disk::Simulated(self.volume.clone()),
+            volume: self.volume.clone(),
             clock: Arc::new(unix_ms),
             seed: seed(),
             status: self.status.clone(),
-            environment: Environment::default(),
+            environment: self.environment.clone(),
         };
         self.task = Some(tokio::spawn(async move {
             match Broker::start(parameters).await {
@@ -57,10 +73,13 @@ impl Process {
         }
     }
 
-    /// The machine loses power: the process ends, and what it had not synced is lost.
+    /// The machine loses power: the process ends, and what it had not synced is lost. On the real machine's disk that
+    /// cannot be shown, and only the process ends.
     pub async fn lose_power(&mut self) {
         self.kill().await;
-        self.volume.crash();
+        if let Disk::Simulated(volume) = &self.volume {
+            volume.crash();
+        }
     }
 
     /// Why it ended, if it has ended by itself.
@@ -75,7 +94,7 @@ impl Process {
 
 /// The time of day, milliseconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "served brokers run in real time")]
-fn unix_ms() -> i64 {
+pub(super) fn unix_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
@@ -83,7 +102,7 @@ fn unix_ms() -> i64 {
 /// Another number at every call, so that a broker that is started again on the same data does not make the same ids
 /// again.
 #[expect(clippy::disallowed_methods, reason = "served brokers run in real time")]
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -118,7 +118,7 @@ fn chosen(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::planned::plain;
+    use crate::serve::planned::{PlainCluster, plain};
 
     fn scenario(faults: &str) -> Scenario {
         let text = format!("name: x\ncluster: {{}}\nmanifests: [m]\nfaults:\n{faults}expect: {{}}\n");
@@ -126,7 +126,8 @@ mod tests {
     }
 
     fn brokers() -> Vec<PlannedBroker> {
-        let mut brokers = plain(3, &[]).expect("no properties");
+        let mut brokers =
+            plain(&PlainCluster { brokers: 3, ..PlainCluster::default() }).expect("no properties");
         for (broker, zone) in brokers.iter_mut().zip(["a", "b", "b"]) {
             broker.zone = Some(zone.to_owned());
         }

@@ -134,18 +134,6 @@ impl State {
         })
     }
 
-    /// The brokers that hold a replica of a partition, or are about to: what it has, then what it is to get.
-    pub fn hosts(&self, topic: &str, partition: i32) -> Vec<i32> {
-        let mut hosts = self.replicas_now(topic, partition).unwrap_or_default();
-        let target = self.reassignment(topic, partition).map(|change| change.target.as_slice());
-        for id in target.unwrap_or_default() {
-            if !hosts.contains(id) {
-                hosts.push(*id);
-            }
-        }
-        hosts
-    }
-
     /// How many replicas a member has, or is about to get.
     pub fn replicas_of(&self, id: i32) -> usize {
         let held =
@@ -211,7 +199,6 @@ mod tests {
         let mut state = state();
         reassign(&mut state, &[3, 1, 2]).unwrap();
         assert_eq!(state.topics.get("a").unwrap().partitions, [[0, 1, 2]]);
-        assert_eq!(state.hosts("a", 0), [0, 1, 2, 3]);
         assert_eq!((state.replicas_of(3), state.replicas_of(0)), (1, 1));
         assert!(matches!(reassign(&mut state, &[4, 1, 2]), Err(Refusal::UpdateInProgress(_))));
         assert!(finish(&mut state, &[0, 1, 2]).is_err());

@@ -109,11 +109,6 @@ impl State {
         self.disabled.get(topic).is_some_and(|indices| indices.contains(&partition))
     }
 
-    /// The number of a partition's Raft group.
-    pub fn group_of(&self, topic: &str, partition: i32) -> Option<u64> {
-        self.groups.get(topic)?.get(usize::try_from(partition).ok()?).copied()
-    }
-
     /// The partition of a Raft group.
     pub fn partition_of(&self, group: u64) -> Option<(&str, i32)> {
         let found = |(name, groups): (&'_ String, &Vec<u64>)| {
@@ -215,13 +210,12 @@ mod tests {
     #[test]
     fn groups_have_numbers_that_are_never_given_twice() {
         let mut state = state();
-        assert_eq!(state.group_of("a", 0), Some(1));
+        assert_eq!(state.groups["a"], [1]);
         state.apply(&Command::DeleteTopic { name: "a".to_owned() }).unwrap();
         assert_eq!(state.partition_of(1), None);
         state.apply(&create("a", 8, &[0])).unwrap();
-        assert_eq!(state.group_of("a", 0), Some(2));
+        assert_eq!(state.groups["a"], [2]);
         assert_eq!(state.partition_of(2), Some(("a", 0)));
-        assert_eq!(state.group_of("a", 1), None);
     }
 
     #[test]

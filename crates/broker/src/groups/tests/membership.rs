@@ -368,7 +368,7 @@ fn members_survive_a_new_coordinator_and_die_there_of_silence() {
 fn a_new_member_whose_client_is_gone_expires_though_it_waits() {
     let mut driver = Driver::new();
     let long = JoinRequest { rebalance_timeout: Duration::from_secs(600), ..consumer() };
-    let joined = driver.stable(&[long.clone()]);
+    let joined = driver.stable(std::slice::from_ref(&long));
     let ticket = driver.ask_join(long);
     for _ in 0..60 {
         driver.heartbeat(&joined[0]);

@@ -1,7 +1,6 @@
 //! What a broker knows and thinks, for diagnosis. Source: redpanda.md 3.1.1 (`debug/*`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -13,6 +12,7 @@ use super::access::Access;
 use super::answer::{AdminError, Answer, number, ok};
 use super::partitions::{internal_name, leader_of, ntp};
 use crate::cluster::health;
+use crate::kafka;
 use crate::node::Node;
 
 pub(super) fn routes(access: &Access) -> Router<Arc<Node>> {
@@ -24,18 +24,10 @@ pub(super) fn routes(access: &Access) -> Router<Arc<Node>> {
         .route("/v1/debug/partition/{ns}/{topic}/{partition}", access.superuser(get(partition)))
 }
 
-/// Nobody was heard for `node_isolation_heartbeat_timeout`, and there is no controller (redpanda.md 4.2).
+/// Nobody was heard lately, and nobody else is the controller (redpanda.md 4.2).
 async fn is_node_isolated(State(node): State<Arc<Node>>) -> Answer {
-    let (now, own) = (Instant::now(), node.id());
-    let patience = node.property("node_isolation_heartbeat_timeout").as_u64().unwrap_or(0);
-    let patience = Duration::from_millis(patience);
-    let isolated = node.with_cluster(|cluster| {
-        let mut others = cluster.members.all().map(|member| member.id).filter(|id| *id != own).peekable();
-        let alone = others.peek().is_none();
-        let silent = |id: i32| cluster.members.silence(id, now).is_none_or(|silence| silence > patience);
-        !alone && others.all(silent)
-    });
-    ok(isolated && super::controller(&node).is_none_or(|leader| leader == own))
+    let own = node.id();
+    ok(node.with_cluster(|cluster| kafka::is_isolated(&cluster.members, own, Instant::now())))
 }
 
 async fn peer_status(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer {

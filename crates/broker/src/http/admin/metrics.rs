@@ -1,7 +1,7 @@
 //! `/public_metrics` and `/metrics`: the same families; the second adds the raw counters of the process.
 //!
 //! What has to be counted is in [`crate::metrics`], everything else is read off here. Names: redpanda.md 3.1.4.
-//! Left out: consumer groups' lag where no group is coordinated here, disks (volumes do not tell their size), CPU.
+//! Left out: disks (volumes do not tell their size), CPU, sessions of SASL.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use super::partitions::ntp;
 use super::reconfigurations;
 use crate::cluster::health::{self, Overview};
 use crate::cluster::placement::broken_racks;
+use crate::coordinator::Now;
 use crate::metrics::text::{CONTENT_TYPE, Exposition};
 use crate::metrics::{Http, Server};
 use crate::node::Node;
@@ -63,6 +64,7 @@ async fn exposition(node: &Arc<Node>) -> Exposition {
     let gap: u64 = reconfigurations::all(node).await.iter().map(reconfigurations::Change::left).sum();
     let help = "Bytes that new replicas still lack.";
     out.gauge("redpanda_raft_learners_gap_bytes", help, &[], gap as f64);
+    groups(node, &mut out);
     requests(node, &mut out);
     services(node, &mut out);
     process(node, &mut out);
@@ -204,6 +206,38 @@ fn partitions(node: &Node, out: &mut Exposition) {
     let rate = node.property("raft_learner_recovery_rate").as_f64().unwrap_or(0.0);
     let help = "Bytes per second that may be copied to new replicas.";
     out.gauge("redpanda_raft_recovery_partition_movement_available_bandwidth", help, &[], rate);
+}
+
+/// The groups that are coordinated here. How far one lags is known where the partition has a replica here.
+fn groups(node: &Arc<Node>, out: &mut Exposition) {
+    let now = Now::of(node);
+    let shards = node.groups.shards(node).into_iter();
+    // A shard whose leader is elsewhere tells nothing.
+    let figures =
+        shards.filter_map(|shard| shard.with(now, |machine, _| machine.figures().collect::<Vec<_>>()).ok());
+    for group in figures.flatten() {
+        let of_group = [("redpanda_group", group.id.as_str())];
+        let help = "Members of a consumer group.";
+        out.gauge("redpanda_kafka_consumer_group_consumers", help, &of_group, group.members as f64);
+        let (mut max, mut sum) = (0, 0);
+        for (partition, offset) in &group.offsets {
+            let number = partition.partition.to_string();
+            let labels =
+                [of_group[0], ("redpanda_topic", partition.topic.as_str()), ("redpanda_partition", &number)];
+            let help = "The offset that a group has committed.";
+            out.gauge("redpanda_kafka_consumer_group_committed_offset", help, &labels, *offset as f64);
+            let id =
+                node.with_cluster(|cluster| cluster.state.topics.get(&partition.topic).map(|topic| topic.id));
+            let replica = id.and_then(|id| node.partition((id, partition.partition)));
+            let end = replica.map_or(*offset, |replica| replica.progress().high_watermark);
+            let lag = (end - offset).max(0);
+            (max, sum) = (lag.max(max), sum + lag);
+        }
+        let help = "Records that a group has not read yet, of its partition that has most.";
+        out.gauge("redpanda_kafka_consumer_group_lag_max", help, &of_group, max as f64);
+        let help = "Records that a group has not read yet.";
+        out.gauge("redpanda_kafka_consumer_group_lag_sum", help, &of_group, sum as f64);
+    }
 }
 
 fn requests(node: &Node, out: &mut Exposition) {

@@ -176,7 +176,7 @@ async fn look_until_enough(
 }
 
 fn bytes_max(session: &Session, asked: i32) -> usize {
-    let limit = session.node.config.cluster.fetch_max_bytes as usize;
+    let limit = session.node.properties().fetch_max_bytes as usize;
     usize::try_from(asked).unwrap_or(0).min(limit)
 }
 

@@ -171,7 +171,7 @@ fn target(
 fn bytes_max(session: &Session, state: &State, topic: &Topic) -> usize {
     let own = topic.configs.get("max.message.bytes").and_then(|value| value.parse().ok());
     let cluster = || state.properties.get("kafka_batch_max_bytes").and_then(|value| value.as_u64());
-    let bytes = own.or_else(cluster).unwrap_or(session.node.config.cluster.kafka_batch_max_bytes.into());
+    let bytes = own.or_else(cluster).unwrap_or(session.node.properties().kafka_batch_max_bytes.into());
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 

@@ -13,7 +13,7 @@ pub(crate) use register::{Registration, check_compatibility, look_up, register};
 pub(crate) use settings::{delete_compatibility, delete_mode, put_compatibility, put_mode};
 
 use super::error::{ErrorCode, RegistryError};
-use super::records::{Content, Key, Record, Sequence};
+use super::records::{Content, Key, Record};
 use super::settings::Mode;
 use super::store::Store;
 use super::subject::Subject;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::schema_registry::records::Sequence;
 use crate::schema_registry::schema::{Definition, Reference, SchemaType};
 use crate::schema_registry::settings::Compatibility;
 use crate::schema_registry::store::VersionName;

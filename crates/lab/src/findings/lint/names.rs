@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::facts::{Cluster, Tls, is_address};
+use super::super::facts::{Cluster, Tls, covers, is_address};
 use super::super::{Code, Finding, Severity};
 use super::{Group, api_title, field, groups, listed, owner};
 use crate::report::check::Api;
@@ -43,14 +43,6 @@ fn certificate(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
         listed(names),
     );
     Some(group.finding(Code::CertificateNameMismatch, explanation))
-}
-
-/// A wildcard stands for exactly one label (RFC 6125 section 6.4.3).
-fn covers(name: &str, host: &str) -> bool {
-    match name.strip_prefix("*.") {
-        Some(parent) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
-        None => name.eq_ignore_ascii_case(host),
-    }
 }
 
 /// Row 18.

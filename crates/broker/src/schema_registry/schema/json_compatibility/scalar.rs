@@ -34,7 +34,7 @@ impl Checker {
     pub(super) fn compare_types(&mut self, reader: &Schema, writer: &Schema, path: &str) {
         let (own, written) = (types(reader), types(writer));
         let reads = |name: &&str| own.contains(name) || (*name == "integer" && own.contains(&"number"));
-        if written.iter().all(|name| reads(name)) {
+        if written.iter().all(reads) {
             return;
         }
         // Values that are listed have types of their own.
@@ -43,7 +43,7 @@ impl Checker {
         {
             return;
         }
-        let kind = if written.iter().any(|name| reads(name)) { "TYPE_NARROWED" } else { "TYPE_CHANGED" };
+        let kind = if written.iter().any(reads) { "TYPE_NARROWED" } else { "TYPE_CHANGED" };
         let description = format!("the types were {written:?} and are {own:?}").replace('"', "'");
         self.report(kind, format!("{path}/type"), description);
     }
