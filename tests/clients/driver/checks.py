@@ -59,3 +59,6 @@ CLIENTS = {
     "curl-http-proxy": HTTP_PROXY,
     "curl-admin": ADMIN,
 }
+
+# What the servers of a client are given besides: kcat cannot create topics but by producing.
+SERVER_OPTIONS = {"kcat": ["--set", "auto_create_topics_enabled=true"]}

@@ -82,12 +82,13 @@ def run(client, arguments):
 def run_mode(client, command, mode, names, everything):
     log = os.path.join(install.CACHE, "logs", f"{client}-{mode}-server.log")
     open(log, "w").close()
+    options = checks.SERVER_OPTIONS.get(client, [])
     if mode != "restart-write":
-        with server.Server(mode, log) as running:
+        with server.Server(mode, log, options) as running:
             return run_program(client, command, mode, names, running)
     # What is committed survives the brokers: they stop, and start again on the same data and ports.
     with server.data_directory() as data:
-        more = ["--data", data]
+        more = [*options, "--data", data]
         with server.Server("plain", log, more) as running:
             results = run_program(client, command, mode, names, running)
         if "restart-read" in everything:

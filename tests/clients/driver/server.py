@@ -107,8 +107,11 @@ class Server:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.stop()
+    def __exit__(self, kind, *_):
+        status = self.stop()
+        # It stops cleanly when it is asked to.
+        if kind is None and status != 0:
+            raise CannotServe(f"the server ended with {status} when it was stopped; see {self.log.name}")
 
 
 def program():
