@@ -128,7 +128,8 @@ mod tests {
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
         let same = draw(1).iter().filter(|input| corpus.contains(input)).count();
-        assert!(same < 40, "{same}");
+        // One in five is left as it is; some damage changes nothing.
+        assert!((20..80).contains(&same), "{same}");
         assert!(draw(1).iter().all(|input| input.len() <= INPUT_BYTES_MAX));
     }
 }

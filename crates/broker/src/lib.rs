@@ -5,10 +5,7 @@
 //! the [`Disk`] that is passed in, the time through `tokio::time`, and randomness comes from a
 //! seed. The same code therefore runs in virtual time and on the machine's own sockets.
 //!
-//! What is modelled, and what is not, is said at the top of each module. The largest things left out of this
-//! version: leader elections (a partition's first replica leads for good), TLS and SASL (listeners that ask
-//! for them answer plain text), consumer groups and transactions, records over the HTTP Proxy, schemas in the
-//! Schema Registry.
+//! What is modelled, and what is not, is said at the top of each module.
 
 mod bugs;
 mod cluster;

@@ -75,8 +75,7 @@ pub(crate) struct Node {
     pub control: Control,
     /// When the broker was started.
     pub started: Instant,
-    /// The properties of a version of the cluster configuration.
-    properties: Mutex<(i64, Arc<ClusterProperties>)>,
+    properties: Mutex<Arc<ClusterProperties>>,
     pub kafka: crate::kafka::Shared,
     random: Mutex<ChaCha8Rng>,
     identity: Mutex<Identity>,
@@ -111,13 +110,9 @@ impl Node {
             groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
             transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
             producer_ids: ProducerIds::default(),
-            raft: Arc::new(Driver::new(
-                parts.config.cluster.raft_timeouts(),
-                parts.tasks.clone(),
-                rpc_tls.clone(),
-            )),
+            raft: Arc::new(Driver::new(&parts.config.cluster, parts.tasks.clone(), rpc_tls.clone())),
             controller: Controller::default(),
-            properties: Mutex::new((0, Arc::new(parts.config.cluster.clone()))),
+            properties: Mutex::new(Arc::new(parts.config.cluster.clone())),
             config: parts.config,
             volume: parts.volume,
             clock: parts.clock,
@@ -177,24 +172,17 @@ impl Node {
         self.partition(key)
     }
 
-    /// The cluster properties as they are now. Until the cluster has decided about them, and while it has decided
-    /// on values that cannot be taken, they are those that were known before.
+    /// The cluster properties that this broker has taken over; those of its files before the cluster has decided.
     pub fn properties(&self) -> Arc<ClusterProperties> {
-        let mut known = lock(&self.properties);
-        let changed = self.with_cluster(|cluster| {
-            let state = &cluster.state;
-            (state.config_version != known.0).then(|| (state.config_version, state.properties.clone()))
-        });
-        if let Some((version, set)) = changed {
-            known.0 = version;
-            match ClusterProperties::of(&set) {
-                Some(properties) => known.1 = Arc::new(properties),
-                None => {
-                    tracing::warn!(version, "the cluster's configuration has values that cannot be taken")
-                }
-            }
+        Arc::clone(&lock(&self.properties))
+    }
+
+    /// Takes over a set of cluster properties; one with a value that cannot be taken changes nothing.
+    pub fn take_over_properties(&self, set: &BTreeMap<String, serde_json::Value>) {
+        match ClusterProperties::of(set) {
+            Some(properties) => *lock(&self.properties) = Arc::new(properties),
+            None => tracing::warn!("the cluster's configuration has values that cannot be taken"),
         }
-        Arc::clone(&known.1)
     }
 
     /// A cluster property: what the cluster has decided, or before it has, what `.bootstrap.yaml` says.

@@ -190,12 +190,15 @@ pub(crate) fn apply(
         restore(node, snapshot.data);
     }
     let mut last = None;
+    let mut moves = applied.is_some();
     for Committed { index, term, command } in committed {
-        apply_one(node, index, &command);
+        moves |= apply_one(node, index, &command);
         (applied, last) = (Some(index), Some((index, term)));
     }
     super::take_over_members(node);
-    replication::reconcile(node);
+    if moves {
+        replication::reconcile(node);
+    }
     if let Some(applied) = applied {
         node.controller.applied.send_replace(applied);
     }
@@ -204,13 +207,14 @@ pub(crate) fn apply(
     }
 }
 
-fn apply_one(node: &Arc<Node>, index: u64, command: &[u8]) {
+/// Tells whether replicas, or what is asked of them, may have changed.
+fn apply_one(node: &Arc<Node>, index: u64, command: &[u8]) -> bool {
     let Envelope { request, command } = match serde_json::from_slice(command) {
         Ok(envelope) => envelope,
         Err(error) => {
             // Every broker passes over it alike.
             tracing::error!(%error, index, "a command of the controller cannot be read");
-            return;
+            return false;
         }
     };
     let mut inner = node.controller.inner();
@@ -226,6 +230,24 @@ fn apply_one(node: &Arc<Node>, index: u64, command: &[u8]) {
         // Who asked may have given up.
         let _ = waiting.send((index, outcome));
     }
+    concerns_replicas(&command)
+}
+
+/// Whether a command can change which replicas there are, or what topics ask of them.
+fn concerns_replicas(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::CreateTopic(_)
+            | Command::DeleteTopic { .. }
+            | Command::CreatePartitions { .. }
+            | Command::AlterTopicConfigs { .. }
+            | Command::AlterClusterConfig { .. }
+            | Command::Reassign { .. }
+            | Command::CancelReassignment { .. }
+            | Command::FinishReassignment { .. }
+            | Command::Recommission { .. }
+            | Command::SetMaintenance { .. }
+    )
 }
 
 /// Keeps a snapshot when many entries have been applied since the last one.

@@ -60,6 +60,9 @@ use crate::status::Counter;
 /// redpanda.md 4.4: `wait_for_leader_timeout_ms`.
 const LEADER_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// A response's length, correlation id and empty tagged fields.
+const HEAD_BYTES_MAX: usize = 16;
+
 /// One request's view of the broker: answers depend on the listener its connection entered by. Cheap to clone.
 #[derive(Clone)]
 struct Session {
@@ -331,7 +334,9 @@ fn encode(
     let failed = |error: &dyn std::fmt::Display| ConnectionError::Encode(error.to_string());
     let header = ResponseHeader::default().with_correlation_id(correlation_id);
     let header_version = api.response_header_version(version);
-    let mut frame = BytesMut::new();
+    // Room for all of it at once: records are copied into the frame once and not again while it grows.
+    let size = body.compute_size(version).map_err(|error| failed(&error))?;
+    let mut frame = BytesMut::with_capacity(size + HEAD_BYTES_MAX);
     frame.put_u32(0);
     header.encode(&mut frame, header_version).map_err(|error| failed(&error))?;
     body.encode(&mut frame, version).map_err(|error| failed(&error))?;

@@ -393,6 +393,11 @@ impl Log {
         &self.producers
     }
 
+    /// Forgets what the log tells of its producers. Only a deliberate fault does that (see `crate::bugs`).
+    pub fn forget_producers(&mut self) {
+        self.producers = Producers::default();
+    }
+
     /// How entries are kept.
     pub fn config(&self) -> &LogConfig {
         &self.config

@@ -64,11 +64,10 @@ pub(crate) async fn run(node: Arc<Node>) {
                 import(&node).await;
             }
         } else if reported != Some(version) || at_start.is_none() {
+            let set = node.with_cluster(|cluster| cluster.state.properties.clone());
+            node.take_over_properties(&set);
             let alive_timeout = node.properties().alive_timeout;
-            let set = node.with_cluster(|cluster| {
-                cluster.members.set_alive_timeout(alive_timeout);
-                cluster.state.properties.clone()
-            });
+            node.with_cluster(|cluster| cluster.members.set_alive_timeout(alive_timeout));
             let status = judge(version, &set, at_start.get_or_insert_with(|| set.clone()));
             let command = Command::ReportConfig { id: own, status };
             if let Err(refusal) = submit(&node, command, Instant::now() + SUBMIT_TIMEOUT).await {

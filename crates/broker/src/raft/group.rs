@@ -30,6 +30,7 @@ use crate::log::{Entry, EntryKind, LogError};
 const APPEND_BYTES_MAX: u64 = 1 << 20;
 /// Appends that are on their way to a follower at a time.
 const APPENDS_MAX: usize = 64;
+const APPENDS_TO_LEARNER_MAX: usize = 4;
 /// raft-rs counts ticks; here they only have to be in order, because nothing ticks.
 const HEARTBEAT_TICK: usize = 1;
 const ELECTION_TICK: usize = 2;
@@ -239,6 +240,12 @@ impl<S: EntryStore> Group<S> {
     /// The replica's place among the replicas may change with them.
     pub fn set_position(&mut self, position: u32) {
         self.position = position;
+    }
+
+    /// When entries that nobody waits for are synced: after so long, or when there are so many bytes of them.
+    pub fn set_flush(&mut self, delay: Duration, bytes: u64) {
+        self.timeouts.flush_delay = delay;
+        self.timeouts.flush_bytes = bytes;
     }
 
     /// Forbids or allows the replica to become leader. The only replica of a group leads nevertheless.
@@ -553,6 +560,15 @@ impl<S: EntryStore> Group<S> {
     pub fn has_caught_up(&self, peer: u64) -> bool {
         let on_its_way = APPENDS_MAX as u64;
         self.matched(peer).is_some_and(|matched| matched > 0 && matched + on_its_way >= self.commit())
+    }
+
+    /// A replica that is being filled gets little at a time, because there may be many.
+    pub(super) fn limit_appends(&mut self) {
+        for id in self.configuration.members() {
+            let learns = self.configuration.learners.contains(&id);
+            let appends = if learns { APPENDS_TO_LEARNER_MAX } else { APPENDS_MAX };
+            self.node.raft.adjust_max_inflight_msgs(id, appends);
+        }
     }
 
     /// Called after every drive: a new leader counts its peers as heard at that moment.

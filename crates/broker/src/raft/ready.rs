@@ -200,6 +200,7 @@ impl<S: EntryStore> Group<S> {
         };
         self.configuration = Configuration::from_state(entry.index, &state);
         self.node.mut_store().store.save_configuration(&self.configuration)?;
+        self.limit_appends();
         if self.role() == Role::Leader && !self.configuration.is_voter(self.id) {
             // raft-rs would lead on and then look for itself in vain.
             let term = self.term();

@@ -17,7 +17,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::leaders::Leaders;
 use super::partition::Partition;
+use super::throttle::Throttle;
 use crate::cluster::controller;
+use crate::config::ClusterProperties;
 use crate::node::{Node, PartitionKey};
 use crate::raft::{Output, Role, Timeouts, broker_id, raft_id};
 use crate::rpc::frame;
@@ -38,6 +40,8 @@ pub(crate) struct Driver {
     /// This broker's id, once it has one.
     own: AtomicI32,
     lanes: Lanes,
+    /// For replicas that are being filled.
+    throttle: Throttle,
     marked: Mutex<BTreeSet<PartitionKey>>,
     wake: Notify,
     timers: Mutex<Timers>,
@@ -98,12 +102,14 @@ impl Timers {
 
 impl Driver {
     /// `tls` if the brokers speak it with each other.
-    pub fn new(timeouts: Timeouts, tasks: Tasks, tls: Option<Arc<ListenerTls>>) -> Driver {
+    pub fn new(properties: &ClusterProperties, tasks: Tasks, tls: Option<Arc<ListenerTls>>) -> Driver {
+        let timeouts = properties.raft_timeouts();
         Driver {
             timeouts,
             leaders: Leaders::default(),
             own: AtomicI32::new(-1),
-            lanes: Lanes::new(tasks, tls, timeouts.heartbeat),
+            lanes: Lanes::new(tasks, timeouts.heartbeat, tls),
+            throttle: Throttle::new(properties.raft_learner_recovery_rate),
             marked: Mutex::default(),
             wake: Notify::new(),
             timers: Mutex::default(),
@@ -229,6 +235,7 @@ fn drive(node: &Arc<Node>, replica: &Arc<Partition>, now: Instant, outbox: &mut 
     let deadlines = [group.deadline(), group.sync_deadline()];
     let leadership = (group.leader().and_then(broker_id), group.term());
     let serves = group.serves();
+    let learners = group.configuration().learners.clone();
     replica.note_progress(&core);
     let told = (leadership.0, leadership.1 as i32, serves);
     let news = core.told != told;
@@ -252,7 +259,13 @@ fn drive(node: &Arc<Node>, replica: &Arc<Partition>, now: Instant, outbox: &mut 
             driver.wake.notify_one();
         }
     }
-    messages.into_iter().for_each(|message| outbox.add(replica.key, message));
+    for message in messages {
+        let fills = learners.contains(&message.to) && way(&message) == Way::Lane(Lane::Data);
+        match fills {
+            true => outbox.fill(replica.key, message),
+            false => outbox.add(replica.key, message),
+        }
+    }
     received.into_iter().for_each(|(to, term, index)| outbox.received(replica.key, to, term, index));
     if installed.is_some() || !committed.is_empty() {
         controller::apply(node, replica.key, installed, committed);
@@ -306,6 +319,8 @@ struct Outbox {
     /// By peer and by the way it takes.
     messages: BTreeMap<(i32, Way), Vec<(PartitionKey, Message)>>,
     received: BTreeMap<i32, Vec<Received>>,
+    /// For replicas that are being filled.
+    fills: Vec<(i32, PartitionKey, Message)>,
 }
 
 /// How a message reaches its peer.
@@ -334,6 +349,12 @@ impl Outbox {
         }
     }
 
+    fn fill(&mut self, key: PartitionKey, message: Message) {
+        if let Some(peer) = broker_id(message.to) {
+            self.fills.push((peer, key, message));
+        }
+    }
+
     fn received(&mut self, key: PartitionKey, to: u64, term: u64, index: u64) {
         if let Some(peer) = broker_id(to) {
             self.received.entry(peer).or_default().push(Received { key, term, index });
@@ -344,11 +365,25 @@ impl Outbox {
         for (peer, received) in self.received {
             post(node, peer, Way::Back, &RaftFrame::Received(received));
         }
+        for (peer, key, message) in self.fills {
+            let (now, bytes) = (Instant::now(), bytes_of(&message));
+            let at = node.raft.throttle.admit(now, bytes);
+            let way = way(&message);
+            if at <= now {
+                post_messages(node, peer, way, vec![(key, message)]);
+                continue;
+            }
+            let node = Arc::clone(node);
+            node.clone().tasks.spawn(async move {
+                sleep_until(at).await;
+                post_messages(&node, peer, way, vec![(key, message)]);
+            });
+        }
         for ((peer, way), messages) in self.messages {
             let mut frame = Vec::new();
             let mut bytes = 0;
             for (key, message) in messages {
-                let size: usize = message.get_entries().iter().map(|entry| entry.data.len()).sum();
+                let size = bytes_of(&message);
                 if !frame.is_empty() && bytes + size > FRAME_BYTES_MAX {
                     post_messages(node, peer, way, std::mem::take(&mut frame));
                     bytes = 0;
@@ -359,6 +394,11 @@ impl Outbox {
             post_messages(node, peer, way, frame);
         }
     }
+}
+
+fn bytes_of(message: &Message) -> usize {
+    let entries: usize = message.get_entries().iter().map(|entry| entry.data.len()).sum();
+    entries + message.get_snapshot().data.len()
 }
 
 /// Sends messages; those that cannot be are lost, and their groups know.

@@ -12,7 +12,9 @@ pub(crate) mod driver;
 pub(crate) mod leaders;
 pub(crate) mod membership;
 pub(crate) mod partition;
+mod settings;
 pub(crate) mod store;
+mod throttle;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -23,12 +25,14 @@ use uuid::Uuid;
 
 use crate::cluster::controller::{self, CONTROLLER};
 use crate::cluster::state::State;
+use crate::config::ClusterProperties;
 use crate::housekeeping::log_config;
 use crate::log::Recovery;
 use crate::node::{Node, PartitionKey};
 use crate::raft::{Group, Start, raft_id};
 use crate::status::Counter;
 use partition::Partition;
+use settings::Settings;
 use store::ReplicaStore;
 
 /// Between two questions whether a group does without a replica.
@@ -40,14 +44,16 @@ struct Wanted {
     topic: String,
     /// The preferred leader first.
     replicas: Vec<i32>,
+    settings: Settings,
     /// The first voters of a new group; none if the group exists elsewhere.
     founders: Vec<i32>,
 }
 
-/// The replicas that the state gives to broker `own`.
-fn wanted(state: &State, own: i32) -> Vec<Wanted> {
+/// The replicas that the state gives to broker `own`, which was started with `file`.
+fn wanted(state: &State, own: i32, file: &ClusterProperties) -> Vec<Wanted> {
     let mut all = Vec::new();
     for topic in state.topics.all() {
+        let settings = Settings::of(state, &topic.configs, file);
         for (index, replicas) in topic.partitions.iter().enumerate() {
             let index = index as i32;
             let change = state.reassignments.get(&topic.name).and_then(|changes| changes.get(&index));
@@ -60,11 +66,19 @@ fn wanted(state: &State, own: i32) -> Vec<Wanted> {
                 key: (topic.id, index),
                 topic: topic.name.clone(),
                 replicas: target.unwrap_or(replicas).clone(),
+                settings,
                 founders: if founds { replicas.clone() } else { Vec::new() },
             });
         }
     }
     all
+}
+
+fn is_wanted(state: &State, own: i32, (topic, index): PartitionKey) -> bool {
+    let Some(topic) = state.topics.by_id(topic) else { return false };
+    let replicas = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
+    let target = state.reassignment(&topic.name, index).map(|change| &change.target);
+    replicas.into_iter().chain(target).any(|replicas| replicas.contains(&own))
 }
 
 /// Opens the replicas that the state gives to this broker, and closes and removes those that it gives to others
@@ -76,7 +90,7 @@ pub(crate) fn reconcile(node: &Arc<Node>) {
     }
     let (wanted, topics) = node.with_cluster(|cluster| {
         let topics: BTreeSet<Uuid> = cluster.state.topics.all().map(|topic| topic.id).collect();
-        (wanted(&cluster.state, own), topics)
+        (wanted(&cluster.state, own, &node.config.cluster), topics)
     });
     let keys: BTreeSet<PartitionKey> = wanted.iter().map(|wanted| wanted.key).collect();
     let unwanted: Vec<PartitionKey> = node
@@ -89,7 +103,7 @@ pub(crate) fn reconcile(node: &Arc<Node>) {
     }
     for wanted in wanted {
         match node.partition(wanted.key) {
-            Some(replica) => replica.set_replicas(wanted.replicas),
+            Some(replica) => replica.take_over(wanted.replicas, wanted.settings),
             None => open(node, wanted),
         }
     }
@@ -102,9 +116,10 @@ fn open(node: &Arc<Node>, wanted: Wanted) {
         node.status.add(Counter::StorageErrors, 1);
         tracing::error!(topic = wanted.topic, partition = wanted.key.1, reason, "a log could not be opened");
     }
-    let Wanted { key, replicas, .. } = wanted;
+    let Wanted { key, replicas, settings, .. } = wanted;
     let driver = Arc::clone(&node.raft);
     let replica = Partition::new(key, directory, replicas, group, driver, node.bugs);
+    replica.take_over(replica.replicas(), settings);
     node.with_partitions(|partitions| partitions.insert(key, Arc::new(replica)));
     node.raft.mark(key);
 }
@@ -127,8 +142,11 @@ fn open_group(
     let config = config.unwrap_or_default();
     let founders: Vec<u64> = wanted.founders.iter().copied().map(raft_id).collect();
     let own = node.id();
-    let (store, recovery) = ReplicaStore::open(&node.volume, directory, config, &founders, false)
+    let (mut store, recovery) = ReplicaStore::open(&node.volume, directory, config, &founders, false)
         .map_err(|error| error.to_string())?;
+    if node.bugs.forget_producers {
+        store.log.forget_producers();
+    }
     tell_recovery(node, &wanted.topic, wanted.key.1, &recovery);
     let position = wanted.replicas.iter().position(|id| *id == own).unwrap_or(wanted.replicas.len());
     let start = Start {
@@ -165,13 +183,14 @@ fn reopen(node: &Arc<Node>, replica: &Arc<Partition>) {
         controller::open_group(node).map(|(group, _)| group).map_err(|error| error.to_string())
     } else {
         let own = node.id();
-        let wanted = node.with_cluster(|cluster| wanted(&cluster.state, own));
+        let wanted = node.with_cluster(|cluster| wanted(&cluster.state, own, &node.config.cluster));
         let Some(wanted) = wanted.into_iter().find(|wanted| wanted.key == replica.key) else { return };
         open_group(node, &wanted, replica.directory())
     };
     match group {
         Ok(group) => {
             replica.put(group);
+            reconcile(node);
             node.raft.mark(replica.key);
         }
         Err(reason) => {
@@ -190,7 +209,7 @@ async fn retire(node: Arc<Node>, key: PartitionKey) {
         if replica.is_none() {
             return;
         }
-        let is_wanted = node.with_cluster(|cluster| wanted(&cluster.state, own).iter().any(|w| w.key == key));
+        let is_wanted = node.with_cluster(|cluster| is_wanted(&cluster.state, own, key));
         let configuration = membership::configuration_of(&node, key).await;
         let is_member = configuration.is_none_or(|configuration| configuration.contains(raft_id(own)));
         if let Some(replica) = node.partition(key) {

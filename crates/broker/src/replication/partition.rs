@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::driver::Driver;
+use super::settings::Settings;
 use super::store::ReplicaStore;
 use crate::bugs::Bugs;
 use crate::log::batch::{self, BatchHeader};
@@ -183,15 +184,15 @@ impl Partition {
         self.core().retires = false;
     }
 
-    /// The replicas that the partition is to have, the preferred leader first.
-    pub(super) fn set_replicas(&self, replicas: Vec<i32>) {
+    /// Takes over what the cluster's state says: the replicas that the partition is to have, the preferred leader
+    /// first, and its properties.
+    pub(super) fn take_over(&self, replicas: Vec<i32>, settings: Settings) {
         let mut core = self.core();
-        if core.replicas == replicas {
-            return;
-        }
+        core.write_caching = settings.write_caching;
         let position = replicas.iter().position(|id| *id == self.own).unwrap_or(replicas.len());
         if let Ok(group) = &mut core.group {
             group.set_position(position as u32);
+            group.set_flush(settings.flush_delay, settings.flush_bytes);
         }
         core.replicas = replicas;
     }
@@ -400,12 +401,11 @@ impl Partition {
     /// How many other voting replicas lack something that is committed, as the leader knows.
     pub fn replicas_behind(&self) -> usize {
         let own = raft_id(self.own);
-        let behind = self.with_group(|group| {
+        self.read(0, |group| {
             let commit = group.commit();
             let others = group.configuration().voters.iter().filter(|id| **id != own);
             others.filter(|id| group.matched(**id).is_none_or(|matched| matched < commit)).count()
-        });
-        behind.unwrap_or(0)
+        })
     }
 
     /// Keeps the replica from becoming leader, or lets it again (maintenance mode).

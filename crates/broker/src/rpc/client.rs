@@ -128,7 +128,7 @@ impl Peers {
             return Ok(connection.clone());
         }
         let connect = |error| CallError::Connect { address: address.clone(), error };
-        let stream = open(address, self.tls.as_deref()).await.map_err(connect)?;
+        let stream = connect_secured(address, self.tls.as_deref()).await.map_err(connect)?;
         let connection = self.open(stream);
         *slot = Some(connection.clone());
         Ok(connection)
@@ -190,11 +190,8 @@ impl Drop for Forget<'_> {
     }
 }
 
-/// Connects to a broker, with TLS if the brokers speak it.
-///
-/// # Errors
-/// The name's, the connection's, or the handshake's.
-pub(super) async fn open(address: &HostPort, tls: Option<&ListenerTls>) -> io::Result<Stream> {
+/// Connects to another broker's RPC listener, by TLS if the brokers speak it with each other.
+pub(crate) async fn connect_secured(address: &HostPort, tls: Option<&ListenerTls>) -> io::Result<Stream> {
     let stream = connect_any(address).await?;
     let Some(tls) = tls else { return Ok(Stream::Plain(stream)) };
     tls.connect(&address.host, stream).await.map_err(|failure| {

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::ReplyHead;
-use super::client;
+use super::client::connect_secured;
 use super::frame::{self, Frame};
 use crate::config::HostPort;
 use crate::security::Stream;
@@ -52,8 +52,9 @@ pub(crate) trait Receiver: Send + Sync + 'static {
 /// The lanes to all peers.
 pub(crate) struct Lanes {
     tasks: Tasks,
-    tls: Option<Arc<ListenerTls>>,
     patience: Duration,
+    /// TLS, if the brokers speak it with each other.
+    tls: Option<Arc<ListenerTls>>,
     lanes: Mutex<BTreeMap<(i32, Lane), Handle>>,
 }
 
@@ -63,9 +64,9 @@ struct Handle {
 }
 
 impl Lanes {
-    /// `tls` if the brokers speak it; `patience` is how long a lane may be silent while it is sent frames.
-    pub fn new(tasks: Tasks, tls: Option<Arc<ListenerTls>>, patience: Duration) -> Lanes {
-        Lanes { tasks, tls, patience, lanes: Mutex::default() }
+    /// `patience` is how long a lane may be silent while it is sent frames.
+    pub fn new(tasks: Tasks, patience: Duration, tls: Option<Arc<ListenerTls>>) -> Lanes {
+        Lanes { tasks, patience, tls, lanes: Mutex::default() }
     }
 
     /// Sends a frame to a peer, or drops it; tells which.
@@ -85,8 +86,8 @@ impl Lanes {
                 let run = Run {
                     peer,
                     address: address.clone(),
-                    tls: self.tls.clone(),
                     patience: self.patience,
+                    tls: self.tls.clone(),
                     receiver: Arc::clone(receiver),
                 };
                 self.tasks.spawn(run.run(queue));
@@ -102,8 +103,8 @@ impl Lanes {
 struct Run {
     peer: i32,
     address: HostPort,
-    tls: Option<Arc<ListenerTls>>,
     patience: Duration,
+    tls: Option<Arc<ListenerTls>>,
     receiver: Arc<dyn Receiver>,
 }
 
@@ -112,14 +113,14 @@ impl Run {
     async fn run(self, mut queue: mpsc::Receiver<Bytes>) {
         let mut backoff = BACKOFF_MIN;
         while let Some(first) = queue.recv().await {
-            match timeout(CONNECT_TIMEOUT, client::open(&self.address, self.tls.as_deref())).await {
+            match timeout(CONNECT_TIMEOUT, connect_secured(&self.address, self.tls.as_deref())).await {
                 Ok(Ok(stream)) => {
                     backoff = BACKOFF_MIN;
                     self.carry(stream, first, &mut queue).await;
                 }
                 failed => {
-                    let reason = failed.map(|opened| opened.err());
-                    tracing::trace!(address = %self.address, ?reason, "no connection for Raft");
+                    let failed = failed.map(|connected| connected.err());
+                    tracing::trace!(address = %self.address, ?failed, "no connection for Raft");
                     sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }

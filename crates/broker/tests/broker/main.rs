@@ -11,6 +11,7 @@ mod admin_security;
 mod cluster;
 mod config;
 mod configurations;
+mod elections;
 mod fake_kafka;
 mod fetching;
 mod groups;
