@@ -32,6 +32,7 @@ use crate::rpc::{Reply, Request, RequestHead};
 use crate::security::Files;
 use crate::security::Stream;
 use crate::security::listener_tls::TlsTable;
+use crate::security::service_users::ServiceCredentials;
 use crate::security::users::Passwords;
 use crate::start::Clock;
 use crate::status::{BrokerStatus, Counter};
@@ -66,6 +67,8 @@ pub(crate) struct Node {
     pub randomness: Randomness,
     /// Passwords of HTTP clients.
     pub passwords: Passwords,
+    /// Users of the broker's own services.
+    pub services: ServiceCredentials,
     /// What keeps the replicas going.
     pub raft: Arc<Driver>,
     pub controller: Controller,
@@ -124,6 +127,7 @@ impl Node {
             files: parts.files,
             randomness: parts.randomness,
             passwords: Passwords::default(),
+            services: ServiceCredentials::default(),
             metrics: Metrics::default(),
             control: Control::default(),
             started: Instant::now(),

@@ -36,7 +36,8 @@ use crate::config::{Authentication, HostPort, Listener};
 use crate::http::json as json_response;
 use crate::kafka_client::KafkaClient;
 use crate::node::Node;
-use crate::security::http_basic;
+use crate::security::service_users::Service;
+use crate::security::{http_basic, users};
 
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -140,10 +141,11 @@ impl Proxy {
         let user = if self.with_users { http_basic::credentials(headers) } else { None };
         let config = &self.node.config.pandaproxy_client;
         let login = user.clone().map(|(user, password)| {
-            let mechanism = config.sasl_mechanism.as_deref().and_then(|name| name.parse().ok());
+            let configured = || config.sasl_mechanism.as_deref().and_then(|name| name.parse().ok());
+            let mechanism = users::mechanism_of(&self.node, &user).or_else(configured);
             Login::new(mechanism.unwrap_or(Mechanism::ScramSha256), user, password)
         });
-        let make = || KafkaClient::new(config, &self.node, login);
+        let make = || KafkaClient::new(config, &self.node, Service::HttpProxy, login);
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(Instant::now(), user, make)
     }
 }

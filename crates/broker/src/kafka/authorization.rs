@@ -15,6 +15,7 @@ use crate::cluster::acls::Acl;
 use crate::cluster::properties;
 use crate::cluster::roles::ROLE_PRINCIPAL;
 use crate::cluster::state::State;
+use crate::security::service_users;
 
 /// What is to be done; the codes are those of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +152,9 @@ fn enabled(state: &State) -> bool {
 
 fn is_superuser(state: &State, principal: &Principal) -> bool {
     let Principal::User(name) = principal else { return false };
+    if service_users::is_service(name) {
+        return true;
+    }
     let superusers = properties::value_of(&state.properties, "superusers");
     superusers.as_array().is_some_and(|users| users.iter().any(|user| user.as_str() == Some(name)))
 }

@@ -37,6 +37,7 @@ use self::routes::Routes;
 use self::transport::Transport;
 use crate::config::{Api, Authentication, HostPort, KafkaClientConfig};
 use crate::node::Node;
+use crate::security::service_users::Service;
 use crate::start::Clock;
 use crate::tasks::Tasks;
 
@@ -66,8 +67,14 @@ fn topic_name(topic: &str) -> TopicName {
 }
 
 impl KafkaClient {
-    /// A client with the settings of a section; `login` goes before the section's own user.
-    pub fn new(config: &KafkaClientConfig, node: &Node, login: Option<Login>) -> Arc<KafkaClient> {
+    /// A client with the settings of a section; `login` goes before the section's own user, and that before the
+    /// user of the service.
+    pub fn new(
+        config: &KafkaClientConfig,
+        node: &Node,
+        service: Service,
+        login: Option<Login>,
+    ) -> Arc<KafkaClient> {
         let bootstrap = match config.brokers.as_slice() {
             [] => {
                 let own = node.config.listeners_of(Api::Kafka).next();
@@ -77,7 +84,10 @@ impl KafkaClient {
         };
         let transport = Transport {
             tls: config.broker_tls.clone(),
-            login: login.or_else(|| own_login(config)).filter(|_| wants_login(node, &bootstrap)),
+            login: login
+                .or_else(|| own_login(config))
+                .or_else(|| service.login(node))
+                .filter(|_| wants_login(node, &bootstrap)),
             files: Arc::clone(&node.files),
             clock: Arc::clone(&node.clock),
             randomness: node.randomness.fork(),

@@ -24,10 +24,16 @@ use self::service::Registry;
 use self::topic::KafkaTopic;
 use crate::kafka_client::KafkaClient;
 use crate::node::Node;
+use crate::security::service_users;
 
 /// The registry of a broker, for all its listeners.
 pub(crate) fn router(node: &Arc<Node>) -> Router {
-    let client = KafkaClient::new(&node.config.schema_registry_client, node, None);
+    let client = KafkaClient::new(
+        &node.config.schema_registry_client,
+        node,
+        service_users::Service::SchemaRegistry,
+        None,
+    );
     let own = node.config.services.schema_registry_replication_factor;
     let default = node.properties().internal_topic_replication_factor;
     let registry = Registry::new(KafkaTopic::new(client, own, default));

@@ -4,6 +4,7 @@ pub(crate) mod bootstrap_users;
 pub(crate) mod http_basic;
 pub(crate) mod listener_tls;
 pub(crate) mod principal_mapping;
+pub(crate) mod service_users;
 pub(crate) mod users;
 
 use std::path::Path;

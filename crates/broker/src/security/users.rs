@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hopwise_security::sasl::{Mechanism, ScramCredential, Users};
 
+use super::service_users;
 use crate::cluster::users::{ScramCredential as Stored, ScramMechanism};
 use crate::node::Node;
 
@@ -17,6 +18,9 @@ pub(crate) struct ClusterUsers<'a>(pub &'a Node);
 
 impl Users for ClusterUsers<'_> {
     fn credential(&self, user: &str, mechanism: Mechanism) -> Option<ScramCredential> {
+        if let Some(service) = service_users::credential(self.0, user, mechanism) {
+            return Some(service);
+        }
         let kind = kind(mechanism)?;
         let stored = self.0.with_cluster(|cluster| cluster.state.users.get(user)?.get(&kind).cloned())?;
         Some(ScramCredential {
@@ -66,8 +70,17 @@ pub(crate) fn mechanisms(node: &Node) -> Vec<Mechanism> {
     mechanisms
 }
 
+/// The mechanism that a user has a credential for, SCRAM-SHA-256 first.
+pub(crate) fn mechanism_of(node: &Node, user: &str) -> Option<Mechanism> {
+    let known = [Mechanism::ScramSha256, Mechanism::ScramSha512];
+    known.into_iter().find(|mechanism| ClusterUsers(node).credential(user, *mechanism).is_some())
+}
+
 /// Whether a user may do everything.
 pub(crate) fn is_superuser(node: &Node, user: &str) -> bool {
+    if service_users::is_service(user) {
+        return true;
+    }
     let set: Option<Vec<String>> = node.with_cluster(|cluster| {
         let value = cluster.state.properties.get("superusers")?;
         serde_json::from_value(value.clone()).ok()

@@ -55,7 +55,7 @@ fn listeners_of_a_full_file() {
     assert_eq!(config.cluster.default_topic_replications, 3);
     assert_eq!(config.seed_servers[1].to_string(), "redpanda-1.redpanda.default.svc.cluster.local.:33145");
     let unknown: Vec<&str> = config.unknown.keys().map(String::as_str).collect();
-    assert_eq!(unknown, ["redpanda.crash_loop_limit", "rpk"]);
+    assert_eq!(unknown, ["rpk"]);
 }
 
 #[test]

@@ -82,6 +82,9 @@ pub fn with_tls(yaml: &str, more: &str) -> String {
             "  schema_registry_api:\n",
             &format!("  schema_registry_api_tls: {entries}\n  schema_registry_api:\n"),
         )
+        + &["pandaproxy_client", "schema_registry_client"]
+            .map(|section| format!("{section}: {{broker_tls: {{enabled: true, {files}}}}}\n"))
+            .concat()
 }
 
 /// One broker with TLS everywhere.
