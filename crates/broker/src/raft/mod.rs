@@ -11,6 +11,8 @@
 mod configuration;
 mod group;
 mod logger;
+#[cfg(test)]
+mod memory_log;
 mod ready;
 #[cfg(test)]
 mod simulation;
