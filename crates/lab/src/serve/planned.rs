@@ -94,7 +94,13 @@ pub fn from_manifests(inputs: Inputs, seed: u64) -> Result<Vec<PlannedBroker>, P
     let planned = known.into_iter().filter_map(|(broker, node)| {
         let zone =
             zones.iter().find(|(name, _)| Some(name) == node.as_ref()).and_then(|(_, zone)| zone.clone());
-        Some(PlannedBroker { pod: broker.pod, node, zone, config: broker.config?, users: broker.holdings.users })
+        Some(PlannedBroker {
+            pod: broker.pod,
+            node,
+            zone,
+            config: broker.config?,
+            users: broker.holdings.users,
+        })
     });
     Ok(planned.collect())
 }
