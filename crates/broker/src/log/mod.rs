@@ -279,14 +279,6 @@ impl Log {
         Ok(())
     }
 
-    /// Removes a replica's log with all that belongs to it, durably.
-    ///
-    /// # Errors
-    /// The volume's; then some of it may be gone.
-    pub fn remove(volume: &Volume, directory: &std::path::Path) -> io::Result<()> {
-        volume.remove_directory(directory)
-    }
-
     /// Makes the commit index durable, for who wants to know it at once after a restart.
     ///
     /// # Errors

@@ -133,9 +133,9 @@ impl Metrics {
         Arc::clone(traffic.entry(partition).or_default())
     }
 
-    /// Forgets replicas that are gone.
-    pub fn forget_traffic(&self, is_gone: impl Fn(&PartitionKey) -> bool) {
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !is_gone(key));
+    /// Forgets a replica that is gone.
+    pub fn forget_traffic(&self, partition: PartitionKey) {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner).remove(&partition);
     }
 
     /// The handlers that have answered something, by API key.

@@ -230,6 +230,7 @@ async fn retire(node: Arc<Node>, key: PartitionKey) {
 fn close(node: &Arc<Node>, key: PartitionKey, topic_exists: bool) {
     let Some(replica) = node.with_partitions(|partitions| partitions.remove(&key)) else { return };
     node.raft.forget(replica.key);
+    node.metrics.forget_traffic(replica.key);
     if !topic_exists {
         node.raft.leaders.forget(replica.key);
     }

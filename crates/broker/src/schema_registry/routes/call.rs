@@ -107,7 +107,8 @@ impl Call {
     /// # Errors
     /// 400 if it is something else.
     pub fn flag(&self, name: &str) -> Result<bool, RegistryError> {
-        match self.parameter(name) {
+        // Clients write it as their language does: Python's has a capital.
+        match self.parameter(name).map(str::to_ascii_lowercase).as_deref() {
             None | Some("false") => Ok(false),
             Some("true" | "") => Ok(true),
             Some(other) => {
