@@ -84,7 +84,7 @@ pub async fn send(ip: IpAddr, method: &str, path: &str, headers: &[(&str, &str)]
 }
 
 /// The broker that a broker takes for the controller.
-pub async fn controller<'a>(brokers: &'a [TestBroker]) -> &'a TestBroker {
+pub async fn controller(brokers: &[TestBroker]) -> &TestBroker {
     let mut found = -1;
     let deadline = Instant::now() + PATIENCE;
     while found < 0 {
@@ -96,7 +96,7 @@ pub async fn controller<'a>(brokers: &'a [TestBroker]) -> &'a TestBroker {
 }
 
 /// A broker that is not the controller.
-pub async fn follower<'a>(brokers: &'a [TestBroker]) -> &'a TestBroker {
+pub async fn follower(brokers: &[TestBroker]) -> &TestBroker {
     let leader = controller(brokers).await.id();
     brokers.iter().find(|broker| broker.id() != leader).unwrap()
 }

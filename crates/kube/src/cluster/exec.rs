@@ -75,7 +75,7 @@ async fn interpret(container: &Container, command: &[String]) -> Result<Exit, No
 
 /// A call that takes time.
 enum Call {
-    Curl(Curl),
+    Curl(Box<Curl>),
     ClusterHealth(rpk::Admin),
     Sleep(Duration),
 }
@@ -133,7 +133,7 @@ impl Commands for Calls {
 
 fn call_of(invocation: &Invocation, files: &Files) -> Result<Call, String> {
     match invocation.name.rsplit('/').next().unwrap_or_default() {
-        "curl" => Curl::parse(&invocation.args).map(Call::Curl),
+        "curl" => Curl::parse(&invocation.args).map(|curl| Call::Curl(Box::new(curl))),
         "rpk" => rpk::Admin::of_cluster_health(&invocation.args, files).map(Call::ClusterHealth),
         "sleep" => seconds(&invocation.args).map(Call::Sleep),
         _ => Err("is not a program that is modelled".into()),

@@ -93,7 +93,7 @@ fn redirect(origin: &Origin, own: &[AdvertisedListener], leader: &Member, admin_
     let (path, query) = (origin.uri.path(), query(&origin.uri, hops));
     Redirect {
         location: format!("{scheme}://{authority}{path}?{query}"),
-        retry_after_seconds: (hops % 2 == 0).then_some(RETRY_AFTER_SECONDS),
+        retry_after_seconds: hops.is_multiple_of(2).then_some(RETRY_AFTER_SECONDS),
     }
 }
 
