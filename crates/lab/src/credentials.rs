@@ -90,10 +90,10 @@ pub fn for_listener(
             .is_some_and(|facts| facts.dns_names.iter().any(|name| name == ASSUMED_NAME));
         security.server_name = assumed.then(|| ASSUMED_NAME.to_owned());
     }
-    let wanted = match (listener.api, listener.authentication) {
-        (Api::Kafka, Authentication::Sasl) | (_, Authentication::HttpBasic) => true,
-        _ => false,
-    };
+    let wanted = matches!(
+        (listener.api, listener.authentication),
+        (Api::Kafka, Authentication::Sasl) | (_, Authentication::HttpBasic)
+    );
     if wanted && let Some(user) = holdings.users.first() {
         let login = Login::new(user.mechanism, user.name.clone(), user.password.clone());
         security.login = Some((login, randomness));

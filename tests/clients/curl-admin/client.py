@@ -6,9 +6,9 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "driver"))
 import curl  # noqa: E402
 import harness as h  # noqa: E402
+import kafka_topics  # noqa: E402
 
 ADMIN = curl.addresses("HOPWISE_ADMIN")
-PROXY = curl.addresses("HOPWISE_HTTP_PROXY")
 JSON = ["Content-Type: application/json"]
 
 
@@ -59,16 +59,8 @@ def cluster_config_change():
 
 
 def topic():
-    """A topic with three replicas, made by a producer of the HTTP Proxy."""
-    ask("PUT", "/v1/cluster_config", {"upsert": {
-        "auto_create_topics_enabled": True, "default_topic_replications": 3, "default_topic_partitions": 1},
-        "remove": []})
-
-    def sent():
-        status, _ = curl.call("POST", f"http://{PROXY[0]}/topics/admin", {"records": [{"value": {"a": 1}}]},
-                              ["Content-Type: application/vnd.kafka.json.v2+json"])
-        return status == 200
-    h.until("a record is taken", sent)
+    """A topic with three replicas."""
+    kafka_topics.create("admin", replicas=3)
 
 
 def partitions():

@@ -7,6 +7,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "driver"))
 import curl  # noqa: E402
 import harness as h  # noqa: E402
+import kafka_topics  # noqa: E402
 
 PROXY = curl.addresses("HOPWISE_HTTP_PROXY")
 ADMIN = curl.addresses("HOPWISE_ADMIN")
@@ -23,15 +24,9 @@ def ask(method, path, body=None, content=CONTROL, accept=CONTROL, broker=0, stat
     return answer
 
 
-def topics_are_made():
-    change = {"upsert": {"auto_create_topics_enabled": True}, "remove": []}
-    status, answer = curl.call("PUT", f"http://{ADMIN[0]}/v1/cluster_config", change, ["Content-Type: application/json"])
-    h.equal(status, 200, f"auto_create_topics_enabled ({answer})")
-
-
 def produce(topic, values, content=JSON):
     """Sends records to partition 0 and returns their offsets."""
-    topics_are_made()
+    kafka_topics.create(topic)
     records = {"records": [{"value": value, "partition": 0} for value in values]}
     answers = []
 
