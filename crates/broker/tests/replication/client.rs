@@ -93,7 +93,7 @@ pub fn batch(value: &str, sequence: Sequence) -> Bytes {
         timestamp_type: TimestampType::Creation,
         offset: 0,
         sequence: sequence.sequence,
-        timestamp: 1_000,
+        timestamp: hopwise_engine::clock::unix_ms(),
         key: None,
         value: Some(Bytes::copy_from_slice(value.as_bytes())),
         headers: Default::default(),
