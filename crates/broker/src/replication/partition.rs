@@ -482,10 +482,7 @@ impl Partition {
         let leading = group.serves();
         let end = log.end_offset();
         let index = if leading { group.visible() } else { group.commit() };
-        let mut high_watermark = log.offset_after(index).min(end);
-        if self.bugs.read_beyond_high_watermark {
-            high_watermark = end;
-        }
+        let high_watermark = log.offset_after(index).min(end);
         let next = Progress {
             end,
             high_watermark,
