@@ -35,7 +35,7 @@ use self::connection::Connections;
 use self::produce::Batches;
 use self::routes::Routes;
 use self::transport::Transport;
-use crate::config::{Api, Authentication, HostPort, KafkaClientConfig};
+use crate::config::{Api, Authentication, HostPort, KafkaClientConfig, Listener};
 use crate::node::Node;
 use crate::security::service_users::Service;
 use crate::start::Clock;
@@ -84,10 +84,12 @@ impl KafkaClient {
         };
         let transport = Transport {
             tls: config.broker_tls.clone(),
-            login: login
-                .or_else(|| own_login(config))
-                .or_else(|| service.login(node))
-                .filter(|_| wants_login(node, &bootstrap)),
+            login: match listener_at(node, &bootstrap) {
+                Some(own) if own.authentication != Authentication::Sasl => None,
+                // Only brokers of this cluster know the service.
+                Some(_) => login.or_else(|| own_login(config)).or_else(|| service.login(node)),
+                None => login.or_else(|| own_login(config)),
+            },
             files: Arc::clone(&node.files),
             clock: Arc::clone(&node.clock),
             randomness: node.randomness.fork(),
@@ -260,15 +262,14 @@ fn own_login(config: &KafkaClientConfig) -> Option<Login> {
     Some(Login::new(mechanism, config.scram_username.clone(), config.scram_password.clone()))
 }
 
-/// Whether the brokers want to know who connects. All have the same listeners, so the port tells which it is; a
-/// port that is no listener's belongs to something in front of one.
-fn wants_login(node: &Node, bootstrap: &[HostPort]) -> bool {
-    let mut reached = node
+/// The listener that the brokers at these addresses are entered by, one with SASL first. All have the same
+/// listeners, so the port tells which it is; a port that is no listener's belongs to something in front of one.
+fn listener_at<'a>(node: &'a Node, bootstrap: &[HostPort]) -> Option<&'a Listener> {
+    let reached = node
         .config
         .listeners_of(Api::Kafka)
-        .filter(|own| bootstrap.iter().any(|address| address.port == own.bind.port()))
-        .peekable();
-    reached.peek().is_none() || reached.any(|own| own.authentication == Authentication::Sasl)
+        .filter(|own| bootstrap.iter().any(|address| address.port == own.bind.port()));
+    reached.max_by_key(|own| own.authentication == Authentication::Sasl)
 }
 
 /// Where a listener is reached from its own host.

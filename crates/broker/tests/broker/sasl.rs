@@ -219,9 +219,9 @@ async fn get(broker: &TestBroker, port: u16, path: &str, login: Option<&str>) ->
 
 #[tokio::test]
 async fn http_listeners_ask_for_the_same_users() {
-    let (mut broker, _users) = broker_with_users("").await;
+    let properties = "admin_api_require_auth: true\nsuperusers: [alice]\n";
+    let (mut broker, _users) = broker_with_users(properties).await;
     broker.kill().await;
-    broker.bootstrap.push_str("admin_api_require_auth: true\nsuperusers: [alice]\n");
     broker.yaml = broker
         .yaml
         .replace("port: 8082}", "port: 8082, authentication_method: http_basic}")
