@@ -116,16 +116,15 @@ mod tests {
 
     #[test]
     fn what_is_kept_as_promised_is_not_wrong() {
-        let mut history = History::default();
-        history.acknowledged = vec![acknowledged(0, "0/0/0"), acknowledged(1, "0/0/1")];
+        let acknowledged = vec![acknowledged(0, "0/0/0"), acknowledged(1, "0/0/1")];
+        let mut history = History { acknowledged, ..History::default() };
         history.read(0, vec![(0, "0/0/0".to_owned())]);
         assert_eq!(history.check(&log(&["0/0/0", "0/0/1", "1/0/0"])), Vec::<String>::new());
     }
 
     #[test]
     fn each_broken_promise_is_told() {
-        let mut history = History::default();
-        history.acknowledged = vec![acknowledged(1, "0/0/1")];
+        let mut history = History { acknowledged: vec![acknowledged(1, "0/0/1")], ..History::default() };
         history.read(0, vec![(2, "1/0/0".to_owned())]);
         let wrong = history.check(&log(&["0/0/0"]));
         assert_eq!(wrong.len(), 2, "a lost record and a vanished one: {wrong:?}");
