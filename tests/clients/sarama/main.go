@@ -35,6 +35,8 @@ func config(changes ...func(*sarama.Config)) *sarama.Config {
 	c.Consumer.Return.Errors = true
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
 	c.Consumer.Offsets.AutoCommit.Enable = false
+	// After a restart of all brokers an election takes longer than sarama's three attempts within a second.
+	c.Metadata.Retry.Max = 40
 	c.Consumer.Group.Session.Timeout = 6 * time.Second
 	c.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
 	c.Net.DialTimeout, c.Net.ReadTimeout, c.Net.WriteTimeout = 10*time.Second, 20*time.Second, 20*time.Second
@@ -354,7 +356,18 @@ func transactionAbort() error {
 	return h.First(err, h.Equal(values(got), []string{"aborted", "aborted", "aborted", "kept"}, "read_uncommitted"))
 }
 
+// groupOffset asks until the coordinator has loaded: sarama's admin client does not repeat the request by itself.
 func groupOffset(group, topic string) (int64, error) {
+	at := int64(-99)
+	err := h.Until("the group's coordinator", func() error {
+		var err error
+		at, err = groupOffsetOnce(group, topic)
+		return err
+	})
+	return at, err
+}
+
+func groupOffsetOnce(group, topic string) (int64, error) {
 	at := int64(-99)
 	err := withAdmin(func(admin sarama.ClusterAdmin) error {
 		found, err := admin.ListConsumerGroupOffsets(group, map[string][]int32{topic: {0}})
@@ -460,7 +473,15 @@ func withOffsets(group string, f func(sarama.PartitionOffsetManager)) error {
 	}
 	f(partition)
 	offsets.Commit()
-	return partition.Close()
+	// Without automatic commits only the manager's end ends a partition; Close of the partition would wait for ever.
+	partition.AsyncClose()
+	if err := offsets.Close(); err != nil {
+		return err
+	}
+	for err := range partition.Errors() {
+		return err
+	}
+	return nil
 }
 
 // member is a group member whose claims are consumed on goroutines.
