@@ -20,6 +20,7 @@ use kafka_protocol::messages::{
 use super::principal::Principal;
 use super::{ConnectionError, Session, decode, encode, guard, text, versions};
 use crate::config::Authentication;
+use crate::security::service_users;
 use crate::security::users::{ClusterUsers, mechanisms};
 
 /// Largest token without Kafka's headers; a longer one ends the connection.
@@ -207,7 +208,9 @@ fn certified_user(session: &Session, certificate: Option<&[u8]>) -> Result<Strin
     let certificate = certificate.ok_or("the client has shown no certificate")?;
     let subject = Facts::of_der(certificate).map_err(|error| error.to_string())?.subject;
     let rules = &session.node.config.security.principal_rules;
-    rules.user(&subject).ok_or_else(|| format!("no mapping rule matches the subject {subject:?}"))
+    let user = rules.user(&subject);
+    let user = user.ok_or_else(|| format!("no mapping rule matches the subject {subject:?}"))?;
+    service_users::unless_service(user)
 }
 
 fn read<T: kafka_protocol::protocol::Decodable>(

@@ -46,6 +46,14 @@ pub(crate) fn is_service(user: &str) -> bool {
     Service::of(user).is_some()
 }
 
+/// A user that a certificate names: no certificate makes its owner a service.
+///
+/// # Errors
+/// Why the name is refused.
+pub(crate) fn unless_service(user: String) -> Result<String, String> {
+    if is_service(&user) { Err(format!("{user} is the name of a broker's own service")) } else { Ok(user) }
+}
+
 /// What tells whether a client is a service of a broker of this cluster; `None` for any other user.
 pub(super) fn credential(node: &Node, user: &str, mechanism: Mechanism) -> Option<ScramCredential> {
     let service = Service::of(user).filter(|_| mechanism == MECHANISM)?;
@@ -86,5 +94,11 @@ mod tests {
         passwords.dedup();
         assert_eq!(passwords.len(), 4);
         assert!(is_service("__schema_registry") && !is_service("alice"));
+    }
+
+    #[test]
+    fn no_certificate_names_a_service() {
+        assert_eq!(unless_service("alice".to_owned()).as_deref(), Ok("alice"));
+        assert!(unless_service("__pandaproxy".to_owned()).is_err());
     }
 }

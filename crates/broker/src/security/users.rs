@@ -18,8 +18,9 @@ pub(crate) struct ClusterUsers<'a>(pub &'a Node);
 
 impl Users for ClusterUsers<'_> {
     fn credential(&self, user: &str, mechanism: Mechanism) -> Option<ScramCredential> {
-        if let Some(service) = service_users::credential(self.0, user, mechanism) {
-            return Some(service);
+        // The names of services are theirs alone, whatever users there are.
+        if service_users::is_service(user) {
+            return service_users::credential(self.0, user, mechanism);
         }
         let kind = kind(mechanism)?;
         let stored = self.0.with_cluster(|cluster| cluster.state.users.get(user)?.get(&kind).cloned())?;
