@@ -20,6 +20,8 @@ use crate::rpc::Refusal;
 
 /// How long creating an internal topic may take.
 const INTERNAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// redpanda.md 4.4: `wait_for_leader_timeout_ms`.
+const LEADER_WAIT_MAX: Duration = Duration::from_secs(5);
 
 fn kafka(error: ResponseError, message: impl Into<String>) -> Refusal {
     Refusal::Kafka(error.code(), message.into())
@@ -47,9 +49,12 @@ pub(crate) async fn create(
     if let Some(problem) = name_problem(&topic.name) {
         return Err((ResponseError::InvalidTopicException.code(), problem));
     }
+    let exists = !topic.validate_only;
     match submit(node, Command::CreateTopic(topic), deadline).await {
         Ok(Applied::Topic(topic)) => {
-            wait_for_leaders(node, &topic, deadline).await;
+            if exists {
+                wait_for_leaders(node, &topic, deadline).await;
+            }
             Ok(topic)
         }
         Ok(_) => {
@@ -59,19 +64,20 @@ pub(crate) async fn create(
     }
 }
 
-/// Waits until the partitions that have a replica here have leaders, so that a client that asks next is told them;
-/// it goes on without them at the deadline.
+/// A client may produce at once, so the partitions have leaders when it hears of them, unless that takes too long
+/// (Redpanda: `wait_for_leaders`).
 async fn wait_for_leaders(node: &Arc<Node>, topic: &Topic, deadline: Instant) {
-    for index in 0..topic.partitions.len() {
-        let key = (topic.id, index as i32);
-        if node.partition(key).is_some() && !node.raft.leaders.wait(key, deadline).await {
+    let deadline = deadline.min(Instant::now() + LEADER_WAIT_MAX);
+    for (index, _) in (0..).zip(&topic.partitions) {
+        if !node.raft.leaders.wait((topic.id, index), deadline).await {
+            tracing::debug!(topic = topic.name, index, "the topic is there, the partition has no leader yet");
             return;
         }
     }
 }
 
-/// The topic of this name; it is created with `internal_topic_replication_factor` replicas, or as many as there
-/// are brokers, if it is not there (redpanda.md 4.4).
+/// The topic of this name; if it is not there it is created with `internal_topic_replication_factor` replicas, or
+/// with one where there are fewer brokers than that (redpanda.md 4.4).
 ///
 /// # Errors
 /// Why it could not be created.
@@ -87,7 +93,6 @@ pub(crate) async fn ensure_internal(
     let now = Instant::now();
     let brokers = node.with_cluster(|cluster| cluster.members.all().count());
     let wanted = node.properties().internal_topic_replication_factor;
-    // An even number of replicas tolerates no more than one less does.
     let fitting = if brokers >= wanted as usize { wanted } else { 1 };
     let new = NewTopic {
         name: name.to_owned(),

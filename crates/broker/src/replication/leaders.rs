@@ -103,16 +103,6 @@ impl Leaders {
         }
     }
 
-    /// Waits until each of the partitions has a leader that is known here; `false` if that takes longer.
-    pub async fn known(&self, keys: &[PartitionKey], deadline: Instant) -> bool {
-        for key in keys {
-            if !self.wait(*key, deadline).await {
-                return false;
-            }
-        }
-        true
-    }
-
     /// Takes over what other brokers tell.
     pub fn take(&self, news: &[News]) {
         let mut table = self.table();

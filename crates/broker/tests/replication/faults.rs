@@ -13,7 +13,7 @@ use crate::cluster::{BROKERS, Cluster, Trouble};
 /// When faults begin, after the start.
 const FIRST_AT: Duration = Duration::from_secs(4);
 /// When the last fault is over.
-pub const CALM_AT: Duration = Duration::from_secs(24);
+const CALM_AT: Duration = Duration::from_secs(24);
 /// Faults in one timeline, at most and at least one.
 const FAULTS_MAX: u64 = 6;
 /// A slow disk takes up to this for a sync.

@@ -7,15 +7,13 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
-use tokio::time::Instant;
 
 use super::deadline;
 use crate::cluster::command::NewTopic;
 use crate::cluster::topics::Topic;
 use crate::kafka::authorization::{Operation, Resource, allowed};
 use crate::kafka::configs::{SOURCE_DEFAULT, SOURCE_TOPIC};
-use crate::kafka::{LEADER_WAIT_MAX, Session, quotas, text};
-use crate::node::PartitionKey;
+use crate::kafka::{Session, quotas, text};
 use crate::{topic_creation, topic_properties};
 
 /// First version that is refused rather than delayed while a quota is exceeded (KIP-599).
@@ -120,21 +118,7 @@ async fn create(
     }
     let new = new_topic(session, topic, request.validate_only, version)?;
     let deadline = deadline(request.timeout_ms);
-    let topic = topic_creation::create(&session.node, new, deadline).await?;
-    if !request.validate_only {
-        wait_for_leaders(session, &topic, deadline).await;
-    }
-    Ok(topic)
-}
-
-/// A client may produce at once, so the partitions have leaders when it hears of them, unless that takes too long
-/// (Redpanda: `wait_for_leaders`).
-async fn wait_for_leaders(session: &Session, topic: &Topic, deadline: Instant) {
-    let keys: Vec<PartitionKey> = (0..).zip(&topic.partitions).map(|(index, _)| (topic.id, index)).collect();
-    let deadline = deadline.min(Instant::now() + LEADER_WAIT_MAX);
-    if !session.node.raft.leaders.known(&keys, deadline).await {
-        tracing::debug!(topic = topic.name, "the topic is there, some of its partitions have no leader yet");
-    }
+    topic_creation::create(&session.node, new, deadline).await
 }
 
 fn new_topic(
