@@ -109,6 +109,13 @@ impl Session {
         set.unwrap_or(started_with)
     }
 
+    /// The client has not proved who it is.
+    fn count_unauthenticated(&self, why: &str) {
+        self.node.status.add(Counter::FailedAuthentications, 1);
+        let (peer, listener) = (self.connection.peer, &self.listener.name);
+        tracing::warn!(?peer, listener, why, "a Kafka client is not let in");
+    }
+
     /// Mutes the connection once the answer is sent; the milliseconds are for the answer.
     fn throttle(&self, wait: Duration) -> i32 {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
@@ -135,6 +142,8 @@ enum ConnectionError {
     Encode(String),
     #[error("the client did not authenticate: {0}")]
     Unauthenticated(String),
+    #[error("the client goes on although its authentication has failed")]
+    Refused,
 }
 
 /// Accepts connections for ever. Those beyond `kafka_connections_max` are closed at once.
@@ -171,10 +180,9 @@ async fn serve_connection(session: Session, stream: TcpStream) {
     };
     let (peer, listener) = (session.connection.peer, &session.listener.name);
     match error {
-        ConnectionError::Unauthenticated(why) => {
-            session.node.status.add(Counter::FailedAuthentications, 1);
-            tracing::warn!(?peer, listener, why, "closing a Kafka connection");
-        }
+        ConnectionError::Unauthenticated(why) => session.count_unauthenticated(&why),
+        // It was counted when it failed.
+        ConnectionError::Refused => tracing::debug!(?peer, listener, %error, "closing a Kafka connection"),
         ConnectionError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             tracing::debug!(?peer, listener, %error, "a Kafka connection ended");
         }
