@@ -106,7 +106,7 @@ def run_modes(client, command, modes):
     fail_all(results, modes.values(), "the client's program did not report it")
     for check, (outcome, detail) in results.items():
         if outcome == "fail":
-            tell(client, f"{check}: {detail}")
+            tell(client, f"{check}{' (informative)' if check in checks.INFORMATIVE else ''}: {detail}")
     return results
 
 
