@@ -10,7 +10,7 @@ mod api_versions;
 pub(crate) mod authorization;
 mod configs;
 mod connection;
-pub(crate) mod delete_records;
+mod delete_records;
 mod describe_cluster;
 mod describe_log_dirs;
 mod describe_topic_partitions;
