@@ -141,7 +141,8 @@ fn a_regular_expression_follows_the_topics() {
     assert_eq!((count(&one.owned), count(&two.owned)), (6, 0), "it may not see what it names");
     let request =
         HeartbeatRequest { topics: names(&["orders"]), regex: Some(String::new()), ..driver.plain(&one) };
-    one.epoch = driver.send(request).unwrap().epoch;
+    let answer = driver.send(request).unwrap();
+    (one.epoch, one.owned) = (answer.epoch, answer.assignment.unwrap());
     driver.settle_group(&mut [&mut one, &mut two]);
     assert_eq!(Some(driver.group().subscribed_topics()), names(&["orders"]));
 }
