@@ -31,6 +31,7 @@ mod reassignments;
 mod replica;
 mod sasl;
 mod shared;
+mod telemetry;
 mod topics;
 mod transactions;
 mod users;
@@ -52,6 +53,7 @@ use serde_json::Value;
 pub(crate) use self::leaders::is_isolated;
 use self::principal::Principal;
 pub(crate) use self::shared::Shared;
+use crate::cluster::properties;
 use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
@@ -114,6 +116,14 @@ impl Session {
         self.node.status.add(Counter::FailedAuthentications, 1);
         let (peer, listener) = (self.connection.peer, &self.listener.name);
         tracing::warn!(?peer, listener, why, "a Kafka client is not let in");
+    }
+
+    /// Whether requests of the consumer group protocol (KIP-848) are answered.
+    fn offers_consumer_protocol(&self) -> bool {
+        let offered = self.node.with_cluster(|cluster| {
+            properties::value_of(&cluster.state.properties, "group_coordinator_rebalance_protocols")
+        });
+        offered.as_array().is_some_and(|offered| offered.iter().any(|name| name == "consumer"))
     }
 
     /// Mutes the connection once the answer is sent; the milliseconds are for the answer.
@@ -216,14 +226,15 @@ async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, Con
     };
     let (key, version) = (i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]));
     let correlation_id = i32::from_be_bytes([c0, c1, c2, c3]);
-    let Some(offered) = versions::offered(key) else {
+    let switched_off = |api| versions::is_of_consumer_protocol(api) && !session.offers_consumer_protocol();
+    let Some(offered) = versions::offered(key).filter(|offered| !switched_off(offered.key)) else {
         return Err(ConnectionError::NotOffered { key, version });
     };
     let api = offered.key;
     if !offered.answers(version) {
         if api == ApiKey::ApiVersions {
             // The header's other fields depend on the version, the correlation id does not.
-            let body = api_versions::response(Some(ResponseError::UnsupportedVersion));
+            let body = api_versions::response(&session, Some(ResponseError::UnsupportedVersion));
             return encode(api, 0, correlation_id, &body).map(Some);
         }
         if api == ApiKey::Produce && (0..offered.read.min).contains(&version) {
@@ -284,6 +295,8 @@ impl Call {
             AlterPartitionReassignments => reassignments::alter,
             AlterUserScramCredentials => users::alter,
             ApiVersions => api_versions,
+            ConsumerGroupDescribe => groups::consumer_group_describe,
+            ConsumerGroupHeartbeat => groups::consumer_group_heartbeat,
             CreateAcls => acls::create,
             CreatePartitions => topics::partitions,
             CreateTopics => topics::create,
@@ -305,6 +318,7 @@ impl Call {
             EndTxn => transactions::end_txn,
             Fetch => fetch,
             FindCoordinator => find_coordinator,
+            GetTelemetrySubscriptions => telemetry::get_subscriptions,
             Heartbeat => groups::heartbeat,
             IncrementalAlterConfigs => configs::incremental,
             InitProducerId => transactions::init_producer_id,
@@ -319,6 +333,7 @@ impl Call {
             OffsetDelete => groups::offset_delete,
             OffsetFetch => groups::offset_fetch,
             OffsetForLeaderEpoch => offset_for_leader_epoch,
+            PushTelemetry => telemetry::push,
             SyncGroup => groups::sync_group,
             TxnOffsetCommit => transactions::txn_offset_commit,
         }
