@@ -15,7 +15,7 @@ use super::clients::{self, RunningClient, failed};
 use super::faults::{self, LOOK_AHEAD, Played, Stakes};
 use super::times::Times;
 use super::workload::Partition;
-use super::{bill, history, measure, observe, readiness, verify, workload};
+use super::{bill, checks, history, measure, observe, readiness, recovery, verify, workload};
 use crate::latency::Latencies;
 use crate::report::check::Verdict;
 use crate::report::run::{Check, Data, Event, Routing, RunReport};
@@ -109,6 +109,8 @@ impl<'a> Stage<'a> {
         let start = hopwise_engine::now() + Span::from(LOOK_AHEAD);
         let scenario = &self.plan.scenario;
         let times = Times::new(scenario, start);
+        let opened: Vec<u64> =
+            self.clients.iter().map(|client| client.client.counters().connections_opened).collect();
         let end = begin + Duration::from(scenario.watched_for().span());
         let cluster = &self.started.cluster;
         let worked = async {
@@ -126,6 +128,7 @@ impl<'a> Stage<'a> {
         report.checks.extend(looks);
         report.checks.extend(times.check(&history::Histories(histories), hopwise_engine::now()));
         if scenario.workload.is_some() {
+            report.clients = recovery::courses(&self.clients, &opened, &times.strikes(), start);
             self.look_back(report, &played, start, lasted).await;
         }
     }
@@ -135,7 +138,10 @@ impl<'a> Stage<'a> {
         self.measure(report, start, lasted);
         let after = self.settle_and_look(played).await;
         match self.read_back().await {
-            Ok(data) => report.data = data,
+            Ok((data, misplaced)) => {
+                report.data = data;
+                report.checks.extend(misplaced);
+            }
             Err(why) => report.checks.push(failed("every partition can be read back", &why)),
         }
         let expect = &self.plan.scenario.expect;
@@ -216,8 +222,10 @@ impl<'a> Stage<'a> {
     }
 
     /// Reads every partition, and again while something is missing that followers may still be copying.
-    async fn read_back(&self) -> Result<Data, String> {
-        let Some(verifier) = &self.verifier else { return Ok(Data::default()) };
+    ///
+    /// A failed check comes with it if records are where their sender did not put them.
+    async fn read_back(&self) -> Result<(Data, Option<Check>), String> {
+        let Some(verifier) = &self.verifier else { return Ok((Data::default(), None)) };
         let sent: Vec<_> = self
             .clients
             .iter()
@@ -229,7 +237,7 @@ impl<'a> Stage<'a> {
             let stored = verifier.run(async move { verify::read_all(&client, &partitions).await }).await?;
             let data = verify::judge(&sent, &stored);
             if data.lost == 0 || Instant::now() >= deadline {
-                return Ok(data);
+                return Ok((data, checks::placement::check(&sent, &stored)));
             }
             tokio::time::sleep(REPLICATION_POLL).await;
         }
@@ -262,6 +270,7 @@ fn empty_report(plan: &Plan) -> RunReport {
         data: Data::default(),
         events: Vec::new(),
         cost: Vec::new(),
+        clients: Vec::new(),
         ways: Vec::new(),
     }
 }

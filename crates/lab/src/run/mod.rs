@@ -7,6 +7,7 @@
 //! clients there are only the faults, the looks, and what becomes of the cluster; see `observe` and `history`.
 
 mod bill;
+mod checks;
 mod clients;
 mod course;
 mod faults;
@@ -17,6 +18,7 @@ mod load;
 mod measure;
 mod observe;
 mod readiness;
+mod recovery;
 mod sizes;
 mod times;
 mod verify;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Comparison, FaultKind, Scenario, Workload};
+use super::{Client, ClientBug, Comparison, FaultKind, Scenario, Workload};
 
 /// Something wrong with a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,7 @@ impl Scenario {
             what,
             "a workload, observations, or expected events or states",
         );
+        problems.0.extend(unbuilt_bugs(&self.clients, ClientBug::BUILT));
         let mut names = BTreeSet::new();
         for (index, client) in self.clients.iter().enumerate() {
             let field = |name: &str| format!("clients[{index}].{name}");
@@ -152,6 +153,17 @@ impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}; expected {}", self.field, self.what, self.expected)
     }
+}
+
+/// Clients that are to break rules, where nobody can: in a build without them.
+pub(super) fn unbuilt_bugs(clients: &[Client], built: bool) -> Vec<Problem> {
+    let buggy = clients.iter().enumerate().filter(|(_, client)| client.bug.is_some() && !built);
+    let problem = |(index, _)| Problem {
+        field: format!("clients[{index}].bug"),
+        what: "this build has no bugs: they are for tests of the checks".to_owned(),
+        expected: "no bug, or a build with feature `bugs`".to_owned(),
+    };
+    buggy.map(problem).collect()
 }
 
 fn check_workload(workload: &Workload, problems: &mut Problems) {
