@@ -151,6 +151,7 @@ fn report() -> RunReport {
         events: vec![],
         cost: vec![],
         ways: vec![],
+        findings: vec![],
     }
 }
 

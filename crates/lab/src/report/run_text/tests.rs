@@ -80,6 +80,7 @@ fn report() -> RunReport {
             item("loadbalancer", "traffic to the internet", 1000.0, 90.0),
             item("nodeport", "traffic to the internet", 1000.0, 90.0),
         ],
+        findings: vec![],
         ways: vec![
             way("nodeport", &["internet", "zone-a", "node-0"]),
             way("loadbalancer", &["internet", "lb-redpanda-0", "zone-a", "node-0"]),
