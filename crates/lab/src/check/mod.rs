@@ -3,7 +3,7 @@
 
 pub(crate) mod brokers;
 pub(crate) mod facts;
-mod inputs_findings;
+pub(crate) mod inputs_findings;
 mod references;
 #[cfg(test)]
 mod security_tests;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Hop, Verdict};
 use crate::cost::CostItem;
+use crate::findings::Finding;
 use crate::latency::LatencyRow;
 
 /// The whole report. Everything but `wall_ns` depends on the inputs and the seed alone.
@@ -40,6 +41,9 @@ pub struct RunReport {
     /// One way of each route, device by device, for the listing in text. Absent if none was recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ways: Vec<Way>,
+    /// What explains the checks that failed; absent if none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 /// An expectation and whether it came about.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use comfy_table::Cell;
 
 use super::check::Verdict;
-use super::check_text::write_hops;
+use super::check_text::{write_finding, write_hops};
 use super::paper::{Paper, Tone, cell};
 use super::run::{Recovery, RunReport, Way};
 use super::units::{count, dollars, quantity, time};
@@ -32,6 +32,9 @@ pub fn run_text(report: &RunReport, paper: Paper) -> String {
     let mut out = String::new();
     verdict(&mut out, report, paper);
     checks(&mut out, report, paper);
+    for finding in &report.findings {
+        write_finding(&mut out, finding, &[], paper);
+    }
     latency(&mut out, report, paper);
     clients(&mut out, report, paper);
     ways(&mut out, report, paper);

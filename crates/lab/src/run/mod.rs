@@ -11,6 +11,7 @@ mod checks;
 mod clients;
 mod course;
 mod faults;
+mod findings;
 mod history;
 mod identity;
 mod journal;
@@ -55,14 +56,7 @@ pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunRe
     let seed = options.seed.unwrap_or(scenario.seed);
     let start =
         Start { seed, limit: scenario.bounds.start.span().into(), captures: options.captures.clone() };
-    let plan = Plan {
-        seed,
-        captures: options.captures,
-        profile: inputs.profile.clone(),
-        rejections: inputs.rejections.clone(),
-        scenario,
-        stateful_sets,
-    };
+    let plan = Plan { seed, captures: options.captures, scenario, stateful_sets, inputs: inputs.clone() };
     let mut report = simulate(inputs, start, |started| course::run(started, plan))??;
     report.wall_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
     Ok(report)

@@ -152,6 +152,7 @@ fn report() -> RunReport {
         cost: vec![],
         clients: Vec::new(),
         ways: vec![],
+        findings: vec![],
     }
 }
 

@@ -81,6 +81,7 @@ fn report() -> RunReport {
             item("nodeport", "traffic to the internet", 1000.0, 90.0),
         ],
         clients: Vec::new(),
+        findings: vec![],
         ways: vec![
             way("nodeport", &["internet", "zone-a", "node-0"]),
             way("loadbalancer", &["internet", "lb-redpanda-0", "zone-a", "node-0"]),
