@@ -5,6 +5,7 @@
 //! YAML and pointing at lines is `hopwise_kube::source`'s part: problems name fields in the way that its documents
 //! locate them (`expect.less[0].hops`).
 
+mod draw;
 mod event;
 mod expect;
 mod fault;
@@ -20,13 +21,14 @@ mod when;
 use hopwise_fabric::net::resolver::{NoResolver, ResolverKind};
 use serde::{Deserialize, Serialize};
 
+pub use draw::{Choices, Draw, KINDS, Listed, Stock, Target};
 pub use event::EventExpectation;
 pub use expect::{
     Comparison, Expect, Kept, Measure, Percentile, PodIdentity, PodReturn, check_pods, check_report,
 };
 pub use fault::{
     Cascade, DeleteWorkload, ExitContainer, ExitReason, Fault, FaultKind, LagKubeProxy, PodName, RebootNode,
-    RemoveTaint, Scale, SetImage, TaintEffect, TaintNode,
+    RemoveTaint, Scale, SetImage, TaintEffect, TaintNode, Yes,
 };
 pub use object::{ObjectKind, ObjectName};
 pub use observation::{Address, Look, Observation};
@@ -62,6 +64,9 @@ pub struct Scenario {
     /// What goes wrong, and when.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// What goes wrong besides, drawn from the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draw: Option<Draw>,
     /// Looks from a place, and what has to come of them.
     #[serde(default)]
     pub observations: Vec<Observation>,
