@@ -35,6 +35,7 @@ pub fn run_text(report: &RunReport, paper: Paper) -> String {
     for finding in &report.findings {
         write_finding(&mut out, finding, &[], paper);
     }
+    faults(&mut out, report);
     latency(&mut out, report, paper);
     clients(&mut out, report, paper);
     ways(&mut out, report, paper);
@@ -98,6 +99,17 @@ fn checks(out: &mut String, report: &RunReport, paper: Paper) {
             paper.paragraph(&mut text, mark, &format!("{} ({})", check.name, check.detail));
             out.push_str(&text.replacen(mark, &paper.paint(mark, tone), 1));
         }
+    }
+}
+
+/// The timeline, which the scenario file does not show where it is drawn from the seed.
+fn faults(out: &mut String, report: &RunReport) {
+    if report.faults.is_empty() {
+        return;
+    }
+    out.push_str("\nFaults\n");
+    for fault in &report.faults {
+        let _ = writeln!(out, "  {:>9}  {fault}", time(fault.at_ns));
     }
 }
 

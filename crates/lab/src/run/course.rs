@@ -19,7 +19,7 @@ use super::{bill, checks, history, measure, observe, readiness, recovery, verify
 use crate::inputs::Inputs;
 use crate::latency::Latencies;
 use crate::report::check::Verdict;
-use crate::report::run::{Check, Data, Event, Routing, RunReport};
+use crate::report::run::{Check, Data, Event, PlayedFault, Routing, RunReport};
 use crate::scenario::{PodIdentity, Scenario, check_pods, check_report};
 use crate::simulate::{SimulationError, Started, capture_all};
 
@@ -210,17 +210,21 @@ impl<'a> Stage<'a> {
     async fn play(&self, span: (Instant, Instant), times: &Times<'_>) -> Played {
         let Started { cluster, brokers, .. } = self.started;
         let (partitions, verifier) = (self.partitions.clone(), self.verifier.as_ref());
-        let stakes =
-            Stakes { cluster, brokers, verifier, partitions, stateful_sets: &self.plan.stateful_sets };
+        let expected = &self.plan.scenario.expect.pods_return;
+        let watched = expected.iter().map(|expected| expected.pod.clone()).collect();
+        let stateful_sets = &self.plan.stateful_sets;
+        let stakes = Stakes { cluster, brokers, verifier, partitions, stateful_sets, watched };
         faults::play(&stakes, &self.plan.scenario.faults, times, span).await
     }
 
     fn measure(&self, report: &mut RunReport, start: Time, lasted: Span) {
         let mut latencies = Latencies::new();
         let mut routing = Routing::default();
+        let Plan { scenario, profile, .. } = self.plan;
         for client in &self.clients {
             measure::record_latency(&mut latencies, client);
             measure::add_routing(&mut routing, client, start);
+            report.recovery.push(measure::recovery(client, scenario.last_fault(), start, lasted));
             report.ways.extend(measure::way(client, start));
         }
         report.latency = latencies.rows();
@@ -281,6 +285,7 @@ fn empty_report(plan: &Plan) -> RunReport {
         scenario: plan.scenario.name.clone(),
         seed: plan.seed,
         verdict: Verdict::Fail,
+        faults: plan.scenario.faults.iter().map(PlayedFault::from).collect(),
         trace_hash: String::new(),
         simulated_ns: 0,
         wall_ns: 0,
@@ -289,6 +294,7 @@ fn empty_report(plan: &Plan) -> RunReport {
         routing: Routing::default(),
         data: Data::default(),
         events: Vec::new(),
+        recovery: Vec::new(),
         cost: Vec::new(),
         clients: Vec::new(),
         ways: Vec::new(),

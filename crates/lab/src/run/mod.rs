@@ -54,6 +54,7 @@ pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunRe
     let began = machine_time();
     let LoadedScenario { scenario, inputs, stateful_sets, .. } = loaded;
     let seed = options.seed.unwrap_or(scenario.seed);
+    let scenario = scenario.drawn(&inputs, seed);
     let start =
         Start { seed, limit: scenario.bounds.start.span().into(), captures: options.captures.clone() };
     let plan = Plan { seed, captures: options.captures, scenario, stateful_sets, inputs: inputs.clone() };

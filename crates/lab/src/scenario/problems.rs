@@ -25,6 +25,7 @@ impl Scenario {
             check_workload(workload, &mut problems);
         }
         self.check_faults(&mut problems);
+        self.check_draw(&mut problems);
         self.check_expectations(&mut problems);
         self.check_timeline(&mut problems);
         problems.0

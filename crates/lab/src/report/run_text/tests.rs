@@ -75,6 +75,8 @@ fn report() -> RunReport {
             object: "Pod redpanda/redpanda-1".into(),
             detail: "deleted".into(),
         }],
+        faults: vec![],
+        recovery: vec![],
         cost: vec![
             item("loadbalancer", "load balancers", 2190.0, 49.275),
             item("loadbalancer", "traffic to the internet", 1000.0, 90.0),
