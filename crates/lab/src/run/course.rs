@@ -55,9 +55,7 @@ pub(super) struct Plan {
 pub(super) async fn run(started: Started, plan: Plan) -> Result<RunReport, SimulationError> {
     let mut report = empty_report(&plan);
     report.checks.extend(plan.rejections.iter().map(rejected));
-    let bounds = &plan.scenario.bounds;
-    let unready = readiness::check(&started.cluster, &started.brokers, started.settled, bounds.start);
-    match unready {
+    match readiness::check(&started) {
         Some(check) => report.checks.push(check),
         None => match Stage::set(&started, &plan).await? {
             Err(check) => report.checks.push(check),
