@@ -91,6 +91,13 @@ async fn examine(
     Ok(CheckReport::new(brokers, routes, findings, pods, services))
 }
 
+/// The brokers of the cluster that `inputs` describe, each with its listeners as it runs them now.
+pub fn brokers_of(inputs: &Inputs, started: &Started) -> Vec<Broker> {
+    let known = brokers::known(&inputs.manifests, &started.cluster, &started.brokers);
+    let facts = facts::of(inputs, &started.cluster, &known);
+    known.iter().map(|known| broker(known, &facts, inputs, &started.cluster)).collect()
+}
+
 /// How a user of the cluster speaks to each listener, by broker, API and listener name.
 fn securities(known: &[KnownBroker], cluster: &hopwise_kube::cluster::Cluster) -> trials::Securities {
     let mut securities = trials::Securities::new();

@@ -55,9 +55,7 @@ pub(super) async fn run(started: Started, plan: Plan) -> Result<RunReport, Simul
     let mut report = empty_report(&plan);
     let mut evidence = Evidence::default();
     report.checks.extend(plan.inputs.rejections.iter().map(rejected));
-    let bounds = &plan.scenario.bounds;
-    let unready = readiness::check(&started.cluster, &started.brokers, started.settled, bounds.start);
-    match unready {
+    match readiness::check(&started) {
         Some(check) => report.checks.push(check),
         None => match Stage::set(&started, &plan, &mut evidence).await? {
             Err(check) => report.checks.push(check),
@@ -220,7 +218,7 @@ impl<'a> Stage<'a> {
     fn measure(&self, report: &mut RunReport, start: Time, lasted: Span) {
         let mut latencies = Latencies::new();
         let mut routing = Routing::default();
-        let Plan { scenario, profile, .. } = self.plan;
+        let Plan { scenario, inputs, .. } = self.plan;
         for client in &self.clients {
             measure::record_latency(&mut latencies, client);
             measure::add_routing(&mut routing, client, start);
@@ -229,7 +227,6 @@ impl<'a> Stage<'a> {
         }
         report.latency = latencies.rows();
         report.routing = routing;
-        let Plan { scenario, inputs, .. } = self.plan;
         report.cost = bill::bills(&self.started.cluster, &self.clients, scenario, &inputs.profile, lasted);
     }
 
