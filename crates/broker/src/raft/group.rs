@@ -320,9 +320,7 @@ impl<S: EntryStore> Group<S> {
         if of_leader && raft.term == term && raft.leader_id == from {
             self.heard = Some(now);
             self.campaigns = false;
-            if kind == MessageType::MsgAppend {
-                self.note_leaders_commit(told);
-            }
+            self.note_leaders_commit(told);
         }
         let raft = &self.node.raft;
         if kind == MessageType::MsgRequestVote && raft.term == term && raft.vote == from {
@@ -407,6 +405,7 @@ impl<S: EntryStore> Group<S> {
         let commit = commit.min(raft.raft_log.last_index());
         if agrees && commit <= raft.raft_log.committed {
             self.heard = Some(now);
+            self.note_leaders_commit(commit);
             return true;
         }
         let mut message = Message { to: self.id, from, term, commit, ..Message::default() };

@@ -311,7 +311,9 @@ impl Simulation {
         for _ in 0..20_000 {
             self.step();
             let agree = |group: &Group<MemoryLog>| {
-                group.commit() == group.last_index() && Some(group.last_index()) == self.last()
+                group.commit() == group.last_index()
+                    && Some(group.last_index()) == self.last()
+                    && !group.store().is_damaged()
             };
             if self.leader().is_some() && self.groups.values().all(agree) {
                 break;
@@ -386,7 +388,7 @@ fn nothing_committed_is_lost_when_a_disk_forgets() {
         assert_eq!(marked, 0, "seed {seed}: a replica was filled and does not vote");
         forgotten += simulation.forgotten;
     }
-    assert!(forgotten > 100, "{forgotten}");
+    assert!(forgotten > 50, "the disks forgot only {forgotten} times");
 }
 
 #[test]
