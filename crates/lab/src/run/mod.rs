@@ -84,6 +84,7 @@ pub async fn play_faults(started: &Started, loaded: &LoadedScenario) -> Vec<Stri
         verifier: None,
         partitions: [].into(),
         stateful_sets: &loaded.stateful_sets,
+        watched: Default::default(),
     };
     let end = begin + last.into();
     let played = faults::play(&stakes, &scenario.faults, &times, (begin, end)).await;
