@@ -55,6 +55,11 @@ impl Configuration {
         }
     }
 
+    /// Whether a member decides alone.
+    pub fn is_only_voter(&self, id: u64) -> bool {
+        self.voters == [id] && !self.is_joint()
+    }
+
     /// Everybody who takes part, in any role, sorted.
     pub fn members(&self) -> Cow<'_, [u64]> {
         if self.learners.is_empty() && self.outgoing.is_empty() {
