@@ -188,7 +188,8 @@ impl Simulation {
                 let term = group.term();
                 let members = group.configuration().members();
                 let beats: Vec<(u64, u64)> = members
-                    .into_iter()
+                    .iter()
+                    .copied()
                     .filter(|peer| *peer != id)
                     .map(|peer| (peer, group.commit_for(peer).unwrap_or(0)))
                     .collect();
