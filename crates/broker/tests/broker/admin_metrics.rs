@@ -31,6 +31,8 @@ const NAMES: [&str; 44] = [
     "redpanda_kafka_replicas",
     "redpanda_kafka_request_bytes_total",
     "redpanda_kafka_request_latency_seconds",
+    "redpanda_kafka_rpc_sasl_session_expiration_total",
+    "redpanda_kafka_rpc_sasl_session_reauth_attempts_total",
     "redpanda_kafka_under_replicated_replicas",
     "redpanda_node_status_rpcs_received",
     "redpanda_node_status_rpcs_sent",
