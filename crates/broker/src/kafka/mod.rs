@@ -10,7 +10,7 @@ mod api_versions;
 pub(crate) mod authorization;
 mod configs;
 mod connection;
-pub(crate) mod delete_records;
+mod delete_records;
 mod describe_cluster;
 mod describe_log_dirs;
 mod describe_topic_partitions;
@@ -111,6 +111,13 @@ impl Session {
         set.unwrap_or(started_with)
     }
 
+    /// The client has not proved who it is.
+    fn count_unauthenticated(&self, why: &str) {
+        self.node.status.add(Counter::FailedAuthentications, 1);
+        let (peer, listener) = (self.connection.peer, &self.listener.name);
+        tracing::warn!(?peer, listener, why, "a Kafka client is not let in");
+    }
+
     /// Whether requests of the consumer group protocol (KIP-848) are answered.
     fn offers_consumer_protocol(&self) -> bool {
         let offered = self.node.with_cluster(|cluster| {
@@ -145,6 +152,8 @@ enum ConnectionError {
     Encode(String),
     #[error("the client did not authenticate: {0}")]
     Unauthenticated(String),
+    #[error("the client goes on although its authentication has failed")]
+    Refused,
 }
 
 /// Accepts connections for ever. Those beyond `kafka_connections_max` are closed at once.
@@ -181,10 +190,9 @@ async fn serve_connection(session: Session, stream: TcpStream) {
     };
     let (peer, listener) = (session.connection.peer, &session.listener.name);
     match error {
-        ConnectionError::Unauthenticated(why) => {
-            session.node.status.add(Counter::FailedAuthentications, 1);
-            tracing::warn!(?peer, listener, why, "closing a Kafka connection");
-        }
+        ConnectionError::Unauthenticated(why) => session.count_unauthenticated(&why),
+        // It was counted when it failed.
+        ConnectionError::Refused => tracing::debug!(?peer, listener, %error, "closing a Kafka connection"),
         ConnectionError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             tracing::debug!(?peer, listener, %error, "a Kafka connection ended");
         }

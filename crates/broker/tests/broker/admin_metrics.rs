@@ -6,7 +6,7 @@ use crate::admin::{self, get, until};
 use crate::support::batch;
 
 /// The names of redpanda.md 3.1.4 that a broker has without TLS, racks and groups.
-const NAMES: [&str; 44] = [
+const NAMES: [&str; 46] = [
     "redpanda_application_uptime_seconds_total",
     "redpanda_cluster_brokers",
     "redpanda_cluster_health_leaderless_partitions",
