@@ -10,8 +10,7 @@ use hopwise_tests::fixtures;
 /// Runs the scenario of a bug, with it or without.
 fn run(bug: &str, with_bug: bool) -> RunReport {
     let path = fixtures().join("client-bugs").join(format!("{bug}.yaml"));
-    let mut loaded =
-        load_scenario(&path).unwrap_or_else(|error| panic!("{:?}", miette::Report::from(error)));
+    let mut loaded = load_scenario(&path).unwrap_or_else(|error| panic!("{:?}", miette::Report::from(error)));
     for client in &mut loaded.scenario.clients {
         assert!(client.bug.is_some(), "client {} has no bug", client.name);
         client.bug = client.bug.filter(|_| with_bug);

@@ -2,8 +2,7 @@
 
 use hopwise_lab::report::check::Verdict;
 use hopwise_lab::report::run::{ClientCourse, RunReport};
-use hopwise_lab::report::run_text::run_text;
-use hopwise_lab::report::Paper;
+use hopwise_lab::report::{Paper, run_text};
 use hopwise_lab::run::{RunOptions, load_scenario, run_scenario};
 use hopwise_tests::scenarios;
 
@@ -37,7 +36,10 @@ fn each_profile_recovers_in_its_own_time() {
     assert!((60.0..75.0).contains(&recovery(librdkafka)), "{text}");
     // The naive client hangs until the node is back, a minute after the loss.
     assert!(recovery(naive) > 60.0, "{text}");
-    assert!(franz_go.connections_opened > java.connections_opened, "a connection per kind of request: {text}");
+    assert!(
+        franz_go.connections_opened > java.connections_opened,
+        "a connection per kind of request: {text}"
+    );
     for client in &report.clients {
         assert!(text.contains(&client.profile), "{text}");
     }
