@@ -16,4 +16,5 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod serve;
+pub mod shrink;
 pub mod simulate;

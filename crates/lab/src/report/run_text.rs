@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use comfy_table::Cell;
 
 use super::check::Verdict;
-use super::check_text::write_hops;
+use super::check_text::{write_finding, write_hops};
 use super::paper::{Paper, Tone, cell};
 use super::run::{Recovery, RunReport, Way};
 use super::units::{count, dollars, quantity, time};
@@ -32,6 +32,10 @@ pub fn run_text(report: &RunReport, paper: Paper) -> String {
     let mut out = String::new();
     verdict(&mut out, report, paper);
     checks(&mut out, report, paper);
+    for finding in &report.findings {
+        write_finding(&mut out, finding, &[], paper);
+    }
+    faults(&mut out, report);
     latency(&mut out, report, paper);
     clients(&mut out, report, paper);
     ways(&mut out, report, paper);
@@ -95,6 +99,17 @@ fn checks(out: &mut String, report: &RunReport, paper: Paper) {
             paper.paragraph(&mut text, mark, &format!("{} ({})", check.name, check.detail));
             out.push_str(&text.replacen(mark, &paper.paint(mark, tone), 1));
         }
+    }
+}
+
+/// The timeline, which the scenario file does not show where it is drawn from the seed.
+fn faults(out: &mut String, report: &RunReport) {
+    if report.faults.is_empty() {
+        return;
+    }
+    out.push_str("\nFaults\n");
+    for fault in &report.faults {
+        let _ = writeln!(out, "  {:>9}  {fault}", time(fault.at_ns));
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Fault {
     /// `--force` of a pod's deletion: the object goes at once, whatever the node says.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    /// Whether nothing is wrong if it cannot be played because its object is not there, or already as it would be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub may_miss: bool,
 }
 
 /// What happens.
@@ -276,7 +279,7 @@ impl<'de> Deserialize<'de> for Fault {
 }
 
 /// The fields of a fault beside the one that says what happens.
-const FIELDS: [&str; 4] = ["at", "name", "gracePeriod", "force"];
+const FIELDS: [&str; 5] = ["at", "name", "gracePeriod", "force", "mayMiss"];
 
 struct FaultVisitor;
 
@@ -288,7 +291,7 @@ impl<'de> Visitor<'de> for FaultVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fault, A::Error> {
-        let (mut at, mut name, mut grace_period, mut force) = (None, None, None, false);
+        let (mut at, mut name, mut grace_period, mut force, mut may_miss) = (None, None, None, false, false);
         let mut kind: Option<FaultKind> = None;
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
@@ -296,6 +299,7 @@ impl<'de> Visitor<'de> for FaultVisitor {
                 "name" => name = Some(map.next_value()?),
                 "gracePeriod" => grace_period = Some(map.next_value()?),
                 "force" => force = map.next_value()?,
+                "mayMiss" => may_miss = map.next_value()?,
                 _ => {
                     let read = FaultKind::deserialize(Entry { key: &key, map: &mut map })?;
                     if let Some(known) = kind.replace(read) {
@@ -316,7 +320,7 @@ impl<'de> Visitor<'de> for FaultVisitor {
         if (grace_period.is_some() || force) && !matches!(kind, FaultKind::DeletePod(_)) {
             return Err(A::Error::custom("`gracePeriod` and `force` go with `deletePod` only"));
         }
-        Ok(Fault { at, name, kind, grace_period, force })
+        Ok(Fault { at, name, kind, grace_period, force, may_miss })
     }
 }
 

@@ -6,6 +6,7 @@
 //! locate them (`expect.less[0].hops`).
 
 mod client;
+mod draw;
 mod event;
 mod expect;
 mod fault;
@@ -21,13 +22,14 @@ mod when;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Client, ClientBug, ClientProfile, Resolver};
+pub use draw::{Choices, Draw, KINDS, Listed, Stock, Target};
 pub use event::EventExpectation;
 pub use expect::{
     Comparison, Expect, Kept, Measure, Percentile, PodIdentity, PodReturn, check_pods, check_report,
 };
 pub use fault::{
     Cascade, DeleteWorkload, ExitContainer, ExitReason, Fault, FaultKind, LagKubeProxy, PodName, RebootNode,
-    RemoveTaint, Scale, SetImage, TaintEffect, TaintNode,
+    RemoveTaint, Scale, SetImage, TaintEffect, TaintNode, Yes,
 };
 pub use object::{ObjectKind, ObjectName};
 pub use observation::{Address, Look, Observation};
@@ -61,6 +63,9 @@ pub struct Scenario {
     /// What goes wrong, and when.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// What goes wrong besides, drawn from the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draw: Option<Draw>,
     /// Looks from a place, and what has to come of them.
     #[serde(default)]
     pub observations: Vec<Observation>,

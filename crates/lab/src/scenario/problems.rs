@@ -18,6 +18,13 @@ pub struct Problem {
 impl Scenario {
     /// Everything that is wrong beyond the types of fields; empty for a sound scenario.
     pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Problems(self.problems_of_parts());
+        self.check_observed(&mut problems);
+        problems.0
+    }
+
+    /// [`Scenario::problems`] of a scenario that somebody else looks at: it may expect nothing itself.
+    pub fn problems_of_parts(&self) -> Vec<Problem> {
         let mut problems = Problems::default();
         self.check_inputs(&mut problems);
         self.check_clients(&mut problems);
@@ -25,6 +32,7 @@ impl Scenario {
             check_workload(workload, &mut problems);
         }
         self.check_faults(&mut problems);
+        self.check_draw(&mut problems);
         self.check_expectations(&mut problems);
         self.check_timeline(&mut problems);
         problems.0
@@ -44,6 +52,10 @@ impl Scenario {
         problems.unless(clients || !workload, "workload", "there are no clients", "at least one client");
         let what = "the clients have nothing to do";
         problems.unless(workload || !clients, "clients", what, "a workload, or no clients");
+    }
+
+    fn check_observed(&self, problems: &mut Problems) {
+        let workload = self.workload.is_some();
         let observed =
             !self.observations.is_empty() || !self.expect.events.is_empty() || !self.expect.states.is_empty();
         let what = "nothing is looked at";

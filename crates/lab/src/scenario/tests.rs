@@ -149,9 +149,12 @@ fn report() -> RunReport {
         routing: Routing { requests: 20, to_leader: 20, ..Routing::default() },
         data: Data { acknowledged: 10, ..Data::default() },
         events: vec![],
+        faults: vec![],
+        recovery: vec![],
         cost: vec![],
         clients: Vec::new(),
         ways: vec![],
+        findings: vec![],
     }
 }
 

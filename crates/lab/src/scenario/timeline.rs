@@ -14,6 +14,11 @@ impl Scenario {
         self.duration.unwrap_or_else(|| self.last_time())
     }
 
+    /// When the last fault strikes, or is undone; none without faults.
+    pub fn last_fault(&self) -> Option<Duration> {
+        self.faults.iter().map(|fault| fault.at).max()
+    }
+
     /// The last time that the scenario names, and a little more. A time that counts from an event counts from the end of
     /// the event's window.
     fn last_time(&self) -> Duration {
@@ -26,7 +31,11 @@ impl Scenario {
         let events = self.expect.events.iter().map(|event| of(&event.when, event.ends()));
         let states = self.expect.states.iter().map(|state| of(&state.when, state.when.window.end()));
         let looks = self.observations.iter().map(|look| of(&look.when, look.when.window.end()));
-        plus(faults.chain(events).chain(states).chain(looks).max().unwrap_or_default(), AFTER_THE_LAST)
+        let drawn = self.draw.iter().map(|draw| draw.within[1]);
+        plus(
+            faults.chain(drawn).chain(events).chain(states).chain(looks).max().unwrap_or_default(),
+            AFTER_THE_LAST,
+        )
     }
 
     /// The latest time of every name that times may count from.

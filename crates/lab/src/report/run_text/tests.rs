@@ -75,12 +75,15 @@ fn report() -> RunReport {
             object: "Pod redpanda/redpanda-1".into(),
             detail: "deleted".into(),
         }],
+        faults: vec![],
+        recovery: vec![],
         cost: vec![
             item("loadbalancer", "load balancers", 2190.0, 49.275),
             item("loadbalancer", "traffic to the internet", 1000.0, 90.0),
             item("nodeport", "traffic to the internet", 1000.0, 90.0),
         ],
         clients: Vec::new(),
+        findings: vec![],
         ways: vec![
             way("nodeport", &["internet", "zone-a", "node-0"]),
             way("loadbalancer", &["internet", "lb-redpanda-0", "zone-a", "node-0"]),
