@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fake::{Shared, locked, make_topic};
-use hopwise_client::behaviour::{AddressChange, Behaviour};
-use hopwise_client::{Acks, Client, FetchOptions, Operation, Options, Profile, Record, RequestRecord};
+use hopwise_client::behaviour::{AddressChange, Behaviour, Patience, Rebootstrap};
+use hopwise_client::{
+    Acks, Client, FetchOptions, HostPort, Operation, Options, Profile, Record, RequestRecord,
+};
 use kafka_protocol::messages::ApiKey;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -122,4 +124,41 @@ async fn an_idle_connection_is_not_used_again() {
     tokio::time::sleep(Duration::from_millis(80)).await;
     produce(&client).await;
     assert_eq!(client.counters().connections_opened, 2);
+}
+
+#[tokio::test]
+async fn a_client_whose_brokers_are_all_gone_goes_back_to_its_bootstrap_list_or_not() {
+    for (rebootstrap, found) in [(Rebootstrap::NoneAnswers, true), (Rebootstrap::Never, false)] {
+        let cluster = fake::start(1).await;
+        make_topic(&cluster, "t", &[0]);
+        let behaviour = Profile::Hopwise.behaviour();
+        let produce = Patience { retries: Some(3), ..behaviour.produce };
+        let (client, mut records) = client(&cluster, Behaviour { rebootstrap, produce, ..behaviour });
+        let real = locked(&cluster).advertised[&0].clone();
+        let gone = fake::closed_port().await;
+        locked(&cluster).advertised.insert(0, gone.clone());
+        client.metadata().await.expect("the bootstrap address answers");
+        locked(&cluster).advertised.insert(0, real.clone());
+        drain(&mut records);
+        let sent = client.produce("t", 0, &[Record::new("key", "value")], Acks::All).await;
+        assert_eq!(sent.is_ok(), found, "{rebootstrap}: {sent:?}");
+        let asked: Vec<_> = drain(&mut records).into_iter().map(|record| record.address).collect();
+        assert_eq!(asked[0], gone, "{rebootstrap}: the broker that is known comes first");
+        assert_eq!(asked.contains(&real), found, "{rebootstrap}: {asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn both_address_families_are_tried_within_the_time() {
+    let cluster = fake::start(1).await;
+    let port = locked(&cluster).advertised[&0].port;
+    // Nothing listens on the address of the other family.
+    let addresses = vec!["::1".parse().expect("valid"), "127.0.0.1".parse().expect("valid")];
+    let options = Options {
+        behaviour: Profile::FranzGo.behaviour(),
+        names: Some(Arc::new(move |_| Some(Ok(addresses.clone())))),
+        ..Options::new(vec![HostPort::new("seed", port)])
+    };
+    let client = Client::new(options).expect("it has a bootstrap address");
+    assert_eq!(client.metadata().await.expect("one answers").id.as_deref(), Some("redpanda.fake"));
 }
