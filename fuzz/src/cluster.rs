@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hopwise_broker::{Broker, BrokerStatus, Disk, Environment, NodeConfig, Phase, StartParameters};
+use hopwise_client::behaviour::Patience;
 use hopwise_client::{Acks, Client, FetchOptions, HostPort, Options, Record};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -91,8 +92,10 @@ impl Cluster {
         tasks.spawn(tap(addresses[0], Arc::clone(&frames)));
         let statuses = (0..BROKERS).map(|index| start_broker(&addresses, index, &mut tasks)).collect();
         let mut options = Options::new(vec![HostPort::new(addresses[0].to_string(), 9092)]);
-        options.delivery_timeout = PATIENCE;
-        options.request_timeout = Duration::from_secs(5);
+        let behaviour = &mut options.behaviour;
+        let patience = Patience::within(PATIENCE);
+        (behaviour.produce, behaviour.fetch, behaviour.others) = (patience, patience, patience);
+        behaviour.request_timeout = Duration::from_secs(5);
         let client = Client::new(options).map_err(not_serving)?;
         let (acknowledged, sent) = (BTreeMap::new(), 0);
         let mut cluster = Cluster { addresses, statuses, client, acknowledged, sent, frames, tasks };
