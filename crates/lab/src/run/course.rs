@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hopwise_engine::{Span, Time, host};
 use hopwise_kube::admission::Rejection;
+use hopwise_kube::manifest::Manifests;
 use hopwise_kube::profile::Profile;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use tokio::time::{Instant, timeout};
@@ -38,6 +39,8 @@ pub(super) struct Plan {
     pub scenario: Scenario,
     /// The StatefulSets that faults create, by their files.
     pub stateful_sets: BTreeMap<String, StatefulSet>,
+    /// What faults apply, by its files.
+    pub applied: BTreeMap<String, Manifests>,
     /// Its surroundings, for prices.
     pub profile: Profile,
     /// Objects that the API server rejects.
@@ -184,8 +187,8 @@ impl<'a> Stage<'a> {
     async fn play(&self, span: (Instant, Instant), times: &Times<'_>) -> Played {
         let Started { cluster, brokers, .. } = self.started;
         let (partitions, verifier) = (self.partitions.clone(), self.verifier.as_ref());
-        let stakes =
-            Stakes { cluster, brokers, verifier, partitions, stateful_sets: &self.plan.stateful_sets };
+        let Plan { stateful_sets, applied, .. } = self.plan;
+        let stakes = Stakes { cluster, brokers, verifier, partitions, stateful_sets, applied };
         faults::play(&stakes, &self.plan.scenario.faults, times, span).await
     }
 
@@ -277,11 +280,16 @@ fn finished(mut report: RunReport) -> RunReport {
 
 /// What has happened to the cluster so far.
 pub(super) fn events_so_far() -> Vec<Event> {
-    let event = |event: hopwise_engine::log::Notable| Event {
+    events_from(0)
+}
+
+/// What has happened to the cluster so far, but for the first so many events.
+pub(super) fn events_from(first: usize) -> Vec<Event> {
+    let event = |event: &hopwise_engine::log::Notable| Event {
         at_ns: event.at.as_nanos(),
         kind: event.kind.to_owned(),
-        object: event.object,
-        detail: event.detail,
+        object: event.object.clone(),
+        detail: event.detail.clone(),
     };
-    hopwise_engine::notable_events().into_iter().map(event).collect()
+    hopwise_engine::with_log(|log| log.notable_events().iter().skip(first).map(event).collect())
 }

@@ -49,7 +49,7 @@ pub struct RunOptions {
 /// If captures cannot be written, or the simulation cannot end.
 pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunReport, SimulationError> {
     let began = machine_time();
-    let LoadedScenario { scenario, inputs, stateful_sets, .. } = loaded;
+    let LoadedScenario { scenario, inputs, stateful_sets, applied, .. } = loaded;
     let seed = options.seed.unwrap_or(scenario.seed);
     let start =
         Start { seed, limit: scenario.bounds.start.span().into(), captures: options.captures.clone() };
@@ -60,6 +60,7 @@ pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunRe
         rejections: inputs.rejections.clone(),
         scenario,
         stateful_sets,
+        applied,
     };
     let mut report = simulate(inputs, start, |started| course::run(started, plan))??;
     report.wall_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);

@@ -25,8 +25,11 @@ pub use expect::{
     Comparison, Expect, Kept, Measure, Percentile, PodIdentity, PodReturn, check_pods, check_report,
 };
 pub use fault::{
-    Cascade, DeleteWorkload, ExitContainer, ExitReason, Fault, FaultKind, LagKubeProxy, PodName, RebootNode,
-    RemoveTaint, Scale, SetImage, TaintEffect, TaintNode,
+    BlackHole, Cascade, ContainerName, DelayedLink, DeleteWorkload, DiskTrouble, DnsServers, ExitContainer,
+    ExitReason, ExpiredFlows, FailingDisk, Fault, FaultKind, FlappingBalancer, FlowEnd, ImpairedShare,
+    LagKubeProxy, LimitedLink, LinkAspect, MendedDisk, MendedLink, PodName, RebootNode, RemoveTaint,
+    ReorderedLink, Scale, SetImage, Share, Skew, SkewedClock, SlowContainer, SlowDisk, SlowDns,
+    SlowRegistration, TaintEffect, TaintNode, Target, Trigger, TriggerEvent, Way, Yes, catalogue,
 };
 pub use object::{ObjectKind, ObjectName};
 pub use observation::{Address, Look, Observation};

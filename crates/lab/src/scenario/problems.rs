@@ -79,25 +79,6 @@ impl Scenario {
         }
     }
 
-    fn check_faults(&self, problems: &mut Problems) {
-        for (index, fault) in self.faults.iter().enumerate() {
-            let run = self.bounds.run;
-            let what = format!("{} is after the end of the run at {run}", fault.at);
-            problems.unless(
-                fault.at < run,
-                &format!("faults[{index}].at"),
-                &what,
-                "a time before bounds.run",
-            );
-            if let Some(grace) = fault.grace_period {
-                // The API counts the grace period in whole seconds.
-                let whole = grace.span().as_nanos().is_multiple_of(1_000_000_000);
-                let field = format!("faults[{index}].gracePeriod");
-                problems.unless(whole, &field, &format!("{grace} is not whole seconds"), "whole seconds");
-            }
-        }
-    }
-
     fn check_expectations(&self, problems: &mut Problems) {
         let expect = &self.expect;
         for (index, comparison) in expect.less.iter().enumerate() {
