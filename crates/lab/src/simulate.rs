@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hopwise_engine::log::Keep;
 use hopwise_engine::{Simulation, Span, Stalled};
 use hopwise_fabric::{Fabric, FabricWorld};
 use hopwise_kube::admission::Refused;
@@ -13,6 +14,7 @@ use hopwise_kube::cluster::{Cluster, ClusterSpec, Settled};
 
 use crate::certificates;
 use crate::inputs::Inputs;
+use crate::limits::{Limits, Passed};
 use crate::programs::{Brokers, LabPrograms};
 
 /// How a cluster is brought up.
@@ -24,11 +26,21 @@ pub struct Start {
     pub limit: Duration,
     /// Where a capture of each device is written, one pcapng file per device.
     pub captures: Option<PathBuf>,
+    /// Which records of the event log stay in memory.
+    pub keep: Keep,
+    /// What the simulation may use.
+    pub limits: Limits,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Start { seed: 0, limit: Duration::from_secs(20 * 60), captures: None }
+        Start {
+            seed: 0,
+            limit: Duration::from_secs(20 * 60),
+            captures: None,
+            keep: Keep::Notable,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -40,6 +52,8 @@ pub struct Started {
     pub brokers: Brokers,
     /// How far it has come.
     pub settled: Settled,
+    /// How long it was given.
+    pub limit: Duration,
 }
 
 /// Why a simulation gave no result.
@@ -48,6 +62,9 @@ pub enum SimulationError {
     /// It did not end.
     #[error(transparent)]
     Stalled(#[from] Stalled),
+    /// It has used more than it may.
+    #[error(transparent)]
+    Limit(#[from] Passed),
     /// A capture cannot be written.
     #[error("captures in {}: {error}", path.display())]
     Capture {
@@ -78,32 +95,44 @@ where
 {
     let installed = Installed::new();
     let captures = start.captures.clone();
-    let result = Simulation::new(start.seed).limit(LIMIT).run(FabricWorld, move || async move {
-        let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
-        let without_pods = refused.map(|it| it.object.clone()).collect();
-        let programs = LabPrograms::default();
-        let brokers = programs.brokers.clone();
-        let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
-        let domain = inputs.cluster.cluster_domain.trim_end_matches('.').to_owned();
-        let mut manifests = inputs.manifests;
-        let made = certificates::make(&manifests, &domain, hopwise_engine::seed(), now_s);
-        manifests.secrets.extend(made.secrets);
-        let spec = ClusterSpec {
-            manifests,
-            cluster: inputs.cluster,
-            profile: inputs.profile,
-            programs: Rc::new(programs),
-            without_pods,
-        };
-        let cluster = Cluster::start(spec);
-        let settled = cluster.settle(QUIET, start.limit).await;
-        main(Started { cluster, brokers, settled }).await
-    });
+    let result =
+        Simulation::new(start.seed).keep(start.keep).limit(LIMIT).run(FabricWorld, move || async move {
+            let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
+            let without_pods = refused.map(|it| it.object.clone()).collect();
+            let programs = LabPrograms::default();
+            let brokers = programs.brokers.clone();
+            let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
+            let domain = inputs.cluster.cluster_domain.trim_end_matches('.').to_owned();
+            let mut manifests = inputs.manifests;
+            let made = certificates::make(&manifests, &domain, hopwise_engine::seed(), now_s);
+            manifests.secrets.extend(made.secrets);
+            let spec = ClusterSpec {
+                manifests,
+                cluster: inputs.cluster,
+                profile: inputs.profile,
+                programs: Rc::new(programs),
+                without_pods,
+            };
+            let cluster = Cluster::start(spec);
+            let course = async {
+                let settled = cluster.settle(QUIET, start.limit).await;
+                main(Started { cluster, brokers, settled, limit: start.limit }).await
+            };
+            // Whoever sets no limit does without the looks.
+            if start.limits == Limits::default() {
+                return Ok(course.await);
+            }
+            tokio::select! {
+                biased;
+                output = course => Ok(output),
+                passed = start.limits.passed() => Err(passed),
+            }
+        });
     let fabric = installed.take();
     if let (Some(mut fabric), Some(path)) = (fabric, captures) {
         fabric.finish_captures().map_err(|error| SimulationError::Capture { path, error })?;
     }
-    Ok(result?)
+    Ok(result??)
 }
 
 /// A fabric that is this thread's for as long as this lives: a simulation that panics leaves none behind.

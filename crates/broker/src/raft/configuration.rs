@@ -53,6 +53,11 @@ impl Configuration {
         }
     }
 
+    /// Whether a member decides alone.
+    pub fn is_only_voter(&self, id: u64) -> bool {
+        self.voters == [id] && !self.is_joint()
+    }
+
     /// Everybody who takes part, in any role, sorted.
     pub fn members(&self) -> Vec<u64> {
         let lists = [&self.voters, &self.learners, &self.outgoing, &self.learners_next];

@@ -90,6 +90,9 @@ impl<S: EntryStore> Group<S> {
             rounds += 1;
             debug_assert!(rounds < 10_000, "a group does not come to rest");
         }
+        if let Err(error) = self.end_suspicion() {
+            self.fail(&error);
+        }
         let mut output = std::mem::take(&mut self.output);
         output.messages.iter_mut().for_each(|message| self.mark_relaxed(message));
         // raft-rs keeps its members in hash maps.
@@ -174,6 +177,9 @@ impl<S: EntryStore> Group<S> {
                 self.reconfigure(&entry)?;
             } else if entry.context.is_empty() && !entry.data.is_empty() {
                 let (index, term) = (entry.index, entry.term);
+                if self.node.mut_store().store.apply(index, &entry.data)? {
+                    continue;
+                }
                 self.output.committed.push(Committed { index, term, command: entry.data });
             }
         }

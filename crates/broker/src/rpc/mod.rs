@@ -79,8 +79,6 @@ pub(crate) enum Request {
     NodeReport,
     /// Give the leadership of a partition that you lead to another broker.
     TransferLeadership { topic: Uuid, partition: i32, target: i32 },
-    /// The leader has removed the records before an offset; do so too.
-    RemoveRecords { key: PartitionKey, offset: i64 },
 }
 
 /// A broker that has no id yet.

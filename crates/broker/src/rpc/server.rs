@@ -13,7 +13,6 @@ use super::frame::{self, Frame};
 use super::{Refusal, Reply, ReplyHead, Request, RequestHead};
 use crate::cluster::{discovery, health, submit};
 use crate::config::Listener;
-use crate::kafka::delete_records;
 use crate::node::Node;
 use crate::operations::leadership;
 use crate::replication::driver;
@@ -131,7 +130,6 @@ async fn answer(node: &Arc<Node>, head: RequestHead) -> Result<Reply, Refusal> {
             node.raft.leaders.take(&news);
             Ok(Reply::Updated)
         }
-        Request::RemoveRecords { key, offset } => delete_records::remove_at_replica(node, key, offset).await,
         Request::GetLeaders => Ok(Reply::Leaders(node.raft.leaders.all())),
         Request::GroupConfiguration { key } => {
             let replica = node.replica(key).filter(|replica| replica.progress().leading);

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Hop, Verdict};
 use crate::cost::CostItem;
+use crate::findings::Finding;
 use crate::latency::LatencyRow;
+use crate::scenario::Fault;
 
 /// The whole report. Everything but `wall_ns` depends on the inputs and the seed alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,19 +26,31 @@ pub struct RunReport {
     pub wall_ns: u64,
     /// What was expected, and whether it came about.
     pub checks: Vec<Check>,
+    /// The faults that were played, those that were drawn among them. Absent if there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<PlayedFault>,
     /// Latency per route and operation.
     pub latency: Vec<LatencyRow>,
     /// Where requests went.
     pub routing: Routing,
     /// What became of records.
     pub data: Data,
+    /// How each route did under the faults. Absent without clients.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recovery: Vec<Recovery>,
     /// What happened to the cluster.
     pub events: Vec<Event>,
     /// What each route costs per month.
     pub cost: Vec<CostItem>,
+    /// What each client went through. Absent without a workload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<ClientCourse>,
     /// One way of each route, device by device, for the listing in text. Absent if none was recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ways: Vec<Way>,
+    /// What explains the checks that failed; absent if none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 /// An expectation and whether it came about.
@@ -49,6 +63,32 @@ pub struct Check {
     pub ok: bool,
     /// The numbers behind the answer.
     pub detail: String,
+}
+
+/// A fault of the timeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlayedFault {
+    /// When, in nanoseconds since the timeline's start.
+    pub at_ns: u64,
+    /// What expectations call it.
+    pub name: String,
+    /// What happens, as the scenario file has it: `{"powerOffNode": "node-1"}`.
+    pub fault: serde_json::Value,
+}
+
+/// How a route did under the faults.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// The client's name in the scenario.
+    pub route: String,
+    /// The longest time in which no request of the workload succeeded.
+    pub longest_outage_ns: u64,
+    /// From the last fault of the timeline, or what undoes it, to the end of the first request that began after it and
+    /// succeeded. Absent without faults, or if no request did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered_ns: Option<u64>,
 }
 
 /// Where requests went.
@@ -67,6 +107,42 @@ pub struct Routing {
     pub failed: u64,
     /// Metadata requests after the first of each client.
     pub metadata_refreshes: u64,
+}
+
+/// What a client went through during the workload, so that clients can be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCourse {
+    /// The client's name.
+    pub client: String,
+    /// The profile that it behaves as.
+    pub profile: String,
+    /// Attempts that were answered by a broker that is not the leader, or not the one that was dialled, and attempts
+    /// without an answer at a broker that was not the leader, as answers before and after tell.
+    pub misrouted: u64,
+    /// TCP connections opened.
+    pub connections_opened: u64,
+    /// Metadata requests, those without an answer included.
+    pub metadata_requests: u64,
+    /// Attempts beyond the first of each request.
+    pub retries: u64,
+    /// How it came through each fault, in their order.
+    pub recoveries: Vec<Recovery>,
+}
+
+/// How a client came through a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// The fault's name.
+    pub fault: String,
+    /// When it struck, in nanoseconds since the simulation's start.
+    pub at_ns: u64,
+    /// Attempts that failed because of it: those that were under way when it struck, and those that began between it and
+    /// the next fault.
+    pub failures: u64,
+    /// From the fault to the first success after the last of them; 0 without failures, absent if no success came.
+    pub recovered_ns: Option<u64>,
 }
 
 /// What became of records.
@@ -115,6 +191,26 @@ pub struct Way {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+impl From<&Fault> for PlayedFault {
+    fn from(fault: &Fault) -> PlayedFault {
+        let kind = serde_json::to_value(&fault.kind).unwrap_or_default();
+        PlayedFault { at_ns: fault.at.span().as_nanos(), name: fault.name(), fault: kind }
+    }
+}
+
+impl std::fmt::Display for PlayedFault {
+    /// As a line of a scenario file has it: `powerOffNode: node-1`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some((field, value)) = self.fault.as_object().and_then(|fields| fields.iter().next()) else {
+            return f.write_str(&self.name);
+        };
+        match value {
+            serde_json::Value::String(object) => write!(f, "{field}: {object}"),
+            other => write!(f, "{field}: {other}"),
+        }
+    }
 }
 
 impl RunReport {

@@ -43,16 +43,39 @@ impl LoadedScenario {
 /// # Errors
 /// Everything that is wrong with the scenario, its cluster file and its manifests, each with its place.
 pub fn load_scenario(path: &Path) -> Result<LoadedScenario, InputError> {
-    let document = source::read_one(&only_file(path)?).map_err(LoadErrors::from)?;
-    let scenario: Scenario = document.parse().map_err(LoadErrors::from)?;
-    let problems = scenario.problems();
-    LoadErrors::check(problems.iter().map(|problem| point_at(&document, problem)).collect())?;
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
+    let document = source::read_one(&only_file(path)?).map_err(LoadErrors::from)?;
+    read(document, directory, &Surroundings::default(), Scenario::problems)
+}
+
+/// Reads a scenario that the caller looks at, so that it need not expect anything itself. Its paths are relative to
+/// `directory`; `surroundings` says what its cluster file leaves open.
+///
+/// # Errors
+/// As [`load_scenario`].
+pub fn read_scenario(
+    source: &Source,
+    directory: &Path,
+    surroundings: &Surroundings,
+) -> Result<LoadedScenario, InputError> {
+    let document = source::read_one(source).map_err(LoadErrors::from)?;
+    read(document, directory, surroundings, Scenario::problems_of_parts)
+}
+
+fn read(
+    document: Document,
+    directory: &Path,
+    surroundings: &Surroundings,
+    problems: fn(&Scenario) -> Vec<Problem>,
+) -> Result<LoadedScenario, InputError> {
+    let scenario: Scenario = document.parse().map_err(LoadErrors::from)?;
+    let problems = problems(&scenario);
+    LoadErrors::check(problems.iter().map(|problem| point_at(&document, problem)).collect())?;
     let cluster = load_cluster(&document, &scenario, directory)?;
     let manifests: Vec<PathBuf> =
         scenario.manifests.iter().map(|manifest| directory.join(manifest)).collect();
     let manifests = Manifests::load(&source::read_paths(&manifests, &mut io::empty())?)?;
-    let inputs = Inputs::of(manifests, cluster, &Surroundings::default())?;
+    let inputs = Inputs::of(manifests, cluster, surroundings)?;
     let unknown = scenario.unknown_objects(&inputs);
     LoadErrors::check(unknown.iter().map(|problem| point_at(&document, problem)).collect())?;
     let stateful_sets = load_stateful_sets(&document, &scenario, directory)?;

@@ -8,7 +8,8 @@ use super::clients::RunningClient;
 use super::journal::Attempt;
 use crate::latency::{Latencies, nearest_rank};
 use crate::report::check::Hop;
-use crate::report::run::{Routing, Way};
+use crate::report::run::{Recovery, Routing, Way};
+use crate::scenario::Duration;
 
 /// Records every part of every attempt that succeeded: `resolve`, `connect` and `handshake` for those that opened a
 /// connection, and the operation itself from handing over the request to its answer. `produce, retried` and the like
@@ -63,6 +64,36 @@ pub(super) fn failures(client: &RunningClient, start: Time) -> Vec<Span> {
     failed.map(|attempt| attempt.ended_at() - start).collect()
 }
 
+/// How the client did under the faults, of which the last came `last` after `start`. The workload `lasted` so long.
+pub(super) fn recovery(
+    client: &RunningClient,
+    last: Option<Duration>,
+    start: Time,
+    lasted: Span,
+) -> Recovery {
+    let attempts = workload_attempts(client, start);
+    let mut served: Vec<Time> =
+        attempts.iter().filter(|attempt| is_served(attempt)).map(Attempt::ended_at).collect();
+    served.extend([start, start + lasted]);
+    served.sort_unstable();
+    let outage = served.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Span::ZERO);
+    let recovered = last.and_then(|last| {
+        let last = start + last.span();
+        let after = attempts.iter().filter(|it| is_served(it) && it.record.started_at >= last);
+        after.map(|attempt| attempt.ended_at() - last).min()
+    });
+    Recovery {
+        route: client.name.clone(),
+        longest_outage_ns: outage.as_nanos(),
+        recovered_ns: recovered.map(Span::as_nanos),
+    }
+}
+
+/// Whether the attempt is a request of the workload that succeeded.
+fn is_served(attempt: &Attempt) -> bool {
+    attempt.record.partition.is_some() && !attempt.failed()
+}
+
 /// A way with as many hops as the client's produce requests have in the median, to the broker of the lowest id;
 /// of fetch requests if nothing was produced.
 pub(super) fn way(client: &RunningClient, start: Time) -> Option<Way> {
@@ -82,7 +113,7 @@ pub(super) fn way(client: &RunningClient, start: Time) -> Option<Way> {
 }
 
 /// The attempts that ended after the beginning of the workload.
-fn workload_attempts(client: &RunningClient, start: Time) -> Vec<Attempt> {
+pub(super) fn workload_attempts(client: &RunningClient, start: Time) -> Vec<Attempt> {
     client.journal.attempts().into_iter().filter(|attempt| attempt.record.started_at >= start).collect()
 }
 

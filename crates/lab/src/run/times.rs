@@ -20,18 +20,31 @@ pub(super) struct Times<'a> {
     scenario: &'a Scenario,
     start: Time,
     struck: RefCell<BTreeMap<String, Time>>,
+    /// Every fault that struck, in order.
+    strikes: RefCell<Vec<Strike>>,
     /// Wakes at every fault.
     news: watch::Sender<()>,
+}
+
+/// A fault that struck.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Strike {
+    /// The fault's name.
+    pub fault: String,
+    /// When.
+    pub at: Time,
 }
 
 impl<'a> Times<'a> {
     /// A timeline that starts at `start`.
     pub(super) fn new(scenario: &'a Scenario, start: Time) -> Self {
-        Times { scenario, start, struck: RefCell::default(), news: watch::Sender::new(()) }
+        let (struck, strikes) = Default::default();
+        Times { scenario, start, struck, strikes, news: watch::Sender::new(()) }
     }
 
     /// A fault strikes now.
     pub(super) fn strike(&self, fault: String) {
+        self.strikes.borrow_mut().push(Strike { fault: fault.clone(), at: hopwise_engine::now() });
         self.struck.borrow_mut().entry(fault).or_insert_with(hopwise_engine::now);
         self.news.send_replace(());
     }
@@ -71,6 +84,11 @@ impl<'a> Times<'a> {
             // The sender lives as long as this does.
             let _ = news.changed().await;
         }
+    }
+
+    /// Every fault that has struck, in order.
+    pub(super) fn strikes(&self) -> Vec<Strike> {
+        self.strikes.borrow().clone()
     }
 
     /// The time that `when` counts from; none if that has not come yet.

@@ -5,6 +5,9 @@
 //! YAML and pointing at lines is `hopwise_kube::source`'s part: problems name fields in the way that its documents
 //! locate them (`expect.less[0].hops`).
 
+mod client;
+mod contradictions;
+mod draw;
 mod event;
 mod expect;
 mod fault;
@@ -17,9 +20,10 @@ mod state;
 mod timeline;
 mod when;
 
-use hopwise_fabric::net::resolver::{NoResolver, ResolverKind};
 use serde::{Deserialize, Serialize};
 
+pub use client::{Client, ClientBug, ClientProfile, Resolver};
+pub use draw::{Choices, Draw, KINDS, Listed, Stock, Target};
 pub use event::EventExpectation;
 pub use expect::{
     Comparison, Expect, Kept, Measure, Percentile, PodIdentity, PodReturn, check_pods, check_report,
@@ -29,7 +33,8 @@ pub use fault::{
     ExitReason, ExpiredFlows, FailingDisk, Fault, FaultKind, FlappingBalancer, FlowEnd, ImpairedShare,
     LagKubeProxy, LimitedLink, LinkAspect, MendedDisk, MendedLink, PodName, RebootNode, RemoveTaint,
     ReorderedLink, Scale, SetImage, Share, Skew, SkewedClock, SlowContainer, SlowDisk, SlowDns,
-    SlowRegistration, TaintEffect, TaintNode, Target, Trigger, TriggerEvent, Way, Yes, catalogue,
+    SlowRegistration, TaintEffect, TaintNode, Target as FaultTarget, Trigger, TriggerEvent, Way, Yes,
+    catalogue,
 };
 pub use object::{ObjectKind, ObjectName};
 pub use observation::{Address, Look, Observation};
@@ -37,8 +42,6 @@ pub use problems::Problem;
 pub use quantity::{DataSize, Duration, QuantityError};
 pub use state::{Fact, Facts, History, StateExpectation, Wanted, facts_of};
 pub use when::{When, Window, seconds};
-
-use crate::place::Place;
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +68,9 @@ pub struct Scenario {
     /// What goes wrong, and when.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// What goes wrong besides, drawn from the seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draw: Option<Draw>,
     /// Looks from a place, and what has to come of them.
     #[serde(default)]
     pub observations: Vec<Observation>,
@@ -81,29 +87,6 @@ pub struct Scenario {
     #[serde(default)]
     pub bounds: Bounds,
 }
-
-/// A client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Client {
-    /// Its name, which is also the route's name in the report.
-    pub name: String,
-    /// Where it stands.
-    pub place: Place,
-    /// `host:port` of the brokers that it asks first, in this order.
-    pub bootstrap: Vec<String>,
-    /// The name of the Kafka listener that it is expected to enter by.
-    #[serde(default)]
-    pub listener: Option<String>,
-    /// Whose resolver it uses.
-    #[serde(default)]
-    pub resolver: Resolver,
-}
-
-/// Whose resolver a client uses: `glibc`, `musl`, `go` or `jvm`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Resolver(pub ResolverKind);
 
 /// What every client does, at the same time: it produces and fetches, spread over the partitions in turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +174,10 @@ pub struct Bounds {
     pub start: Duration,
     /// Virtual time from then until the workload is done.
     pub run: Duration,
+    /// Records of the event log.
+    pub events: u64,
+    /// Memory of the process.
+    pub memory: DataSize,
 }
 
 impl Default for Cost {
@@ -202,21 +189,13 @@ impl Default for Cost {
 impl Default for Bounds {
     fn default() -> Self {
         let minutes = |minutes: u64| Duration(hopwise_engine::Span::from_secs(minutes * 60));
-        Bounds { start: minutes(20), run: minutes(30) }
-    }
-}
-
-impl TryFrom<String> for Resolver {
-    type Error = NoResolver;
-
-    fn try_from(text: String) -> Result<Self, NoResolver> {
-        text.parse().map(Resolver)
-    }
-}
-
-impl From<Resolver> for String {
-    fn from(resolver: Resolver) -> String {
-        resolver.0.to_string()
+        Bounds {
+            start: minutes(20),
+            run: minutes(30),
+            // Some hundred times what the largest scenario of the repository writes.
+            events: 10_000_000_000,
+            memory: DataSize(32_000_000_000),
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 use super::problems::Problems;
 use super::{
-    Address, Fault, Look, ObjectKind, ObjectName, PodName, Problem, Scenario, Target, Way, facts_of,
+    Address, Fault, FaultTarget as Target, Look, ObjectKind, ObjectName, PodName, Problem, Scenario, Way,
+    facts_of,
 };
 use crate::inputs::Inputs;
 use crate::place::Place;
@@ -39,6 +40,7 @@ impl Scenario {
         for (index, fault) in self.faults.iter().enumerate() {
             known.check_fault(&format!("faults[{index}]"), fault, inputs, &mut problems);
         }
+        self.check_drawn_objects(inputs, &mut problems);
         for (index, observation) in self.observations.iter().enumerate() {
             let field = format!("observations[{index}]");
             known.check_place(&format!("{field}.from"), &observation.from, &mut problems);
@@ -269,7 +271,7 @@ fn check_name(field: &str, name: &str, noun: &str, known: &BTreeSet<String>, pro
 }
 
 /// The nearest of the known words, and all of them.
-fn near<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(super) fn near<'a>(word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let all = known.clone().collect::<Vec<_>>().join(", ");
     match nearest(word, known) {
         Some(nearest) => format!("`{nearest}` perhaps, or another of {all}"),

@@ -16,6 +16,16 @@ impl Scenario {
         self.duration.unwrap_or_else(|| self.last_time())
     }
 
+    /// When the last fault strikes, or is undone; none without faults.
+    pub fn last_fault(&self) -> Option<Duration> {
+        let latest = self.latest_times();
+        let of = |fault: &Fault| {
+            let name = fault.end_name().unwrap_or_else(|| fault.name());
+            latest.get(&name).copied().unwrap_or(fault.at)
+        };
+        self.faults.iter().map(of).max()
+    }
+
     /// The last time that the scenario names, and a little more. A time that counts from an event counts from the end of
     /// the event's window.
     fn last_time(&self) -> Duration {
@@ -28,7 +38,9 @@ impl Scenario {
         let events = self.expect.events.iter().map(|event| of(&event.when, event.ends()));
         let states = self.expect.states.iter().map(|state| of(&state.when, state.when.window.end()));
         let looks = self.observations.iter().map(|look| of(&look.when, look.when.window.end()));
-        faults.chain(events).chain(states).chain(looks).max().unwrap_or_default().plus(AFTER_THE_LAST)
+        let drawn = self.draw.iter().map(|draw| draw.within[1]);
+        let all = faults.chain(drawn).chain(events).chain(states).chain(looks);
+        all.max().unwrap_or_default().plus(AFTER_THE_LAST)
     }
 
     /// The latest time of every name that times may count from.

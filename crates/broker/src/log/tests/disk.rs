@@ -98,6 +98,24 @@ fn a_missing_segment_is_damage() {
 }
 
 #[test]
+fn damage_is_remembered_until_the_log_is_restored() {
+    let fs = Fs::builder().seed(1).build();
+    let log = filled(&fs, 1000);
+    let base = log.segments[1].start.index + 1;
+    volume(&fs).remove(&file(base)).unwrap();
+    assert!(open(&fs, 1000).0.is_damaged());
+    // Nothing shows it now but the mark.
+    fs.crash();
+    let (mut log, recovery) = open(&fs, 1000);
+    assert!(log.is_damaged());
+    assert_eq!(recovery, Recovery { damage: true, ..Recovery::default() });
+    log.restored().unwrap();
+    fs.crash();
+    let (log, recovery) = open(&fs, 1000);
+    assert_eq!((log.is_damaged(), recovery), (false, Recovery::default()));
+}
+
+#[test]
 fn a_read_that_is_wrong_once_is_not_taken_for_damage() {
     let fs = Fs::builder().seed(5).build();
     filled(&fs, 1 << 20);

@@ -9,7 +9,7 @@ mod pods;
 mod strike;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use super::times::Times;
 use super::workload::Partition;
 use crate::programs::Brokers;
 use crate::report::run::Check;
-use crate::scenario::{Fault, FaultKind, PodName};
+use crate::scenario::{self, Fault, FaultKind, PodName};
 pub(super) use pods::{Before, LOOK_AHEAD, look_again};
 use strike::strike;
 
@@ -42,6 +42,8 @@ pub(super) struct Stakes<'a> {
     pub stateful_sets: &'a BTreeMap<String, StatefulSet>,
     /// What faults apply, by its files.
     pub applied: &'a BTreeMap<String, Manifests>,
+    /// The pods of which something is expected that has to be seen before they are hit.
+    pub watched: BTreeSet<PodName>,
 }
 
 /// What the timeline did.
@@ -54,7 +56,7 @@ pub(super) struct Played {
 }
 
 /// Plays the faults at their times after `start`, which has to be at least [`LOOK_AHEAD`] from now. A fault that takes
-/// its time (a drain) does not hold up the next, and is left to itself at `end`.
+/// its time (a drain) does not hold up the next, and is given up when it is undone, or at `end`.
 pub(super) async fn play(
     stakes: &Stakes<'_>,
     faults: &[Fault],
@@ -64,18 +66,36 @@ pub(super) async fn play(
     let played = RefCell::new(Played::default());
     let mut faults: Vec<&Fault> = faults.iter().collect();
     faults.sort_by_key(|fault| fault.at);
-    join_all(faults.into_iter().map(|fault| play_one(stakes, fault, times, (start, end), &played))).await;
+    let ends = |fault: &Fault| match undone_at(&faults, fault) {
+        Some(at) => end.min(start + Duration::from(at.span())),
+        None => end,
+    };
+    let all = faults.iter().map(|fault| play_one(stakes, fault, times, (start, end, ends(fault)), &played));
+    join_all(all).await;
     played.into_inner()
+}
+
+/// When another fault undoes this one.
+fn undone_at(faults: &[&Fault], fault: &Fault) -> Option<scenario::Duration> {
+    let undo = fault.kind.undo()?;
+    let undoes = |other: &&&Fault| other.at > fault.at && other.when == fault.when && other.kind == undo;
+    faults.iter().find(undoes).map(|other| other.at)
 }
 
 async fn play_one(
     stakes: &Stakes<'_>,
     fault: &Fault,
     times: &Times<'_>,
-    (start, end): (Instant, Instant),
+    (start, end, given_up): (Instant, Instant, Instant),
     played: &RefCell<Played>,
 ) {
-    let fail = |expected: &str, why: &str| played.borrow_mut().failures.push(failed(expected, why));
+    let fail = |expected: &str, why: &str| {
+        if fault.may_miss {
+            hopwise_engine::notable("fault.missed", fault.name(), why);
+            return;
+        }
+        played.borrow_mut().failures.push(failed(expected, why));
+    };
     let start = match &fault.when {
         None => start,
         Some(trigger) => match times.wait_for(trigger, end).await {
@@ -84,7 +104,9 @@ async fn play_one(
         },
     };
     let due = start + Duration::from(fault.at.span());
-    if let (FaultKind::DeletePod(pod), Some(verifier)) = (&fault.kind, stakes.verifier) {
+    if let (FaultKind::DeletePod(pod), Some(verifier)) = (&fault.kind, stakes.verifier)
+        && stakes.watched.contains(pod)
+    {
         sleep_until(due.checked_sub(LOOK_AHEAD).unwrap_or(due)).await;
         if !played.borrow().before.contains_key(pod) {
             let seen = pods::look(stakes, verifier, pod, due).await;
@@ -94,8 +116,11 @@ async fn play_one(
     sleep_until(due).await;
     times.strike(fault.name());
     let has_failed = Cell::new(false);
+    // What waits for an event is undone by its own `for` alone.
+    let given_up = if fault.when.is_some() { end } else { given_up };
+    let given_up = fault.lasts.map_or(given_up, |lasts| given_up.min(due + Duration::from(lasts.span())));
     let struck = async {
-        if let Err(why) = strike(stakes, fault, &fault.kind, end).await {
+        if let Err(why) = strike(stakes, fault, &fault.kind, given_up).await {
             has_failed.set(true);
             fail(&format!("{} happens at {}", fault.name(), fault.at), &why);
         }

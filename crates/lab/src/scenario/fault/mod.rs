@@ -71,12 +71,24 @@ pub struct Fault {
     /// `--force` of a pod's deletion: the object goes at once, whatever the node says.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    /// Whether nothing is wrong if it cannot be played because its object is not there, or already as it would be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub may_miss: bool,
 }
 
 impl Fault {
     /// `kind` at a time after the timeline's start.
     pub fn at(at: Duration, kind: FaultKind) -> Fault {
-        Fault { at, when: None, lasts: None, name: None, kind, grace_period: None, force: false }
+        Fault {
+            at,
+            when: None,
+            lasts: None,
+            name: None,
+            kind,
+            grace_period: None,
+            force: false,
+            may_miss: false,
+        }
     }
 
     /// What expectations call it.

@@ -10,7 +10,7 @@ use super::{Fault, FaultKind, Trigger, catalogue};
 use crate::scenario::Duration;
 
 /// The fields of a fault beside the one that says what happens.
-const FIELDS: [&str; 6] = ["at", "when", "for", "name", "gracePeriod", "force"];
+const FIELDS: [&str; 7] = ["at", "when", "for", "name", "gracePeriod", "force", "mayMiss"];
 
 impl<'de> Deserialize<'de> for Fault {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -28,12 +28,13 @@ struct Parts {
     kind: Option<FaultKind>,
     grace_period: Option<Duration>,
     force: bool,
+    may_miss: bool,
 }
 
 impl Parts {
     /// The fault, if its parts fit together.
     fn fault(self) -> Result<Fault, String> {
-        let Parts { at, when, lasts, name, kind, grace_period, force } = self;
+        let Parts { at, when, lasts, name, kind, grace_period, force, may_miss } = self;
         // What waits for something happens at once if it is not told to wait longer.
         let at = at.or(when.as_ref().map(|_| Duration::default()));
         let at = at
@@ -52,7 +53,7 @@ impl Parts {
                 "nothing undoes `{field}`, so it has no `for`; what can be undone: {undoable}"
             ));
         }
-        Ok(Fault { at, when, lasts, name, kind, grace_period, force })
+        Ok(Fault { at, when, lasts, name, kind, grace_period, force, may_miss })
     }
 }
 
@@ -75,6 +76,7 @@ impl<'de> Visitor<'de> for FaultVisitor {
                 "name" => parts.name = Some(map.next_value()?),
                 "gracePeriod" => parts.grace_period = Some(map.next_value()?),
                 "force" => parts.force = map.next_value()?,
+                "mayMiss" => parts.may_miss = map.next_value()?,
                 _ => {
                     let read = FaultKind::deserialize(Entry { key: &key, map: &mut map })?;
                     if let Some(known) = parts.kind.replace(read) {

@@ -1,0 +1,160 @@
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::run::{LoadedScenario, load_scenario};
+use crate::scenario::FaultKind;
+
+fn scenarios() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
+}
+
+fn loaded() -> LoadedScenario {
+    load_scenario(&scenarios().join("pod-deletion.yaml")).expect("sound")
+}
+
+fn draw(text: &str) -> Draw {
+    serde_saphyr::from_str(text).expect(text)
+}
+
+const MANY: &str = "{faults: 20, within: [5s, 45s], lasts: [1s, 10s]}";
+
+/// What a fault does and takes back, by the object: of every object the faults that last at a time.
+fn intervals(faults: &[Fault]) -> Vec<(u64, u64, FaultKind)> {
+    let at = |fault: &Fault| nanoseconds(fault.at);
+    let number = |fault: &Fault| fault.name().rsplit_once(' ').expect("it has a number").1.to_owned();
+    let undone = |first: &Fault| {
+        let same = |other: &&Fault| number(other) == number(first) && other.name != first.name;
+        faults.iter().find(|other| same(other)).map(at)
+    };
+    let is_undo = |fault: &Fault| {
+        faults.iter().any(|other| {
+            other.kind.undo().as_ref() == Some(&fault.kind)
+                && number(other) == number(fault)
+                && other.at <= fault.at
+                && other.name != fault.name
+        })
+    };
+    faults
+        .iter()
+        .filter(|fault| !is_undo(fault))
+        .map(|fault| (at(fault), undone(fault).unwrap_or(at(fault)), fault.kind.clone()))
+        .collect()
+}
+
+#[test]
+fn the_kinds_are_called_like_their_faults_and_every_lasting_one_is_undone() {
+    let stock = Stock::of(&loaded().inputs);
+    for kind in KINDS {
+        let targets = (kind.targets)(&stock);
+        let target = targets.first().unwrap_or_else(|| panic!("nothing for {}", kind.name));
+        let made = (kind.make)(target, "3s".parse().expect("a duration"));
+        assert_eq!(made.field(), kind.name);
+        let passes = matches!(
+            made,
+            FaultKind::DeletePod(_)
+                | FaultKind::ExitContainer(_)
+                | FaultKind::RebootNode(_)
+                | FaultKind::RestartRollout(_)
+        );
+        assert_eq!(made.undo().is_none(), passes, "{}", kind.name);
+    }
+}
+
+#[test]
+fn one_seed_gives_one_timeline_and_another_seed_another() {
+    let LoadedScenario { mut scenario, inputs, .. } = loaded();
+    scenario.draw = Some(draw(MANY));
+    let [first, again, other] = [7, 7, 8].map(|seed| scenario.drawn(&inputs, seed));
+    assert_eq!(first, again);
+    assert_ne!(first.faults, other.faults);
+    assert_eq!((first.seed, &first.draw), (7, &None));
+    assert_eq!(first.faults[0], scenario.faults[0], "the scenario's own faults stay");
+    assert_eq!(first.problems(), []);
+    assert_eq!(first.unknown_objects(&inputs), []);
+}
+
+#[test]
+fn a_drawn_timeline_is_an_ordinary_scenario() {
+    let LoadedScenario { mut scenario, inputs, .. } = loaded();
+    scenario.draw = Some(draw(MANY));
+    let drawn = scenario.drawn(&inputs, 3);
+    let text = serde_saphyr::to_string(&drawn).expect("it can be written");
+    let read: Scenario = serde_saphyr::from_str(&text).expect("it can be read");
+    assert_eq!(read, drawn);
+    assert_eq!(read.drawn(&inputs, 3), drawn, "nothing is drawn any more");
+}
+
+#[test]
+fn every_kind_that_suits_the_cluster_is_drawn_and_no_other() {
+    let inputs = loaded().inputs;
+    let stock = Stock::of(&inputs);
+    let kinds = |text: &str| {
+        let draw = draw(text);
+        let all = (0..100).flat_map(|seed| draw.timeline(&stock, &mut stream_of(seed, STREAM)));
+        let mut kinds: Vec<String> = all.map(|fault| fault.kind.field()).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        kinds
+    };
+    let every = kinds(MANY);
+    assert!(KINDS.iter().all(|kind| every.iter().any(|name| name == kind.name)), "{every:?}");
+    let some = "{faults: 3, within: [5s, 45s], lasts: [1s, 2s], kinds: [powerOffNode, deletePod], on: [node node-1]}";
+    assert_eq!(kinds(some), ["powerOffNode", "powerOnNode"]);
+}
+
+#[test]
+fn what_cannot_be_drawn_is_a_problem_with_its_field() {
+    let LoadedScenario { mut scenario, inputs, .. } = loaded();
+    let mut told = |text: &str| {
+        scenario.draw = Some(draw(text));
+        let found = [scenario.problems(), scenario.unknown_objects(&inputs)].concat();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told(MANY), [] as [&str; 0]);
+    let window = "draw.within: 20 faults of up to 10s do not fit between";
+    assert!(told("{faults: 20, within: [5s, 45s], lasts: [1s, 10s], atOnce: 2}")[0].starts_with(window));
+    let kind = "draw.kinds[0]: no fault called `deletPod` can be drawn; expected `deletePod` perhaps";
+    assert!(told("{faults: 1, within: [5s, 45s], lasts: [1s, 10s], kinds: [deletPod]}")[0].starts_with(kind));
+    let target = "draw.on[0]: there is no node node-7; expected `node node-";
+    assert!(
+        told("{faults: 1, within: [5s, 45s], lasts: [1s, 10s], on: [node node-7]}")[0].starts_with(target)
+    );
+    let late = told("{faults: 0, within: [5m, 1h], lasts: [2s, 1s], atOnce: 0}");
+    let fields: Vec<&str> =
+        late.iter().map(|problem| problem.split(':').next().unwrap_or_default()).collect();
+    assert_eq!(fields, ["draw.faults", "draw.atOnce", "draw.lasts", "draw.within[1]"]);
+    let apart = "{faults: 1, within: [5s, 45s], lasts: [1s, 10s], kinds: [deletePod], on: [node node-1]}";
+    assert_eq!(
+        told(apart),
+        ["draw: none of the kinds can hit any of the objects; expected kinds and objects that go together"]
+    );
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_drawn_is_healed_in_its_window_and_keeps_its_distance(
+        numbers in prop::collection::vec(any::<u64>(), 0..400),
+        faults in 1_u32..12,
+        at_once in prop::option::of(1_u32..4),
+    ) {
+        let draw = Draw { faults, at_once, ..draw("{faults: 1, within: [5s, 300s], lasts: [1s, 10s]}") };
+        let stock = Stock::of(&loaded().inputs);
+        let timeline = draw.timeline(&stock, &mut Listed::new(&numbers));
+        let spans = intervals(&timeline);
+        prop_assert!(!spans.is_empty());
+        prop_assert!(at_once.is_none() || spans.len() == faults as usize, "there is room for all");
+        let [from, to] = draw.within.map(nanoseconds);
+        for (start, end, kind) in &spans {
+            prop_assert!(from <= *start && *end <= to, "{kind:?}");
+            let together = spans.iter().filter(|(first, last, _)| first <= start && start < last).count();
+            prop_assert!(at_once.is_none_or(|most| together <= most as usize), "{together} at {start}");
+            if matches!(kind, FaultKind::StopApiServer(_)) {
+                let asked = |kind: &FaultKind| kinds::kind_called(&kind.field()).is_some_and(|it| it.needs_api_server);
+                let meets = spans.iter().any(|(first, last, other)| asked(other) && first < end && start < last);
+                prop_assert!(!meets, "{spans:?}");
+            }
+        }
+    }
+}
