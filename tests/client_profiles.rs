@@ -1,9 +1,8 @@
 //! One fault under one client of each profile: what each makes of it.
 
-use hopwise_lab::report::Paper;
 use hopwise_lab::report::check::Verdict;
 use hopwise_lab::report::run::{ClientCourse, RunReport};
-use hopwise_lab::report::run_text::run_text;
+use hopwise_lab::report::{Paper, run_text};
 use hopwise_lab::run::{RunOptions, load_scenario, run_scenario};
 use hopwise_tests::scenarios;
 

@@ -255,7 +255,7 @@ mod tests {
     use hopwise_fabric::{Action, Hop};
 
     use super::*;
-    use crate::{HostPort, Options};
+    use crate::{HostPort, Options, Profile};
 
     fn route_to(device: &str) -> Route {
         let (source, destination) = (([10, 0, 0, 9], 40_000).into(), ([10, 0, 0, 1], 9093).into());
@@ -313,5 +313,20 @@ mod tests {
         let wrong = verdict(Some(0), "redpanda/redpanda-2").expect("another broker answers");
         assert_eq!(wrong, "broker 0 advertises redpanda-0:9093, but broker 2 answers there");
         assert_eq!(verdict(None, "redpanda/redpanda-2"), None, "a bootstrap address promises no broker");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_waited_for_as_long_as_the_profile_has_it() {
+        let seconds = |profile: Profile, operation, server_wait| {
+            let options = Options::new(vec![HostPort::new("seed", 9093)]);
+            let behaviour = profile.behaviour();
+            let client = Client::new(Options { behaviour, ..options }).expect("has a bootstrap address");
+            client.longest_wait(operation, Duration::from_secs(server_wait)).as_secs()
+        };
+        assert_eq!(seconds(Profile::FranzGo, Operation::Produce, 10), 20);
+        assert_eq!(seconds(Profile::FranzGo, Operation::Metadata, 0), 10);
+        assert_eq!(seconds(Profile::Librdkafka, Operation::Fetch, 5), 65);
+        assert_eq!(seconds(Profile::Librdkafka, Operation::Produce, 30), 60);
+        assert_eq!(seconds(Profile::Java, Operation::Fetch, 5), 30);
     }
 }

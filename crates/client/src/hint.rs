@@ -1,6 +1,7 @@
 //! The leader that a broker names beside the error that it is not the leader itself (KIP-951).
 
-use kafka_protocol::messages::{FetchResponse, ProduceResponse};
+use kafka_protocol::messages::{BrokerId, FetchResponse, ProduceResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use crate::HostPort;
 use crate::cluster::{AdvertisedBroker, Cluster};
@@ -16,31 +17,36 @@ pub(crate) struct LeaderHint {
 
 /// The hint in a Produce answer.
 pub(crate) fn of_produce(response: &ProduceResponse, partition: i32) -> Option<LeaderHint> {
-    let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
-    let named = &answers.into_iter().find(|answer| answer.index == partition)?.current_leader;
-    let leader = Some(named.leader_id.0).filter(|&id| id >= 0)?;
-    let broker = response.node_endpoints.iter().find(|node| node.node_id.0 == leader).map(|node| {
-        let rack = node.rack.as_ref().map(|rack| rack.as_str().to_owned());
-        advertised(leader, node.host.as_str(), node.port, rack)
-    });
-    Some(LeaderHint { leader, leader_epoch: named.leader_epoch, broker })
+    let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let named = &answers.find(|answer| answer.index == partition)?.current_leader;
+    let nodes = response.node_endpoints.iter();
+    let nodes = nodes.map(|node| (node.node_id, &node.host, node.port, node.rack.as_ref()));
+    hint(named.leader_id, named.leader_epoch, nodes)
 }
 
 /// The hint in a Fetch answer.
 pub(crate) fn of_fetch(response: &FetchResponse, partition: i32) -> Option<LeaderHint> {
-    let answers = response.responses.iter().flat_map(|topic| &topic.partitions);
-    let named = &answers.into_iter().find(|answer| answer.partition_index == partition)?.current_leader;
-    let leader = Some(named.leader_id.0).filter(|&id| id >= 0)?;
-    let broker = response.node_endpoints.iter().find(|node| node.node_id.0 == leader).map(|node| {
-        let rack = node.rack.as_ref().map(|rack| rack.as_str().to_owned());
-        advertised(leader, node.host.as_str(), node.port, rack)
-    });
-    Some(LeaderHint { leader, leader_epoch: named.leader_epoch, broker })
+    let mut answers = response.responses.iter().flat_map(|topic| &topic.partitions);
+    let named = &answers.find(|answer| answer.partition_index == partition)?.current_leader;
+    let nodes = response.node_endpoints.iter();
+    let nodes = nodes.map(|node| (node.node_id, &node.host, node.port, node.rack.as_ref()));
+    hint(named.leader_id, named.leader_epoch, nodes)
 }
 
-fn advertised(id: i32, host: &str, port: i32, rack: Option<String>) -> AdvertisedBroker {
-    // As in metadata: a port that cannot be dialled becomes 0 and fails when it is tried.
-    AdvertisedBroker { id, address: HostPort::new(host, u16::try_from(port).unwrap_or(0)), rack }
+/// The leader with that id, if it is one (-1 stands for none), at its place among `nodes`.
+fn hint<'a>(
+    leader: BrokerId,
+    leader_epoch: i32,
+    mut nodes: impl Iterator<Item = (BrokerId, &'a StrBytes, i32, Option<&'a StrBytes>)>,
+) -> Option<LeaderHint> {
+    let id = Some(leader.0).filter(|&id| id >= 0)?;
+    let broker = nodes.find(|(node, ..)| *node == leader).map(|(_, host, port, rack)| AdvertisedBroker {
+        id,
+        // As in metadata: a port that cannot be dialled becomes 0 and fails when it is tried.
+        address: HostPort::new(host.as_str(), u16::try_from(port).unwrap_or(0)),
+        rack: rack.map(|rack| rack.as_str().to_owned()),
+    });
+    Some(LeaderHint { leader: id, leader_epoch, broker })
 }
 
 impl Cluster {
@@ -63,7 +69,6 @@ mod tests {
     use kafka_protocol::messages::produce_response::{
         LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
     };
-    use kafka_protocol::protocol::StrBytes;
 
     use super::*;
     use crate::{PartitionView, TopicView};

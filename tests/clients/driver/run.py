@@ -70,7 +70,9 @@ def run_all(wanted, jobs):
     outcomes = {client: {} for client in wanted}
     with (concurrent.futures.ThreadPoolExecutor(INSTALLATIONS) as installers,
           concurrent.futures.ThreadPoolExecutor(jobs) as runners):
-        installing = {installers.submit(install.install, client): client for client in wanted if wanted[client]}
+        first = [client for client in checks.LONGEST_INSTALLATIONS if client in wanted]
+        order = [*first, *(client for client in wanted if client not in first)]
+        installing = {installers.submit(install.install, client): client for client in order if wanted[client]}
         running = {}
         for installed in concurrent.futures.as_completed(installing):
             client = installing[installed]

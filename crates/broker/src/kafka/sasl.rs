@@ -7,8 +7,11 @@
 //! A failed authentication is answered with SASL_AUTHENTICATION_FAILED, and whatever the client sends next ends the
 //! connection, as in Redpanda. It is not closed behind the answer: clients that find the end together with the
 //! answer throw the answer away (kafka-python 3.0) and would not learn why. A failed token without headers can only
-//! be answered by the end. A client may authenticate again (KIP-368), as the same user; sessions have no end of
-//! their own here (`kafka_sasl_max_reauth_ms` is not looked at).
+//! be answered by the end. A client may authenticate again (KIP-368), as the same user. Where
+//! `kafka_sasl_max_reauth_ms` is set it has to within that time, which it is told; a connection that is used for
+//! anything else later ends.
+
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hopwise_security::certificate::Facts;
@@ -18,6 +21,7 @@ use kafka_protocol::messages::{
     ApiKey, RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
     SaslHandshakeResponse,
 };
+use tokio::time::Instant;
 
 use super::principal::Principal;
 use super::{ConnectionError, Session, decode, encode, guard, text, versions};
@@ -31,6 +35,8 @@ const TOKEN_BYTES_MAX: usize = 1 << 20;
 /// What a connection may do.
 pub(super) struct Gate {
     state: State,
+    /// When the client has to have authenticated again; `None` for never.
+    ends: Option<Instant>,
 }
 
 enum State {
@@ -65,7 +71,7 @@ impl Gate {
                 State::Open
             }
         };
-        Ok(Gate { state })
+        Ok(Gate { state, ends: None })
     }
 
     /// Takes a frame.
@@ -87,9 +93,13 @@ impl Gate {
                 self.authenticate(session, frame, version).map(Passed::Answered)
             }
             // Also in a version that is not offered, which is answered with the versions that are.
-            _ if matches!(self.state, State::Open) || key == ApiKey::ApiVersions as i16 => {
-                Ok(Passed::Through(frame))
+            _ if key == ApiKey::ApiVersions as i16 => Ok(Passed::Through(frame)),
+            _ if self.ends.is_some_and(|ends| ends <= Instant::now()) => {
+                session.node.metrics.sasl_sessions_expired.add(1);
+                let why = "the session has ended, and the client did not authenticate again";
+                Err(ConnectionError::Unauthenticated(why.to_owned()))
             }
+            _ if matches!(self.state, State::Open) => Ok(Passed::Through(frame)),
             _ => Err(ConnectionError::Unauthenticated(format!("api key {key} without credentials"))),
         }
     }
@@ -110,6 +120,9 @@ impl Gate {
             }
             None => Some(ResponseError::UnsupportedSaslMechanism),
             Some(mechanism) => {
+                if matches!(self.state, State::Open) {
+                    session.node.metrics.sasl_reauthentications.add(1);
+                }
                 let session = ServerSession::new(mechanism, &session.node.randomness);
                 self.state = State::Authenticating { session, raw: version == 0 };
                 None
@@ -131,7 +144,13 @@ impl Gate {
         let (correlation_id, request) = read::<SaslAuthenticateRequest>(api, version, frame)?;
         let response = match &self.state {
             State::Authenticating { .. } => match self.step(session, &request.auth_bytes) {
-                Ok(token) => SaslAuthenticateResponse::default().with_auth_bytes(token),
+                Ok(token) => {
+                    let left = self.ends.filter(|_| matches!(self.state, State::Open));
+                    let left = left.map_or(Duration::ZERO, |ends| ends - Instant::now());
+                    SaslAuthenticateResponse::default()
+                        .with_auth_bytes(token)
+                        .with_session_lifetime_ms(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
+                }
                 Err(why) => self.fail(session, ResponseError::SaslAuthenticationFailed, &why),
             },
             State::Open | State::Closed | State::Failed => {
@@ -170,6 +189,7 @@ impl Gate {
             ServerStep::Done { token, user } => {
                 authenticated(session, user).map_err(|error| error.to_string())?;
                 self.state = State::Open;
+                self.ends = lifetime(session).map(|lifetime| Instant::now() + lifetime);
                 Ok(token.into())
             }
         }
@@ -181,6 +201,12 @@ impl Gate {
         session.count_unauthenticated(why);
         SaslAuthenticateResponse::default().with_error_code(error.code()).with_error_message(Some(text(why)))
     }
+}
+
+/// How long a client's authentication lasts; `None` for ever.
+fn lifetime(session: &Session) -> Option<Duration> {
+    let max_ms: u64 = session.number("kafka_sasl_max_reauth_ms", 0);
+    (max_ms > 0).then(|| Duration::from_millis(max_ms))
 }
 
 /// What a client is told: nothing about which users there are.

@@ -45,7 +45,7 @@ impl<S: EntryStore> Group<S> {
         self.suspicion.lacks_entries
     }
 
-    /// The leader of this term has told how far its commits reach.
+    /// The leader of this term has told how far its commits reach, or a place below that.
     pub(super) fn note_leaders_commit(&mut self, commit: u64) {
         let raft = &self.node.raft;
         let of_its_own = raft.raft_log.term(commit).is_ok_and(|term| term == raft.term);
@@ -54,10 +54,15 @@ impl<S: EntryStore> Group<S> {
         }
     }
 
-    /// Votes again once what fills the replica is durable.
-    pub(super) fn end_suspicion(&mut self) -> Result<(), LogError> {
+    /// Whether what fills the replica is durable.
+    pub(super) fn is_filled(&self) -> bool {
         let durable = self.node.raft.raft_log.persisted;
-        if self.failed.is_none() && self.suspicion.filled_by.is_some_and(|index| index <= durable) {
+        self.suspicion.filled_by.is_some_and(|index| index <= durable)
+    }
+
+    /// The replica votes again once it is filled.
+    pub(super) fn end_suspicion(&mut self) -> Result<(), LogError> {
+        if self.failed.is_none() && self.is_filled() {
             self.node.mut_store().store.restored()?;
             self.suspicion = Suspicion::default();
         }

@@ -320,9 +320,7 @@ impl<S: EntryStore> Group<S> {
         if of_leader && raft.term == term && raft.leader_id == from {
             self.heard = Some(now);
             self.campaigns = false;
-            if kind == MessageType::MsgAppend {
-                self.note_leaders_commit(told);
-            }
+            self.note_leaders_commit(told);
         }
         let raft = &self.node.raft;
         if kind == MessageType::MsgRequestVote && raft.term == term && raft.vote == from {
@@ -407,6 +405,7 @@ impl<S: EntryStore> Group<S> {
         let commit = commit.min(raft.raft_log.last_index());
         if agrees && commit <= raft.raft_log.committed {
             self.heard = Some(now);
+            self.note_leaders_commit(commit);
             return true;
         }
         let mut message = Message { to: self.id, from, term, commit, ..Message::default() };
@@ -422,12 +421,14 @@ impl<S: EntryStore> Group<S> {
             return false;
         }
         let oldest = now.checked_sub(self.timeouts.election);
+        let is_recent = |answered: &Instant| oldest.is_none_or(|oldest| *answered >= oldest);
+        let members = self.configuration.members();
+        if members.iter().all(|id| *id == self.id || self.answered.get(id).is_some_and(is_recent)) {
+            // So it is most of the time, and raft-rs need not count.
+            return true;
+        }
         for (id, progress) in self.node.raft.mut_prs().iter_mut() {
-            let answered = self.answered.get(id).copied();
-            progress.recent_active = match (answered, oldest) {
-                (Some(answered), Some(oldest)) => answered >= oldest,
-                (answered, _) => answered.is_some(),
-            };
+            progress.recent_active = self.answered.get(id).is_some_and(is_recent);
         }
         let mut check = Message { from: self.id, ..Message::default() };
         check.msg_type = MessageType::MsgCheckQuorum;
@@ -565,7 +566,7 @@ impl<S: EntryStore> Group<S> {
 
     /// A replica that is being filled gets little at a time, because there may be many.
     pub(super) fn limit_appends(&mut self) {
-        for id in self.configuration.members() {
+        for id in self.configuration.members().iter().copied() {
             let learns = self.configuration.learners.contains(&id);
             let appends = if learns { APPENDS_TO_LEARNER_MAX } else { APPENDS_MAX };
             self.node.raft.adjust_max_inflight_msgs(id, appends);
@@ -577,7 +578,7 @@ impl<S: EntryStore> Group<S> {
         let (was, is) = (self.seen, self.role());
         self.seen = is;
         if was != is && is == Role::Leader {
-            self.answered = self.configuration.members().into_iter().map(|id| (id, now)).collect();
+            self.answered = self.configuration.members().iter().map(|id| (*id, now)).collect();
             self.heard = None;
         }
         if was == Role::Leader && is != Role::Leader {

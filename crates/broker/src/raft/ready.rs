@@ -270,7 +270,7 @@ impl<S: EntryStore> Group<S> {
 
     /// Whether [`Group::drive`] has something to do.
     pub fn wants_drive(&self) -> bool {
-        self.failed.is_none() && (self.campaigns || self.node.has_ready())
+        self.failed.is_none() && (self.campaigns || self.is_filled() || self.node.has_ready())
     }
 
     /// Counts as durable what is written without a sync: for a broker that is to be caught at it.

@@ -188,7 +188,8 @@ impl Simulation {
                 let term = group.term();
                 let members = group.configuration().members();
                 let beats: Vec<(u64, u64)> = members
-                    .into_iter()
+                    .iter()
+                    .copied()
                     .filter(|peer| *peer != id)
                     .map(|peer| (peer, group.commit_for(peer).unwrap_or(0)))
                     .collect();
@@ -311,7 +312,9 @@ impl Simulation {
         for _ in 0..20_000 {
             self.step();
             let agree = |group: &Group<MemoryLog>| {
-                group.commit() == group.last_index() && Some(group.last_index()) == self.last()
+                group.commit() == group.last_index()
+                    && Some(group.last_index()) == self.last()
+                    && !group.store().is_damaged()
             };
             if self.leader().is_some() && self.groups.values().all(agree) {
                 break;
@@ -386,7 +389,7 @@ fn nothing_committed_is_lost_when_a_disk_forgets() {
         assert_eq!(marked, 0, "seed {seed}: a replica was filled and does not vote");
         forgotten += simulation.forgotten;
     }
-    assert!(forgotten > 100, "{forgotten}");
+    assert!(forgotten > 50, "the disks forgot only {forgotten} times");
 }
 
 #[test]

@@ -191,9 +191,9 @@ async fn two_members_share_a_topic_until_one_leaves() {
     two.epoch = 2;
     assert_eq!(two.beat().await, ResponseError::UnknownMemberId.code());
     assert_eq!((one.beat().await, one.owned.len(), one.epoch), (0, 4, 3));
-    let strange = one.joining("orders").with_server_assignor(Some(text("sticky")));
+    let strange = one.request().with_server_assignor(Some(text("sticky")));
     assert_eq!(one.send(&strange).await.error_code, ResponseError::UnsupportedAssignor.code());
-    let broken = one.joining("orders").with_subscribed_topic_regex(Some(text("(")));
+    let broken = one.request().with_subscribed_topic_regex(Some(text("(")));
     assert_eq!(one.send(&broken).await.error_code, ResponseError::InvalidRegularExpression.code());
 }
 

@@ -183,6 +183,33 @@ async fn a_connection_may_authenticate_again_but_not_change_hands() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_not_renewed_ends_with_the_next_request() {
+    let (broker, _users) = broker_with_users("kafka_sasl_max_reauth_ms: 1000\n").await;
+    users_exist(&broker).await;
+    let login = || Login::new(Mechanism::Plain, "alice", "wonder");
+    let mut client = broker.client().await;
+    assert_eq!(handshake(&mut client, "PLAIN", 1).await.error_code, 0);
+    let (_, token) = ClientSession::start(login(), &Randomness::from_seed(4));
+    let answer = authenticate(&mut client, token, 2).await;
+    assert_eq!(answer.error_code, 0);
+    assert!((1..=1000).contains(&answer.session_lifetime_ms), "{}", answer.session_lifetime_ms);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let asked: ApiVersionsResponse = client.ask(ApiKey::ApiVersions, 3, &ApiVersionsRequest::default()).await;
+    assert_eq!(asked.error_code, 0);
+    assert_eq!(log_in(&mut client, login(), 2).await, 0, "it may authenticate late");
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    client.send(ApiKey::Metadata, 12, &MetadataRequest::default()).await;
+    assert_eq!(client.receive().await, None);
+    let metrics = get(&broker, 9644, "/public_metrics", None).await.1;
+    for counted in [
+        "redpanda_kafka_rpc_sasl_session_expiration_total 1",
+        "redpanda_kafka_rpc_sasl_session_reauth_attempts_total 1",
+    ] {
+        assert!(metrics.contains(counted), "{counted}");
+    }
+}
+
+#[tokio::test]
 async fn users_that_appear_later_exist_too() {
     let (broker, users) = broker_with_users("").await;
     users_exist(&broker).await;

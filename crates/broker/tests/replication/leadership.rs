@@ -86,11 +86,12 @@ fn a_leader_that_is_cut_off_from_the_others_stops_acknowledging_and_keeps_nothin
         // Clients reach it still, and it believes that it leads. No record is acknowledged.
         let mut refused = 0;
         while cut_at.elapsed() < Duration::from_secs(10) {
+            let asked_after = cut_at.elapsed();
             let answer = produce_at(old, &format!("once/0/{}", refused + 1)).await;
             let error = answer.expect_err("a record is acknowledged that no other replica has");
             let not_leader = ResponseError::NotLeaderOrFollower.to_string();
-            if cut_at.elapsed() > STEPS_DOWN_WITHIN {
-                assert!(error.contains(&not_leader), "{:?} after the cut: {error}", cut_at.elapsed());
+            if asked_after > STEPS_DOWN_WITHIN {
+                assert!(error.contains(&not_leader), "asked {asked_after:?} after the cut: {error}");
             }
             refused += 1;
             sleep(PAUSE).await;

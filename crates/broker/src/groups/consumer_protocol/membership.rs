@@ -34,20 +34,21 @@ impl ConsumerGroup {
     /// `GROUP_MAX_SIZE_REACHED`.
     pub(super) fn place(&self, request: &HeartbeatRequest, members_max: usize) -> Result<Place, Refused> {
         let holder = request.instance.as_ref().and_then(|instance| self.static_members.get(instance));
-        match holder {
-            Some(holder) if *holder != request.member => self.replace(holder, request),
-            _ => match self.members.get(&request.member) {
-                Some(member) => {
-                    check_epoch(&member.current, request)?;
-                    Ok(Place { member: member.clone(), is_new: false, replaces: None })
-                }
-                None if request.epoch != JOINS => Err(unknown(&request.member)),
-                None if self.members.len() >= members_max => {
-                    let message = format!("the group has {members_max} members and takes no more");
-                    Err(refuse(ResponseError::GroupMaxSizeReached, message))
-                }
-                None => Ok(Place { member: Member::default(), is_new: true, replaces: None }),
-            },
+        match (holder, self.members.get(&request.member)) {
+            (Some(holder), _) if *holder != request.member => self.replace(holder, request),
+            (Some(_), Some(member)) if request.epoch == JOINS && member.current.epoch == AWAY => {
+                Ok(Place { member: back(member), is_new: false, replaces: None })
+            }
+            (_, Some(member)) => {
+                check_epoch(&member.current, request)?;
+                Ok(Place { member: member.clone(), is_new: false, replaces: None })
+            }
+            (_, None) if request.epoch != JOINS => Err(unknown(&request.member)),
+            (_, None) if self.members.len() >= members_max => {
+                let message = format!("the group has {members_max} members and takes no more");
+                Err(refuse(ResponseError::GroupMaxSizeReached, message))
+            }
+            (_, None) => Ok(Place { member: Member::default(), is_new: true, replaces: None }),
         }
     }
 
@@ -62,9 +63,7 @@ impl ConsumerGroup {
             let message = format!("member '{holder}' has the instance id and has not left");
             return Err(refuse(ResponseError::UnreleasedInstanceId, message));
         }
-        let current = Current { epoch: 0, previous_epoch: 0, ..member.current.clone() };
-        let member = Member { current, ..member.clone() };
-        Ok(Place { member, is_new: false, replaces: Some(holder.to_owned()) })
+        Ok(Place { member: back(member), is_new: false, replaces: Some(holder.to_owned()) })
     }
 
     /// A member leaves, for good or, if it is static, for a while.
@@ -122,6 +121,12 @@ impl ConsumerGroup {
             self.members.iter().filter(move |(other, _)| *other != id && Some(other.as_str()) != replaced);
         others.map(|(other, member)| (other, &member.subscription))
     }
+}
+
+/// A static member that was away, with what it had.
+fn back(member: &Member) -> Member {
+    let current = Current { epoch: JOINS, previous_epoch: JOINS, ..member.current.clone() };
+    Member { current, ..member.clone() }
 }
 
 /// Whether a member comes with its epoch, or with the one before because it did not get the last answer.

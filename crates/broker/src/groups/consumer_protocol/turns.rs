@@ -198,7 +198,7 @@ impl GroupMachine {
             }
         }
         if let Some(member) = done.removed {
-            consumer.turns.alive.remove(&member);
+            timers.extend(consumer.watch_or_forget(&member));
         }
         for (at, kind) in timers {
             self.timers.set(at, Timer { group: id.to_owned(), kind });
@@ -218,10 +218,15 @@ impl GroupMachine {
         let Some(member) = done.removed else { return };
         let at = now.instant + RETRY;
         let alive = self.consumer(id).and_then(|consumer| consumer.turns.alive.get_mut(&member));
-        if let Some(alive) = alive {
+        let Some(alive) = alive else { return };
+        let kind = if alive.revoked_by.is_some_and(|until| until <= now.instant) {
+            alive.revoked_by = Some(at);
+            TimerKind::Revocation(member)
+        } else {
             alive.timer = Some(at);
-            self.timers.set(at, Timer { group: id.to_owned(), kind: TimerKind::Silence(member) });
-        }
+            TimerKind::Silence(member)
+        };
+        self.timers.set(at, Timer { group: id.to_owned(), kind });
     }
 
     /// A member's timer fired.
@@ -332,6 +337,17 @@ impl ConsumerGroup {
         }
         alive.timer = Some(expires);
         Some((expires, TimerKind::Silence(member.to_owned())))
+    }
+
+    /// A member that was to be taken out is gone; or it was heard meanwhile, and its time goes on.
+    fn watch_or_forget(&mut self, member: &str) -> Option<(Instant, TimerKind)> {
+        if !self.members.contains_key(member) {
+            self.turns.alive.remove(member);
+            return None;
+        }
+        let alive = self.turns.alive.get_mut(member)?;
+        alive.timer = Some(alive.expires);
+        Some((alive.expires, TimerKind::Silence(member.to_owned())))
     }
 
     /// The member has its rebalance time-out to give up what it is told to.

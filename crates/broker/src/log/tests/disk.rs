@@ -83,7 +83,9 @@ fn without_its_index_a_closed_segment_is_checked_when_the_log_is_opened() {
     let (log, recovery) = open(&fs, 1000);
     assert_eq!(log.last_index(), base - 1);
     assert!(recovery.damage);
-    assert!(volume(&fs).names(Path::new(DIRECTORY)).unwrap().len() <= 5);
+    let names = volume(&fs).names(Path::new(DIRECTORY)).unwrap();
+    // The mark of damage is one of them.
+    assert!(names.len() <= 5 + 1, "{names:?}");
 }
 
 #[test]

@@ -120,7 +120,11 @@ fn a_static_member_comes_back_to_its_partitions() {
     let old = HeartbeatRequest { epoch, ..driver.plain(&one) };
     assert_eq!(driver.send(old), Err(ResponseError::FencedInstanceId));
     assert_eq!(driver.leave(&one, -1), Err(ResponseError::FencedInstanceId));
-    assert_eq!(driver.leave(&fixed("one again", "pod-0"), -2).unwrap().epoch, -2);
+    let mut same = fixed("one again", "pod-0");
+    assert_eq!(driver.leave(&same, -2).unwrap().epoch, -2);
+    driver.join(&mut same);
+    assert_eq!((count(&same.owned), driver.group().epoch), (2, epoch), "it may be the same process");
+    assert_eq!(driver.leave(&same, -2).unwrap().epoch, -2);
     driver.pass(SESSION - MOMENT);
     driver.beat(&mut two);
     driver.pass(MOMENT);
@@ -177,6 +181,27 @@ fn what_cannot_be_written_changes_nothing_and_the_next_one_has_its_turn() {
     driver.writes = Some(Ok(()));
     driver.pass(Duration::from_secs(2));
     assert_eq!(driver.group().state(), "Empty");
+}
+
+#[test]
+fn a_member_that_is_heard_before_its_removal_has_its_turn_stays_and_is_watched() {
+    let (mut driver, mut one) = (Driver::new(), client("one"));
+    driver.join(&mut one);
+    driver.pass(SESSION - MOMENT);
+    driver.writes = None;
+    let joining = driver.first(&client("two"));
+    assert_eq!(driver.try_send(joining), None);
+    driver.pass(MOMENT);
+    assert_eq!(driver.beat(&mut one).epoch, 1);
+    driver.writes = Some(Ok(()));
+    driver.settle();
+    driver.answers.clear();
+    let ids = |driver: &Driver| driver.group().members.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(ids(&driver), ["one", "two"]);
+    driver.pass(SESSION - MOMENT);
+    assert_eq!(ids(&driver), ["one", "two"]);
+    driver.pass(MOMENT);
+    assert_eq!(driver.group().state(), "Empty", "both are silent now");
 }
 
 #[test]
