@@ -21,6 +21,8 @@ pub struct LoadedScenario {
     pub inputs: Inputs,
     /// The StatefulSets that its faults create, by the files they are read from.
     pub stateful_sets: BTreeMap<String, StatefulSet>,
+    /// What its faults apply, by the files it is read from.
+    pub applied: BTreeMap<String, Manifests>,
     /// The file, to point at its lines.
     document: Document,
 }
@@ -77,7 +79,8 @@ fn read(
     let unknown = scenario.unknown_objects(&inputs);
     LoadErrors::check(unknown.iter().map(|problem| point_at(&document, problem)).collect())?;
     let stateful_sets = load_stateful_sets(&document, &scenario, directory)?;
-    Ok(LoadedScenario { scenario, inputs, stateful_sets, document })
+    let applied = load_applied(&scenario, directory)?;
+    Ok(LoadedScenario { scenario, inputs, stateful_sets, applied, document })
 }
 
 /// The StatefulSets that faults create.
@@ -102,6 +105,16 @@ fn load_stateful_sets(
         sets.insert(file.clone(), set);
     }
     Ok(sets)
+}
+
+/// What faults apply.
+fn load_applied(scenario: &Scenario, directory: &Path) -> Result<BTreeMap<String, Manifests>, InputError> {
+    let mut applied = BTreeMap::new();
+    for fault in &scenario.faults {
+        let FaultKind::Apply(file) = &fault.kind else { continue };
+        applied.insert(file.clone(), Manifests::load(&[only_file(&directory.join(file))?])?);
+    }
+    Ok(applied)
 }
 
 /// The text of one file, where a directory would be several.

@@ -215,12 +215,9 @@ impl Placed {
         let kind = (self.kind.make)(&self.target, Duration(Span::from_nanos(self.end_ns - self.start_ns)));
         let undo = kind.undo().map(|undo| (self.end_ns, undo));
         [(self.start_ns, kind)].into_iter().chain(undo).map(move |(at_ns, kind)| Fault {
-            at: Duration(Span::from_nanos(at_ns)),
             name: Some(format!("{} {number}", kind.field())),
             may_miss: true,
-            kind,
-            grace_period: None,
-            force: false,
+            ..Fault::at(Duration(Span::from_nanos(at_ns)), kind)
         })
     }
 }
