@@ -17,3 +17,4 @@ pub mod run;
 pub mod scenario;
 pub mod serve;
 pub mod simulate;
+pub mod sweep;

@@ -11,6 +11,7 @@ pub mod run;
 mod run_text;
 pub mod serve;
 mod serve_text;
+mod sweep_text;
 mod units;
 
 pub use check_text::check_text;
@@ -19,3 +20,4 @@ pub use paper::Paper;
 pub use probe_text::probe_text;
 pub use run_text::{Comparison, compare, run_text};
 pub use serve_text::serve_text;
+pub use sweep_text::{failure_text, sweep_text};

@@ -36,7 +36,7 @@ pub struct RunReport {
     pub data: Data,
     /// How each route did under the faults. Absent without clients.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub recovery: Vec<Recovery>,
+    pub outages: Vec<Outage>,
     /// What happened to the cluster.
     pub events: Vec<Event>,
     /// What each route costs per month.
@@ -73,11 +73,11 @@ pub struct PlayedFault {
 /// How a route did under the faults.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Recovery {
+pub struct Outage {
     /// The client's name in the scenario.
     pub route: String,
     /// The longest time in which no request of the workload succeeded.
-    pub longest_outage_ns: u64,
+    pub longest_ns: u64,
     /// From the last fault of the timeline, or what undoes it, to the end of the first request that began after it and
     /// succeeded. Absent without faults, or if no request did.
     #[serde(default, skip_serializing_if = "Option::is_none")]

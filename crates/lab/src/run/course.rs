@@ -198,7 +198,7 @@ impl<'a> Stage<'a> {
         for client in &self.clients {
             measure::record_latency(&mut latencies, client);
             measure::add_routing(&mut routing, client, start);
-            report.recovery.push(measure::recovery(client, scenario.last_fault(), start, lasted));
+            report.outages.push(measure::outage(client, scenario.last_fault(), start, lasted));
             report.ways.extend(measure::way(client, start));
         }
         report.latency = latencies.rows();
@@ -265,7 +265,7 @@ fn empty_report(plan: &Plan) -> RunReport {
         routing: Routing::default(),
         data: Data::default(),
         events: Vec::new(),
-        recovery: Vec::new(),
+        outages: Vec::new(),
         cost: Vec::new(),
         ways: Vec::new(),
     }

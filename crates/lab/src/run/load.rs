@@ -8,6 +8,7 @@ use hopwise_kube::cluster_file::ClusterFile;
 use hopwise_kube::manifest::Manifests;
 use hopwise_kube::source::{self, Document, FileError, LoadErrors, Source, SourceError};
 use k8s_openapi::api::apps::v1::StatefulSet;
+use twox_hash::XxHash3_128;
 
 use crate::inputs::{InputError, Inputs, Surroundings};
 use crate::scenario::{FaultKind, Problem, Scenario};
@@ -21,6 +22,8 @@ pub struct LoadedScenario {
     pub inputs: Inputs,
     /// The StatefulSets that its faults create, by the files they are read from.
     pub stateful_sets: BTreeMap<String, StatefulSet>,
+    /// A hash of the texts of the scenario and of all files that it refers to, in hexadecimal.
+    pub hash: String,
     /// The file, to point at its lines.
     document: Document,
 }
@@ -41,20 +44,42 @@ impl LoadedScenario {
 /// # Errors
 /// Everything that is wrong with the scenario, its cluster file and its manifests, each with its place.
 pub fn load_scenario(path: &Path) -> Result<LoadedScenario, InputError> {
-    let document = source::read_one(&only_file(path)?).map_err(LoadErrors::from)?;
+    let mut texts = Texts::default();
+    let document = source::read_one(texts.add(&only_file(path)?)).map_err(LoadErrors::from)?;
     let scenario: Scenario = document.parse().map_err(LoadErrors::from)?;
     let problems = scenario.problems();
     LoadErrors::check(problems.iter().map(|problem| point_at(&document, problem)).collect())?;
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
-    let cluster = load_cluster(&document, &scenario, directory)?;
+    let cluster = load_cluster(&document, &scenario, directory, &mut texts)?;
     let manifests: Vec<PathBuf> =
         scenario.manifests.iter().map(|manifest| directory.join(manifest)).collect();
-    let manifests = Manifests::load(&source::read_paths(&manifests, &mut io::empty())?)?;
+    let manifests = source::read_paths(&manifests, &mut io::empty())?;
+    for manifest in &manifests {
+        texts.add(manifest);
+    }
+    let manifests = Manifests::load(&manifests)?;
     let inputs = Inputs::of(manifests, cluster, &Surroundings::default())?;
     let unknown = scenario.unknown_objects(&inputs);
     LoadErrors::check(unknown.iter().map(|problem| point_at(&document, problem)).collect())?;
-    let stateful_sets = load_stateful_sets(&document, &scenario, directory)?;
-    Ok(LoadedScenario { scenario, inputs, stateful_sets, document })
+    let stateful_sets = load_stateful_sets(&document, &scenario, directory, &mut texts)?;
+    Ok(LoadedScenario { scenario, inputs, stateful_sets, hash: texts.hash(), document })
+}
+
+/// Hashes the texts that a scenario is made of, in the order in which they are read.
+#[derive(Default)]
+struct Texts(XxHash3_128);
+
+impl Texts {
+    fn add<'a>(&mut self, source: &'a Source) -> &'a Source {
+        // With its length, no text runs on into the next.
+        self.0.write(&(source.text.len() as u64).to_le_bytes());
+        self.0.write(source.text.as_bytes());
+        source
+    }
+
+    fn hash(&self) -> String {
+        format!("{:032x}", self.0.finish_128())
+    }
 }
 
 /// The StatefulSets that faults create.
@@ -62,11 +87,12 @@ fn load_stateful_sets(
     document: &Document,
     scenario: &Scenario,
     directory: &Path,
+    texts: &mut Texts,
 ) -> Result<BTreeMap<String, StatefulSet>, InputError> {
     let mut sets = BTreeMap::new();
     for (index, fault) in scenario.faults.iter().enumerate() {
         let FaultKind::CreateStatefulSet(file) = &fault.kind else { continue };
-        let manifests = Manifests::load(&[only_file(&directory.join(file))?])?;
+        let manifests = Manifests::load(std::slice::from_ref(texts.add(&only_file(&directory.join(file))?)))?;
         let mut found = manifests.stateful_sets.into_iter().map(|object| object.value);
         let (Some(set), None) = (found.next(), found.next()) else {
             let problem = Problem {
@@ -95,10 +121,11 @@ fn load_cluster(
     document: &Document,
     scenario: &Scenario,
     directory: &Path,
+    texts: &mut Texts,
 ) -> Result<ClusterFile, InputError> {
     Ok(match (scenario.cluster.as_str(), document.part("cluster")) {
         (None, Some(inline)) => ClusterFile::from_document(inline)?,
-        (path, _) => ClusterFile::load(&only_file(&directory.join(path.unwrap_or_default()))?)?,
+        (path, _) => ClusterFile::load(texts.add(&only_file(&directory.join(path.unwrap_or_default()))?))?,
     })
 }
 
@@ -162,6 +189,32 @@ mod tests {
             workload:\n  topics: [{name: t, partitions: 1, replication: 1}]\n  consumers: {requests: 1, interval: 1s}\n";
         let Err(InputError::Load(errors)) = load(text) else { panic!("a load error") };
         assert_eq!(errors.errors()[0].location().line, 5);
+    }
+
+    #[test]
+    fn the_hash_follows_every_text_and_no_path() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let copy = |from: &str, to: &str, edit: (&str, &str)| {
+            let text = std::fs::read_to_string(scenarios().join(from)).expect(from);
+            assert!(text.contains(edit.0), "{from}");
+            let path = directory.path().join(to);
+            std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+            std::fs::write(&path, text.replace(edit.0, edit.1)).expect("written");
+        };
+        let hash = || load_scenario(&directory.path().join("renamed.yaml")).expect("sound").hash;
+        let original = load_scenario(&scenarios().join("in-cluster.yaml")).expect("sound").hash;
+        copy("in-cluster.yaml", "renamed.yaml", ("name", "name"));
+        copy("manifests/brokers.yaml", "manifests/brokers.yaml", ("kind", "kind"));
+        assert_eq!(hash(), original);
+        copy(
+            "manifests/brokers.yaml",
+            "manifests/brokers.yaml",
+            ("kind: StatefulSet", "# one\nkind: StatefulSet"),
+        );
+        assert_ne!(hash(), original);
+        copy("manifests/brokers.yaml", "manifests/brokers.yaml", ("kind", "kind"));
+        copy("in-cluster.yaml", "renamed.yaml", ("seed: ", "seed: 1"));
+        assert_ne!(hash(), original);
     }
 
     #[test]

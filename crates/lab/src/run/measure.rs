@@ -8,7 +8,7 @@ use super::clients::RunningClient;
 use super::journal::Attempt;
 use crate::latency::{Latencies, nearest_rank};
 use crate::report::check::Hop;
-use crate::report::run::{Recovery, Routing, Way};
+use crate::report::run::{Outage, Routing, Way};
 use crate::scenario::Duration;
 
 /// Records every part of every attempt that succeeded: `resolve`, `connect` and `handshake` for those that opened a
@@ -65,12 +65,7 @@ pub(super) fn failures(client: &RunningClient, start: Time) -> Vec<Span> {
 }
 
 /// How the client did under the faults, of which the last came `last` after `start`. The workload `lasted` so long.
-pub(super) fn recovery(
-    client: &RunningClient,
-    last: Option<Duration>,
-    start: Time,
-    lasted: Span,
-) -> Recovery {
+pub(super) fn outage(client: &RunningClient, last: Option<Duration>, start: Time, lasted: Span) -> Outage {
     let attempts = workload_attempts(client, start);
     let mut served: Vec<Time> =
         attempts.iter().filter(|attempt| is_served(attempt)).map(Attempt::ended_at).collect();
@@ -82,9 +77,9 @@ pub(super) fn recovery(
         let after = attempts.iter().filter(|it| is_served(it) && it.record.started_at >= last);
         after.map(|attempt| attempt.ended_at() - last).min()
     });
-    Recovery {
+    Outage {
         route: client.name.clone(),
-        longest_outage_ns: outage.as_nanos(),
+        longest_ns: outage.as_nanos(),
         recovered_ns: recovered.map(Span::as_nanos),
     }
 }

@@ -17,6 +17,7 @@ mod load;
 mod measure;
 mod observe;
 mod readiness;
+mod save;
 mod sizes;
 mod times;
 mod verify;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 pub use load::{LoadedScenario, load_scenario};
+pub use save::save_scenario;
 
 use crate::report::run::RunReport;
 use crate::simulate::{SimulationError, Start, simulate};

@@ -76,7 +76,7 @@ fn report() -> RunReport {
             detail: "deleted".into(),
         }],
         faults: vec![],
-        recovery: vec![],
+        outages: vec![],
         cost: vec![
             item("loadbalancer", "load balancers", 2190.0, 49.275),
             item("loadbalancer", "traffic to the internet", 1000.0, 90.0),
