@@ -1,5 +1,6 @@
 //! How much virtual time a second of the machine's buys with brokers at work: a loaded cluster of three, and one of
-//! nine that holds 1,000 idle partitions. Prints simulated seconds per wall second beside the goal.
+//! nine that holds 1,000 idle partitions. Prints simulated seconds per wall second beside the goal; and per second of
+//! the processor's, which is the same on a machine without other work.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -80,10 +81,23 @@ fn client(brokers: usize, seed: u64) -> Client {
     Client::new(Options { seed, ..Options::new(bootstrap) }).expect("there is a bootstrap list")
 }
 
-/// Simulated seconds per wall second while `work` runs; what comes before it does not count.
+/// Simulated seconds per second.
+struct Rate {
+    wall: f64,
+    processor: f64,
+}
+
+/// How long this thread has run so far. Source: Linux, Documentation/scheduler/sched-stats.rst.
+fn run_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.expect("Linux tells how long a thread has run"))
+}
+
+/// The rate at which time passes once the brokers and the clients are up.
 #[expect(clippy::disallowed_methods, reason = "measures wall time")]
-fn rate(brokers: usize, topics: Vec<(String, i32)>, clients: usize, simulated: Duration) -> f64 {
-    let wall = Simulation::new(1).run(FabricWorld, move || async move {
+fn rate(brokers: usize, topics: Vec<(String, i32)>, clients: usize, simulated: Duration) -> Rate {
+    let took = Simulation::new(1).run(FabricWorld, move || async move {
         let on = start(brokers).await;
         let admin = client(brokers, 0);
         let created = host::spawn_on(on, async move {
@@ -99,12 +113,14 @@ fn rate(brokers: usize, topics: Vec<(String, i32)>, clients: usize, simulated: D
             host::spawn_on(on, produce(client(brokers, index as u64 + 1), topic, index as i32 % partitions));
         }
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let before = Instant::now();
+        let before = (Instant::now(), run_time());
         tokio::time::sleep(simulated).await;
-        before.elapsed()
+        (before.0.elapsed(), run_time() - before.1)
     });
     hopwise_fabric::uninstall();
-    simulated.as_secs_f64() / wall.expect("ends").as_secs_f64()
+    let (wall, processor) = took.expect("ends");
+    let per = |took: Duration| simulated.as_secs_f64() / took.as_secs_f64();
+    Rate { wall: per(wall), processor: per(processor) }
 }
 
 /// Sends records of 100 bytes at the pace at which 30 clients make 1,000 requests a second.
@@ -117,12 +133,17 @@ async fn produce(client: Client, topic: String, partition: i32) {
     }
 }
 
+fn print(what: &str, rate: &Rate, goal: u32) {
+    let Rate { wall, processor } = rate;
+    println!(
+        "{what}: {wall:.0} simulated s per wall s (goal {goal}), {processor:.0} per s of the processor's"
+    );
+}
+
 fn main() {
     let loaded = rate(3, vec![("orders".to_owned(), 30)], 30, Duration::from_secs(60));
-    println!(
-        "3 brokers, 30 partitions, 30 clients, 1,000 requests/s: {loaded:.0} simulated s per wall s (goal 50)"
-    );
+    print("3 brokers, 30 partitions, 30 clients, 1,000 requests/s", &loaded, 50);
     let topics = (0..10).map(|index| (format!("topic-{index}"), 100)).collect();
     let idle = rate(9, topics, 0, Duration::from_secs(60));
-    println!("9 brokers, 1,000 idle partitions: {idle:.0} simulated s per wall s (goal 20)");
+    print("9 brokers, 1,000 idle partitions", &idle, 20);
 }

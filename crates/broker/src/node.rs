@@ -210,6 +210,11 @@ impl Node {
         lock(&self.identity).membership.as_ref().map_or(-1, |membership| membership.id)
     }
 
+    /// The broker's id and its cluster, once it has them.
+    pub fn place(&self) -> Option<(i32, Uuid)> {
+        lock(&self.identity).membership.as_ref().map(|membership| (membership.id, membership.cluster))
+    }
+
     /// Remembers on the volume which cluster the broker belongs to.
     pub fn become_member(&self, membership: Membership) -> std::io::Result<()> {
         let mut identity = lock(&self.identity);
@@ -280,14 +285,8 @@ impl Node {
         body: &[u8],
         patience: Duration,
     ) -> Result<(Reply, Bytes), CallError> {
-        let membership = self.membership();
-        let head = RequestHead {
-            call: 0,
-            from: membership.as_ref().map(|membership| membership.id),
-            to,
-            cluster: membership.map(|membership| membership.cluster),
-            request,
-        };
+        let (from, cluster) = self.place().unzip();
+        let head = RequestHead { call: 0, from, to, cluster, request };
         self.peers.call(address, head, body, patience).await
     }
 

@@ -1,20 +1,25 @@
 //! One attempt of one request at one broker, and its record.
 
+use std::time::Duration;
+
 use hopwise_engine::Span;
 use hopwise_fabric::Route;
 use kafka_protocol::protocol::Request;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use crate::behaviour::ServerWait;
 use crate::client::{Asked, Client};
 use crate::connection::{Answer, Unanswered};
 use crate::dial::since;
 use crate::error::meaning;
+use crate::hint::LeaderHint;
 use crate::link::{Opening, Ready};
+use crate::refresh::before;
 use crate::suspicion::Claim;
 use crate::{Failure, Operation, Outcome, RequestRecord};
 
 /// NOT_LEADER_OR_FOLLOWER (Kafka protocol guide, error codes).
-const NOT_LEADER: i16 = 6;
+pub(crate) const NOT_LEADER: i16 = 6;
 
 /// What a request is about.
 #[derive(Clone, Debug)]
@@ -27,6 +32,9 @@ pub(crate) struct Subject {
 /// Tells the error code of an answer, and the broker's words about it.
 pub(crate) type Judge<'a, T> = dyn Fn(&T) -> (i16, Option<String>) + Send + Sync + 'a;
 
+/// Tells the leader that an answer names (KIP-951).
+pub(crate) type Hint<'a, T> = dyn Fn(&T) -> Option<LeaderHint> + Send + Sync + 'a;
+
 /// How a request is made and judged.
 pub(crate) struct Exchange<'a, R: Request> {
     /// The request in a version.
@@ -37,6 +45,10 @@ pub(crate) struct Exchange<'a, R: Request> {
     pub newest: i16,
     /// Whether the protocol has an answer.
     pub answered: bool,
+    /// The time that the request itself gives the broker.
+    pub server_wait: Duration,
+    /// The leader that an answer with an error names, where it can.
+    pub hint: Option<&'a Hint<'a, R::Response>>,
 }
 
 /// An answer, good or not.
@@ -46,6 +58,8 @@ pub(crate) struct Judged<T> {
     pub code: i16,
     pub outcome: Outcome,
     pub explanation: String,
+    /// The leader that it names.
+    pub hint: Option<LeaderHint>,
 }
 
 /// No answer.
@@ -63,7 +77,7 @@ impl Client {
         number: u32,
         asked: &Asked,
         exchange: &Exchange<'_, R>,
-        deadline: Instant,
+        deadline: Option<Instant>,
     ) -> Result<Judged<R::Response>, Missed>
     where
         R: Request + Send + Sync,
@@ -78,7 +92,10 @@ impl Client {
             }
             Ok(ready) => {
                 let result = match ready.versions.pick::<R>(exchange.newest) {
-                    Ok(version) => send(&ready, exchange, version, deadline).await,
+                    Ok(version) => {
+                        let longest = self.longest_wait(subject.operation, exchange.server_wait);
+                        send(&ready, exchange, version, longest, deadline).await
+                    }
                     Err(failure) => {
                         unsupported = true;
                         Err(Unanswered { failure, route: None, took: Span::ZERO })
@@ -115,11 +132,20 @@ impl Client {
         self.conclude(subject, record, exchange, result, unsupported)
     }
 
-    async fn open(&self, asked: &Asked, deadline: Instant) -> (Opening, Result<Ready, Failure>) {
-        let options = &self.inner.options;
-        let opened =
-            timeout_at(deadline, asked.link.ready(options, |failures| self.reconnect_wait(failures))).await;
-        let (opening, ready) = opened.unwrap_or_else(|_| {
+    /// How long a request of this kind may wait for its answer.
+    fn longest_wait(&self, operation: Operation, server_wait: Duration) -> Duration {
+        let behaviour = &self.inner.options.behaviour;
+        let added = match behaviour.server_wait {
+            ServerWait::NotAdded => false,
+            ServerWait::AddedToFetch => operation == Operation::Fetch,
+            ServerWait::Added => true,
+        };
+        behaviour.request_timeout + if added { server_wait } else { Duration::ZERO }
+    }
+
+    async fn open(&self, asked: &Asked, deadline: Option<Instant>) -> (Opening, Result<Ready, Failure>) {
+        let opened = before(deadline, asked.link.ready(self)).await;
+        let (opening, ready) = opened.unwrap_or_else(|| {
             let explanation = "the delivery timeout passed before a connection was open";
             (Opening::default(), Err(Failure::new(Outcome::Timeout, explanation)))
         });
@@ -162,7 +188,9 @@ impl Client {
         }
         self.note(&record);
         let RequestRecord { outcome, explanation, .. } = record;
-        Ok(Judged { response: answer.response, code, outcome, explanation })
+        let hint = if code == 0 { None } else { exchange.hint.zip(answer.response.as_ref()) };
+        let hint = hint.and_then(|(hint, response)| hint(response));
+        Ok(Judged { response: answer.response, code, outcome, explanation, hint })
     }
 
     /// Why the broker behind the address must be another than the one asked, if it must.
@@ -196,21 +224,23 @@ async fn send<R: Request>(
     ready: &Ready,
     exchange: &Exchange<'_, R>,
     version: i16,
-    deadline: Instant,
+    longest: Duration,
+    deadline: Option<Instant>,
 ) -> Result<Answer<Option<R::Response>>, Unanswered> {
     let started = Instant::now();
     let request = (exchange.build)(version);
     let connection = &ready.connection;
-    let sent = timeout_at(deadline, async {
+    let sent = before(deadline, async {
         if exchange.answered {
-            let Answer { response, route, took } = connection.request(&request, version).await?;
+            let Answer { response, route, took } =
+                connection.request_within(&request, version, longest).await?;
             Ok(Answer { response: Some(response), route, took })
         } else {
-            let Answer { route, took, .. } = connection.send(&request, version).await?;
+            let Answer { route, took, .. } = connection.send(&request, version, longest).await?;
             Ok(Answer { response: None, route, took })
         }
     });
-    sent.await.unwrap_or_else(|_| {
+    sent.await.unwrap_or_else(|| {
         let failure =
             Failure::new(Outcome::Timeout, "the delivery timeout passed before the broker answered");
         Err(Unanswered { failure, route: None, took: since(started) })
@@ -225,7 +255,7 @@ mod tests {
     use hopwise_fabric::{Action, Hop};
 
     use super::*;
-    use crate::{HostPort, Options};
+    use crate::{HostPort, Options, Profile};
 
     fn route_to(device: &str) -> Route {
         let (source, destination) = (([10, 0, 0, 9], 40_000).into(), ([10, 0, 0, 1], 9093).into());
@@ -283,5 +313,20 @@ mod tests {
         let wrong = verdict(Some(0), "redpanda/redpanda-2").expect("another broker answers");
         assert_eq!(wrong, "broker 0 advertises redpanda-0:9093, but broker 2 answers there");
         assert_eq!(verdict(None, "redpanda/redpanda-2"), None, "a bootstrap address promises no broker");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_waited_for_as_long_as_the_profile_has_it() {
+        let seconds = |profile: Profile, operation, server_wait| {
+            let options = Options::new(vec![HostPort::new("seed", 9093)]);
+            let behaviour = profile.behaviour();
+            let client = Client::new(Options { behaviour, ..options }).expect("has a bootstrap address");
+            client.longest_wait(operation, Duration::from_secs(server_wait)).as_secs()
+        };
+        assert_eq!(seconds(Profile::FranzGo, Operation::Produce, 10), 20);
+        assert_eq!(seconds(Profile::FranzGo, Operation::Metadata, 0), 10);
+        assert_eq!(seconds(Profile::Librdkafka, Operation::Fetch, 5), 65);
+        assert_eq!(seconds(Profile::Librdkafka, Operation::Produce, 30), 60);
+        assert_eq!(seconds(Profile::Java, Operation::Fetch, 5), 30);
     }
 }

@@ -2,6 +2,7 @@
 //! request), `call` (retries), `refresh` (metadata) and `operations` (what callers ask for).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +11,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokio::time::Instant;
 
+use crate::behaviour::{AddressChange, BootstrapConnection, Wait};
+use crate::bugs::Bugs;
 use crate::cluster::{Cluster, Knowledge};
-use crate::link::{self, Link};
+use crate::lane::Lane;
+use crate::link::Link;
 use crate::suspicion::Suspicions;
 use crate::{ClientError, Counters, HostPort, Options, RequestRecord, backoff};
 
@@ -23,6 +27,7 @@ pub struct Client {
 
 pub(crate) struct Inner {
     pub options: Options,
+    pub bugs: Bugs,
     started: Instant,
     state: Mutex<State>,
     /// Held while metadata is asked for, so that one answer serves all who wait.
@@ -31,9 +36,13 @@ pub(crate) struct Inner {
 
 pub(crate) struct State {
     pub knowledge: Knowledge,
-    pub links: BTreeMap<Target, Arc<Link>>,
+    pub links: BTreeMap<(Target, Lane), Arc<Link>>,
     pub counters: Counters,
     pub random: ChaCha8Rng,
+    /// The place of the broker that is asked next, by clients that ask in turn.
+    pub turn: Option<usize>,
+    /// What names were resolved to, by clients that resolve once.
+    pub resolved_once: BTreeMap<String, Vec<IpAddr>>,
     pub suspicions: Suspicions,
 }
 
@@ -69,6 +78,19 @@ impl Client {
     /// # Errors
     /// [`ClientError::NoBootstrap`] if there is nowhere to begin.
     pub fn new(options: Options) -> Result<Client, ClientError> {
+        Client::with(options, Bugs::default())
+    }
+
+    /// A client that breaks some rules.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    #[cfg(feature = "bugs")]
+    pub fn new_with_bugs(options: Options, bugs: Bugs) -> Result<Client, ClientError> {
+        Client::with(options, bugs)
+    }
+
+    fn with(options: Options, bugs: Bugs) -> Result<Client, ClientError> {
         if options.bootstrap.is_empty() {
             return Err(ClientError::NoBootstrap);
         }
@@ -77,10 +99,13 @@ impl Client {
             links: BTreeMap::new(),
             counters: Counters::default(),
             random: ChaCha8Rng::seed_from_u64(options.seed),
+            turn: None,
+            resolved_once: BTreeMap::new(),
             suspicions: Suspicions::default(),
         };
         let inner = Inner {
             options,
+            bugs,
             started: Instant::now(),
             state: Mutex::new(state),
             refreshing: tokio::sync::Mutex::default(),
@@ -117,15 +142,9 @@ impl Client {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The wait before an operation is tried again.
-    pub(crate) fn retry_wait(&self, failures: u32) -> Duration {
-        let options = &self.inner.options;
-        backoff::wait(options.retry_backoff, options.retry_backoff_max, failures, &mut self.state().random)
-    }
-
-    /// The wait before a connection is tried again.
-    pub(crate) fn reconnect_wait(&self, failures: u32) -> Duration {
-        link::reconnect_wait(&self.inner.options, failures, &mut self.state().random)
+    /// The wait that a rule gives after so many failures in a row.
+    pub(crate) fn wait(&self, rule: Wait, failures: u32) -> Duration {
+        backoff::wait(rule, failures, &mut self.state().random)
     }
 
     pub(crate) fn note(&self, record: &RequestRecord) {
@@ -136,28 +155,52 @@ impl Client {
     }
 }
 
-impl State {
+impl Client {
     /// The way to a broker at its advertised address; `None` if metadata does not list it.
-    ///
-    /// A broker that advertises another address than before gets another link; the old one closes when its last
-    /// request is answered.
-    pub fn broker_link(&mut self, id: i32) -> Option<Asked> {
-        let address = &self.knowledge.cluster.brokers.get(&id)?.address;
-        Some(link_to(&mut self.links, Target::Broker(id), address))
-    }
-
-    /// The way to the bootstrap address at that place of the list.
-    pub fn bootstrap_link(&mut self, place: usize, address: &HostPort) -> Asked {
-        link_to(&mut self.links, Target::Bootstrap(place), address)
+    pub(crate) fn broker_link(&self, state: &mut State, id: i32, lane: Lane) -> Option<Asked> {
+        let address = &state.knowledge.cluster.brokers.get(&id)?.address;
+        let target = Target::Broker(id);
+        let behaviour = &self.inner.options.behaviour;
+        let link = match state.links.get(&(target, lane)) {
+            Some(link) if link.address == *address || self.inner.bugs.keep_first_address => link.clone(),
+            Some(link) if behaviour.address_change == AddressChange::Keep && link.load().is_some() => {
+                link.clone()
+            }
+            old => {
+                if let (Some(old), AddressChange::Close) = (old, behaviour.address_change) {
+                    old.close(format!("broker {id} has moved to {address}"));
+                }
+                let taken_over = match behaviour.bootstrap_connection {
+                    BootstrapConnection::BecomesBrokers => of_bootstrap(&state.links, lane, address),
+                    BootstrapConnection::Apart => None,
+                };
+                let link = taken_over.unwrap_or_else(|| Arc::new(Link::new(address.clone())));
+                state.links.insert((target, lane), link.clone());
+                link
+            }
+        };
+        Some(Asked { target, link })
     }
 }
 
-fn link_to(links: &mut BTreeMap<Target, Arc<Link>>, target: Target, address: &HostPort) -> Asked {
-    let link = links.entry(target).or_insert_with(|| Arc::new(Link::new(address.clone())));
-    if link.address != *address {
-        *link = Arc::new(Link::new(address.clone()));
+/// The way to a bootstrap address.
+fn of_bootstrap(
+    links: &BTreeMap<(Target, Lane), Arc<Link>>,
+    lane: Lane,
+    address: &HostPort,
+) -> Option<Arc<Link>> {
+    let mut bootstrap =
+        links.iter().filter(|((target, of), _)| matches!(target, Target::Bootstrap(_)) && *of == lane);
+    bootstrap.find(|(_, link)| link.address == *address).map(|(_, link)| link.clone())
+}
+
+impl State {
+    /// The way to the bootstrap address at that place of the list.
+    pub fn bootstrap_link(&mut self, place: usize, lane: Lane, address: &HostPort) -> Asked {
+        let target = Target::Bootstrap(place);
+        let link = self.links.entry((target, lane)).or_insert_with(|| Arc::new(Link::new(address.clone())));
+        Asked { target, link: link.clone() }
     }
-    Asked { target, link: link.clone() }
 }
 
 impl std::fmt::Debug for Client {

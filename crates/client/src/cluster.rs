@@ -1,11 +1,14 @@
 //! The client's picture of the cluster, as Metadata answers drew it: brokers, their advertised addresses, leaders.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kafka_protocol::messages::MetadataResponse;
 use tokio::time::Instant;
 
 use crate::HostPort;
+use crate::behaviour::Behaviour;
+use crate::bugs::Bugs;
 
 /// A broker as advertised to this client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,21 +128,61 @@ pub(crate) struct Knowledge {
     pub generation: u64,
     /// Something contradicted it: ask before the next request.
     pub doubted: bool,
-    /// The topics the client works with, which every refresh asks for.
-    pub topics: BTreeSet<String>,
+    /// A topic is new among those that the client works with.
+    pub incomplete: bool,
+    /// The topics the client works with and when each was used last; every refresh asks for them.
+    pub topics: BTreeMap<String, Instant>,
+    /// Since when metadata is asked for and does not come.
+    pub missing_since: Option<Instant>,
+}
+
+/// Whether a request may rely on what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// It may.
+    Fresh,
+    /// Metadata is to be asked for first.
+    Due,
+    /// Metadata is to be asked for first, but not before this.
+    DueAt(Instant),
 }
 
 impl Knowledge {
-    /// Whether a request may rely on it.
-    pub fn is_fresh(&self, max_age: std::time::Duration) -> bool {
-        let age = self.fetched.map(|fetched| Instant::now().duration_since(fetched));
-        !self.doubted && age.is_some_and(|age| age < max_age)
+    /// Whether a request may rely on it now.
+    pub fn freshness(&self, now: Instant, behaviour: &Behaviour, bugs: Bugs) -> Freshness {
+        let Some(fetched) = self.fetched.filter(|_| !self.incomplete) else { return Freshness::Due };
+        let old = behaviour.metadata_max_age.is_some_and(|age| now.duration_since(fetched) >= age);
+        if bugs.keep_metadata || !(self.doubted || old) {
+            return Freshness::Fresh;
+        }
+        let earliest = fetched + behaviour.metadata_min_interval;
+        if now < earliest { Freshness::DueAt(earliest) } else { Freshness::Due }
+    }
+
+    /// Notes that a topic is used.
+    pub fn use_topic(&mut self, topic: &str, now: Instant) {
+        match self.topics.get_mut(topic) {
+            Some(used) => *used = now,
+            None => {
+                self.topics.insert(topic.to_owned(), now);
+                self.incomplete = true;
+            }
+        }
+    }
+
+    /// The topics to ask for; those that were not used for `most` are forgotten.
+    pub fn topics_in_use(&mut self, now: Instant, most: Option<Duration>) -> Vec<String> {
+        if let Some(most) = most {
+            self.topics.retain(|_, used| now.duration_since(*used) < most);
+        }
+        self.topics.keys().cloned().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Profile;
 
     fn with_leader(leader: i32, leader_epoch: i32, id: u8) -> Cluster {
         let partition =
@@ -175,5 +218,43 @@ mod tests {
         let mut cluster = with_leader(1, 5, 1);
         cluster.update(Cluster { id: Some("c".to_owned()), ..Cluster::default() });
         assert_eq!((leader(&cluster), cluster.id.as_deref()), (Some(1), Some("c")));
+    }
+
+    fn freshness(profile: Profile, age: Duration, doubted: bool, incomplete: bool) -> Freshness {
+        let now = Instant::now();
+        let knowledge = Knowledge { fetched: Some(now), doubted, incomplete, ..Knowledge::default() };
+        knowledge.freshness(now + age, &profile.behaviour(), Bugs::default())
+    }
+
+    #[tokio::test]
+    async fn metadata_is_due_at_its_age_or_when_it_is_doubted() {
+        let (second, age) = (Duration::from_secs(1), Duration::from_secs(300));
+        for profile in [Profile::Java, Profile::Librdkafka, Profile::FranzGo, Profile::Hopwise] {
+            assert_eq!(freshness(profile, age - second, false, false), Freshness::Fresh, "{profile}");
+            assert_eq!(freshness(profile, age, false, false), Freshness::Due, "{profile}");
+            assert_eq!(freshness(profile, second * 6, true, false), Freshness::Due, "{profile}");
+        }
+        assert_eq!(freshness(Profile::Naive, age * 100, false, false), Freshness::Fresh);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn franz_go_waits_five_seconds_between_answers_unless_a_topic_is_new() {
+        let second = Duration::from_secs(1);
+        let due = Freshness::DueAt(Instant::now() + second * 5);
+        assert_eq!(freshness(Profile::FranzGo, second, true, false), due);
+        assert_eq!(freshness(Profile::FranzGo, second, true, true), Freshness::Due);
+        assert_eq!(freshness(Profile::Java, second, true, false), Freshness::Due);
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_is_no_longer_used_is_forgotten_by_java_alone() {
+        let (now, age) = (Instant::now(), Duration::from_secs(300));
+        for (profile, left) in [(Profile::Java, 1), (Profile::Librdkafka, 2)] {
+            let mut knowledge = Knowledge::default();
+            knowledge.use_topic("old", now);
+            knowledge.use_topic("new", now + age);
+            let most = profile.behaviour().topic_max_idle;
+            assert_eq!(knowledge.topics_in_use(now + age, most).len(), left, "{profile}");
+        }
     }
 }

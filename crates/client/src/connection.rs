@@ -91,6 +91,11 @@ impl Connection {
         }
     }
 
+    /// How long a request of no particular kind may wait for its answer.
+    pub fn request_timeout(&self) -> Duration {
+        self.options.request_timeout
+    }
+
     /// Whether it can carry another request.
     pub fn is_open(&self) -> bool {
         self.broken.get().is_none()
@@ -106,13 +111,23 @@ impl Connection {
         self.options.max_in_flight.max(1) - self.permits.available_permits()
     }
 
-    /// Sends `request` and waits for its answer; without an answer in time the connection is given up.
+    /// Sends `request` and waits as long as for any for its answer.
     pub async fn request<R: Request>(
         &self,
         request: &R,
         version: i16,
     ) -> Result<Answer<R::Response>, Unanswered> {
-        let answer = self.exchange(request, version, true).await?;
+        self.request_within(request, version, self.options.request_timeout).await
+    }
+
+    /// Sends `request` and waits for its answer; without an answer in time the connection is given up.
+    pub async fn request_within<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        longest: Duration,
+    ) -> Result<Answer<R::Response>, Unanswered> {
+        let answer = self.exchange(request, version, true, longest).await?;
         match frame::decode::<R>(answer.response, version) {
             Ok(response) => Ok(Answer { response, route: answer.route, took: answer.took }),
             Err(failure) => {
@@ -123,8 +138,13 @@ impl Connection {
     }
 
     /// Sends `request`, to which the protocol has no answer (Produce with acks=0), and waits until it is written.
-    pub async fn send<R: Request>(&self, request: &R, version: i16) -> Result<Answer<()>, Unanswered> {
-        let answer = self.exchange(request, version, false).await?;
+    pub async fn send<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        longest: Duration,
+    ) -> Result<Answer<()>, Unanswered> {
+        let answer = self.exchange(request, version, false, longest).await?;
         Ok(Answer { response: (), route: answer.route, took: answer.took })
     }
 
@@ -134,6 +154,7 @@ impl Connection {
         request: &R,
         version: i16,
         answered: bool,
+        longest: Duration,
     ) -> Result<Answer<Bytes>, Unanswered> {
         let started = Instant::now();
         let unanswered = |failure| Unanswered { failure, route: None, took: crate::dial::since(started) };
@@ -144,8 +165,7 @@ impl Connection {
                 format!("the request cannot be encoded: {problem}"),
             ))
         })?;
-        let until = started + self.options.request_timeout;
-        let waited = self.options.request_timeout;
+        let (until, waited) = (started + longest, longest);
         let Ok(_permit) = timeout_at(until, self.permits.acquire()).await else {
             let explanation = format!("the requests before it were not answered within {waited:?}");
             return Err(unanswered(Failure::new(Outcome::Timeout, explanation)));

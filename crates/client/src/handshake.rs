@@ -78,7 +78,7 @@ async fn ask_versions(connection: &Connection) -> Result<Handshake, Unanswered> 
     let request = ApiVersionsRequest::default()
         .with_client_software_name(StrBytes::from_static_str("hopwise"))
         .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
-    let first = connection.exchange(&request, newest, true).await?;
+    let first = connection.exchange(&request, newest, true, connection.request_timeout()).await?;
     // The header of this response has version 0 in every version, so the error code is at a fixed place; an
     // unsupported version is answered in the form of version 0 (KIP-511).
     let unsupported = first.response.get(4..6) == Some(&UNSUPPORTED_VERSION.to_be_bytes()[..]);

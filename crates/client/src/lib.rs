@@ -8,14 +8,20 @@
 //! It sees the network as sockets only (`hopwise_fabric::net`), so the same code runs in virtual time and on the
 //! machine's own sockets. [`trial`] tries one listener at a time, for `hopwise check`.
 //!
-//! Left out: idempotent and transactional producing, consumer groups, fetching from the closest replica (KIP-392), leader hints in error
-//! answers (KIP-951), compression.
+//! How it waits, retries, resolves and connects is a [`Behaviour`], of which each [`Profile`] is one.
+//!
+//! Left out: idempotent and transactional producing, consumer groups, fetching from the closest replica (KIP-392),
+//! compression; see [`Behaviour`] for what profiles leave out.
 
 mod address;
+mod addresses;
 mod attempt;
 mod backoff;
 mod batch;
+pub mod behaviour;
+mod bugs;
 mod call;
+mod candidates;
 mod client;
 mod cluster;
 mod connection;
@@ -24,11 +30,14 @@ mod dial;
 mod error;
 mod frame;
 mod handshake;
+mod hint;
+mod lane;
 mod link;
 mod operations;
 mod options;
 mod outcome;
 mod producer;
+pub mod profiles;
 mod record;
 mod refresh;
 mod security;
@@ -37,14 +46,18 @@ pub mod trial;
 
 pub use address::{AddressError, HostPort};
 pub use batch::{FetchedRecord, Record};
+pub use behaviour::Behaviour;
+#[cfg(feature = "bugs")]
+pub use bugs::Bugs;
 pub use client::Client;
 pub use cluster::{AdvertisedBroker, Cluster, PartitionView, TopicView};
 pub use consumer::{Consumer, Reset};
 pub use error::ClientError;
 pub use handshake::ApiVersions;
 pub use operations::{Acks, Coordinator, FetchOptions, Fetched, OffsetSpec};
-pub use options::{DnsPolicy, Names, Options, Resolve, Whois};
+pub use options::{Names, Options, Whois};
 pub use outcome::{Failure, Outcome};
 pub use producer::{Delivery, Producer, partition_of};
+pub use profiles::Profile;
 pub use record::{Counters, Observer, Operation, RequestRecord};
 pub use security::Security;

@@ -5,17 +5,17 @@
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use hopwise_engine::Span;
 use hopwise_fabric::Route;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::backoff;
+use crate::addresses::Addresses;
+use crate::behaviour::{AddressesTried, Resolve};
+use crate::client::Client;
 use crate::connection::{Connection, ConnectionOptions};
 use crate::dial::{self, DialFailure};
 use crate::handshake::{self, ApiVersions};
-use crate::options::Resolve;
 use crate::{Failure, HostPort, Options, Outcome};
 
 /// A connection ready for requests.
@@ -55,7 +55,7 @@ struct Slot {
     failures: u32,
     not_before: Option<Instant>,
     last_failure: Option<Failure>,
-    resolved: Option<(Instant, Vec<IpAddr>)>,
+    addresses: Addresses,
 }
 
 impl Link {
@@ -74,15 +74,19 @@ impl Link {
         open.as_ref().filter(|connection| connection.is_open()).map(Connection::in_flight)
     }
 
-    /// The open connection, or a new one; `jitter` gives the wait after that many failures in a row.
-    pub async fn ready(
-        &self,
-        options: &Options,
-        jitter: impl Fn(u32) -> Duration + Send + Sync,
-    ) -> (Opening, Result<Ready, Failure>) {
+    /// Ends the open connection, if there is one; what is in flight on it fails.
+    pub fn close(&self, why: String) {
+        let open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(connection) = open {
+            connection.give_up(Failure::new(Outcome::Refused, why));
+        }
+    }
+
+    /// The open connection, or a new one.
+    pub async fn ready(&self, client: &Client) -> (Opening, Result<Ready, Failure>) {
         let seen = self.attempts.load(Ordering::Relaxed);
         let mut slot = self.slot.lock().await;
-        if let Some(ready) = slot.usable(options.connections_max_idle, &jitter) {
+        if let Some(ready) = slot.usable(client) {
             return (Opening::default(), Ok(ready));
         }
         if self.attempts.load(Ordering::Relaxed) != seen
@@ -93,7 +97,7 @@ impl Link {
         if let Some(instant) = slot.not_before {
             sleep_until(instant).await;
         }
-        let (opening, result) = self.open(&mut slot, options).await;
+        let (opening, result) = self.open(&mut slot, client).await;
         self.attempts.fetch_add(1, Ordering::Relaxed);
         match &result {
             Ok(ready) => {
@@ -102,7 +106,8 @@ impl Link {
             }
             Err(failure) => {
                 slot.failures = slot.failures.saturating_add(1);
-                slot.not_before = Some(Instant::now() + jitter(slot.failures));
+                let wait = client.wait(client.options().behaviour.reconnect_backoff, slot.failures);
+                slot.not_before = Some(Instant::now() + wait);
                 slot.last_failure = Some(failure.clone());
             }
         }
@@ -111,20 +116,26 @@ impl Link {
         (opening, result)
     }
 
-    async fn open(&self, slot: &mut Slot, options: &Options) -> (Opening, Result<Ready, Failure>) {
+    async fn open(&self, slot: &mut Slot, client: &Client) -> (Opening, Result<Ready, Failure>) {
+        let (options, behaviour) = (client.options(), &client.options().behaviour);
         let mut opening = Opening::default();
         let start = Instant::now();
-        let addresses = match slot.addresses(&self.address, options).await {
-            Ok(addresses) => addresses,
+        let tried = match slot.next_addresses(&self.address, client).await {
+            Ok(tried) => tried,
             Err(failure) => {
                 opening.resolve = dial::since(start);
                 return (opening, Err(failure));
             }
         };
         opening.resolve = dial::since(start);
-        let tried =
-            if options.dns.all_addresses { &addresses[..] } else { &addresses[..addresses.len().min(1)] };
-        let dialed = match dial::connect(tried, self.address.port, options.connect_timeout).await {
+        let longest = client.wait(behaviour.connect_timeout, slot.failures.saturating_add(1));
+        let dialed = match behaviour.addresses_tried {
+            AddressesTried::Racing => dial::race(&tried, self.address.port, longest).await,
+            AddressesTried::First | AddressesTried::Next | AddressesTried::EachInTurn => {
+                dial::connect(&tried, self.address.port, longest).await
+            }
+        };
+        let dialed = match dialed {
             Ok(dialed) => dialed,
             Err(DialFailure { failure, ip, connect, route }) => {
                 (opening.ip, opening.connect, opening.route) = (ip, connect, route);
@@ -133,14 +144,14 @@ impl Link {
         };
         (opening.ip, opening.connect, opening.connected) = (Some(dialed.ip), Some(dialed.connect), true);
         let secured = options.security.secure(&self.address.host, dialed.stream);
-        let stream = match timeout(options.request_timeout, secured).await {
+        let stream = match timeout(behaviour.request_timeout, secured).await {
             Ok(Ok(stream)) => stream,
             Ok(Err((failure, route))) => {
                 opening.route = route;
                 return (opening, Err(failure));
             }
             Err(_) => {
-                let explanation = format!("no TLS handshake within {:?}", options.request_timeout);
+                let explanation = format!("no TLS handshake within {:?}", behaviour.request_timeout);
                 return (opening, Err(Failure::new(Outcome::Timeout, explanation)));
             }
         };
@@ -160,36 +171,43 @@ impl Link {
 
 impl Slot {
     /// The connection, unless it broke or lay idle for too long.
-    fn usable(&mut self, idle_max: Duration, jitter: impl Fn(u32) -> Duration) -> Option<Ready> {
+    fn usable(&mut self, client: &Client) -> Option<Ready> {
+        let behaviour = &client.options().behaviour;
         let now = Instant::now();
-        let idle = self.used.replace(now).is_some_and(|used| now.duration_since(used) >= idle_max);
+        let unused = self.used.replace(now).map(|used| now.duration_since(used));
+        let idle = behaviour.connections_max_idle.is_some_and(|most| unused >= Some(most));
         let ready = self.ready.take()?;
         if let Some(broken_at) = ready.connection.broken_at() {
             self.failures = 1;
-            self.not_before = Some(broken_at + jitter(1));
+            self.not_before = Some(broken_at + client.wait(behaviour.reconnect_backoff, 1));
+            self.addresses.lost(behaviour.resolve);
             return None;
         }
         if idle && ready.connection.in_flight() == 0 {
+            self.addresses.lost(behaviour.resolve);
             return None;
         }
         self.ready = Some(ready);
         self.ready.clone()
     }
 
-    async fn addresses(&mut self, address: &HostPort, options: &Options) -> Result<Vec<IpAddr>, Failure> {
-        if let Some((at, addresses)) = &self.resolved {
-            let keep = match options.dns.resolve {
-                Resolve::EveryConnection => false,
-                Resolve::After(age) => Instant::now().duration_since(*at) < age,
-                Resolve::Once => true,
+    /// The addresses to try now, after a look-up where one is due.
+    async fn next_addresses(&mut self, address: &HostPort, client: &Client) -> Result<Vec<IpAddr>, Failure> {
+        let (options, behaviour) = (client.options(), &client.options().behaviour);
+        let once = behaviour.resolve == Resolve::Once || client.inner.bugs.keep_dns_answers;
+        let remembered = if once { client.state().resolved_once.get(&address.host).cloned() } else { None };
+        if remembered.is_some() || !self.addresses.is_known(Instant::now(), behaviour.resolve) {
+            let answer = match remembered {
+                Some(answer) => answer,
+                None => dial::resolve(address, options.names.as_ref(), behaviour.request_timeout).await?,
             };
-            if keep {
-                return Ok(addresses.clone());
+            let mut state = client.state();
+            if once {
+                state.resolved_once.insert(address.host.clone(), answer.clone());
             }
+            self.addresses.take(Instant::now(), answer, behaviour, &mut state.random);
         }
-        let addresses = dial::resolve(address, options.names.as_ref(), options.request_timeout).await?;
-        self.resolved = Some((Instant::now(), addresses.clone()));
-        Ok(addresses)
+        Ok(self.addresses.attempt(behaviour))
     }
 }
 
@@ -197,14 +215,9 @@ impl ConnectionOptions {
     pub fn of(options: &Options) -> ConnectionOptions {
         ConnectionOptions {
             client_id: options.client_id.clone(),
-            request_timeout: options.request_timeout,
-            max_in_flight: options.max_in_flight,
-            receive_bytes_max: options.receive_bytes_max,
+            request_timeout: options.behaviour.request_timeout,
+            max_in_flight: options.behaviour.max_in_flight,
+            receive_bytes_max: options.behaviour.receive_bytes_max,
         }
     }
-}
-
-/// The wait before connecting again.
-pub(crate) fn reconnect_wait(options: &Options, failures: u32, random: &mut impl rand::Rng) -> Duration {
-    backoff::wait(options.reconnect_backoff, options.reconnect_backoff_max, failures, random)
 }

@@ -14,19 +14,20 @@ use kafka_protocol::messages::{
     ProduceResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use crate::attempt::{Exchange, Subject};
 use crate::batch::{self, FetchedRecord, Record};
+use crate::behaviour::Patience;
 use crate::call::Destination;
 use crate::client::Client;
 use crate::cluster::Cluster;
-use crate::refresh::{METADATA_VERSION_MAX, metadata_request};
-use crate::{ClientError, HostPort, Operation};
+use crate::refresh::metadata_request;
+use crate::{ClientError, HostPort, Operation, hint};
 
-/// Produce of record batches (format 2) with per-record errors (KIP-467); see `handshake` for why no newer one.
-const PRODUCE_VERSION_MAX: i16 = 8;
-/// Fetch with the client's rack (KIP-392); see `handshake` for why no newer one.
-const FETCH_VERSION_MAX: i16 = 11;
+/// The first versions of Produce and Fetch that name topics by their ids (KIP-516).
+const PRODUCE_BY_ID: i16 = 13;
+const FETCH_BY_ID: i16 = 13;
 /// CreateTopics with the settings of the new topic in the answer (KIP-525); see `handshake` for why no newer one.
 const CREATE_TOPICS_VERSION_MAX: i16 = 5;
 /// ListOffsets with the leader's epoch (KIP-320); see `handshake` for why no newer one.
@@ -117,10 +118,13 @@ impl Client {
         let exchange = Exchange {
             build: &|version| metadata_request(None, version),
             judge: &|response: &MetadataResponse| (response.error_code, None),
-            newest: METADATA_VERSION_MAX,
+            newest: self.inner.options.behaviour.metadata_version_max,
             answered: true,
+            server_wait: Duration::ZERO,
+            hint: None,
         };
-        let (response, _) = self.call(&subject, &Destination::Any, &exchange).await?;
+        let patience = self.inner.options.behaviour.others;
+        let (response, _) = self.call(&subject, &Destination::Any, &exchange, patience).await?;
         let missing = |about: String| ClientError::Incomplete { operation: Operation::Metadata, about };
         let response = response.ok_or_else(|| missing("the cluster".to_owned()))?;
         self.take_metadata(&response).map_err(|failure| missing(failure.explanation))
@@ -132,7 +136,8 @@ impl Client {
     /// [`ClientError::Rejected`] for example if it exists (but not if an earlier attempt of this call may have made
     /// it) or there are too few brokers, [`ClientError::GaveUp`] if no broker took it in time.
     pub async fn create_topic(&self, topic: &str, partitions: i32, replicas: i16) -> Result<(), ClientError> {
-        let timeout_ms = millis(self.inner.options.request_timeout);
+        let behaviour = &self.inner.options.behaviour;
+        let timeout_ms = millis(behaviour.ack_timeout);
         let subject =
             Subject { operation: Operation::CreateTopic, topic: Some(topic.to_owned()), partition: None };
         let sent = AtomicU32::new(0);
@@ -153,8 +158,10 @@ impl Client {
             },
             newest: CREATE_TOPICS_VERSION_MAX,
             answered: true,
+            server_wait: behaviour.ack_timeout,
+            hint: None,
         };
-        self.call(&subject, &Destination::Controller, &exchange).await?;
+        self.call(&subject, &Destination::Controller, &exchange, behaviour.others).await?;
         self.state().knowledge.doubted = true;
         Ok(())
     }
@@ -176,20 +183,65 @@ impl Client {
     ) -> Result<i64, ClientError> {
         let now_ms = i64::try_from(self.now().as_nanos() / 1_000_000).unwrap_or(i64::MAX);
         let records = batch::encode(records, now_ms)?;
-        let timeout_ms = millis(self.inner.options.request_timeout);
+        let patience = self.inner.options.behaviour.produce;
+        if self.inner.bugs.retry_elsewhere {
+            let once = Patience { retries: Some(0), ..patience };
+            match self.append(topic, partition, records.clone(), acks, once).await {
+                Err(ClientError::GaveUp { .. }) => {}
+                answered => return answered,
+            }
+            let next = self.next_partition(topic, partition);
+            return self.append(topic, next, records, acks, patience).await;
+        }
+        self.append(topic, partition, records, acks, patience).await
+    }
+
+    async fn append(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: Bytes,
+        acks: Acks,
+        patience: Patience,
+    ) -> Result<i64, ClientError> {
+        let behaviour = &self.inner.options.behaviour;
+        let timeout_ms = millis(behaviour.ack_timeout);
         let exchange = Exchange {
-            build: &|_| produce_request(topic, partition, records.clone(), acks, timeout_ms),
+            build: &|version| {
+                let name = self.name_of(topic, version >= PRODUCE_BY_ID);
+                produce_request(name, partition, records.clone(), acks, timeout_ms)
+            },
             judge: &|response: &ProduceResponse| match produced(response, partition) {
                 Some((code, _, words)) => (code, words),
                 None => (UNKNOWN_SERVER_ERROR, None),
             },
-            newest: PRODUCE_VERSION_MAX,
+            newest: behaviour.produce_version_max,
             answered: acks != Acks::None,
+            server_wait: behaviour.ack_timeout,
+            hint: Some(&|response| hint::of_produce(response, partition)),
         };
-        let (response, _) = self.call_leader(Operation::Produce, topic, partition, &exchange).await?;
+        let (response, _) =
+            self.call_leader(Operation::Produce, topic, partition, &exchange, patience).await?;
         let offset =
             response.as_ref().and_then(|response| produced(response, partition)).map(|(_, offset, _)| offset);
         Ok(offset.unwrap_or(-1))
+    }
+
+    /// The partition after `partition`, round and round.
+    fn next_partition(&self, topic: &str, partition: i32) -> i32 {
+        let state = self.state();
+        let partitions = state.knowledge.cluster.topics.get(topic).map(|topic| &topic.partitions);
+        let next = partitions.and_then(|partitions| partitions.keys().find(|index| **index > partition));
+        next.copied().unwrap_or(0)
+    }
+
+    /// What stands for a topic in requests: its name, or in later versions its id.
+    fn name_of(&self, topic: &str, by_id: bool) -> (TopicName, Uuid) {
+        if !by_id {
+            return (topic_name(topic), Uuid::nil());
+        }
+        let id = self.state().knowledge.cluster.topics.get(topic).map(|topic| topic.id);
+        (TopicName::default(), Uuid::from_bytes(id.unwrap_or_default()))
     }
 
     /// Reads records of a partition from its leader, beginning at `offset`.
@@ -204,8 +256,12 @@ impl Client {
         offset: i64,
         options: FetchOptions,
     ) -> Result<Fetched, ClientError> {
+        let behaviour = &self.inner.options.behaviour;
         let exchange = Exchange {
-            build: &|_| fetch_request(topic, partition, offset, options),
+            build: &|version| {
+                let name = self.name_of(topic, version >= FETCH_BY_ID);
+                fetch_request(name, partition, offset, options)
+            },
             judge: &|response: &FetchResponse| {
                 let whole = Some(response.error_code).filter(|&code| code != 0);
                 (
@@ -215,10 +271,13 @@ impl Client {
                     None,
                 )
             },
-            newest: FETCH_VERSION_MAX,
+            newest: behaviour.fetch_version_max,
             answered: true,
+            server_wait: options.max_wait,
+            hint: Some(&|response| hint::of_fetch(response, partition)),
         };
-        let (response, _) = self.call_leader(Operation::Fetch, topic, partition, &exchange).await?;
+        let (response, _) =
+            self.call_leader(Operation::Fetch, topic, partition, &exchange, behaviour.fetch).await?;
         let data = response.as_ref().and_then(|response| fetched(response, partition));
         let data = data.ok_or_else(|| incomplete(Operation::Fetch, topic, partition))?;
         let (records, next_offset) = batch::decode(data.records.clone().unwrap_or_else(Bytes::new), offset)?;
@@ -247,8 +306,12 @@ impl Client {
             },
             newest: LIST_OFFSETS_VERSION_MAX,
             answered: true,
+            server_wait: Duration::ZERO,
+            hint: None,
         };
-        let (response, _) = self.call_leader(Operation::ListOffsets, topic, partition, &exchange).await?;
+        let patience = self.inner.options.behaviour.others;
+        let (response, _) =
+            self.call_leader(Operation::ListOffsets, topic, partition, &exchange, patience).await?;
         let answer = response.as_ref().and_then(|response| listed(response, partition));
         answer.map(|(_, offset)| offset).ok_or_else(|| incomplete(Operation::ListOffsets, topic, partition))
     }
@@ -272,8 +335,11 @@ impl Client {
             },
             newest: FIND_COORDINATOR_VERSION_MAX,
             answered: true,
+            server_wait: Duration::ZERO,
+            hint: None,
         };
-        let (response, _) = self.call(&subject, &Destination::Any, &exchange).await?;
+        let patience = self.inner.options.behaviour.others;
+        let (response, _) = self.call(&subject, &Destination::Any, &exchange, patience).await?;
         let missing =
             || ClientError::Incomplete { operation: Operation::FindCoordinator, about: group.to_owned() };
         let response = response.ok_or_else(missing)?;
@@ -291,6 +357,7 @@ impl Client {
         topic: &str,
         partition: i32,
         exchange: &Exchange<'_, R>,
+        patience: Patience,
     ) -> Result<(Option<R::Response>, u32), ClientError>
     where
         R: kafka_protocol::protocol::Request + Send + Sync,
@@ -298,7 +365,7 @@ impl Client {
     {
         let subject = Subject { operation, topic: Some(topic.to_owned()), partition: Some(partition) };
         let destination = Destination::Leader { topic: topic.to_owned(), partition };
-        self.call(&subject, &destination, exchange).await
+        self.call(&subject, &destination, exchange, patience).await
     }
 }
 
@@ -336,7 +403,7 @@ fn coordinator_request(group: &str, version: i16) -> FindCoordinatorRequest {
 }
 
 fn produce_request(
-    topic: &str,
+    (name, id): (TopicName, Uuid),
     partition: i32,
     records: Bytes,
     acks: Acks,
@@ -348,7 +415,7 @@ fn produce_request(
         Acks::All => -1,
     };
     let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
-    let data = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
+    let data = TopicProduceData::default().with_name(name).with_topic_id(id).with_partition_data(vec![data]);
     ProduceRequest::default().with_acks(acks).with_timeout_ms(timeout_ms).with_topic_data(vec![data])
 }
 
@@ -359,7 +426,12 @@ fn produced(response: &ProduceResponse, partition: i32) -> Option<(i16, i64, Opt
     Some((answer.error_code, answer.base_offset, words))
 }
 
-fn fetch_request(topic: &str, partition: i32, offset: i64, options: FetchOptions) -> FetchRequest {
+fn fetch_request(
+    (name, id): (TopicName, Uuid),
+    partition: i32,
+    offset: i64,
+    options: FetchOptions,
+) -> FetchRequest {
     let wanted = FetchPartition::default()
         .with_partition(partition)
         .with_current_leader_epoch(-1)
@@ -372,7 +444,9 @@ fn fetch_request(topic: &str, partition: i32, offset: i64, options: FetchOptions
         .with_min_bytes(options.min_bytes)
         .with_max_bytes(options.max_bytes)
         .with_session_epoch(-1)
-        .with_topics(vec![FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![wanted])])
+        .with_topics(vec![
+            FetchTopic::default().with_topic(name).with_topic_id(id).with_partitions(vec![wanted]),
+        ])
 }
 
 fn fetched(
@@ -408,7 +482,7 @@ mod tests {
     use kafka_protocol::protocol::Request;
 
     use super::*;
-    use crate::frame;
+    use crate::{Behaviour, Options, Profile, frame};
 
     fn encodes<R: Request>(build: impl Fn(i16) -> R, newest: i16) {
         for version in R::VERSIONS.min..=R::VERSIONS.max.min(newest) {
@@ -417,13 +491,23 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_request_can_be_sent_in_every_version_that_may_be_picked() {
+    #[tokio::test]
+    async fn every_request_can_be_sent_in_every_version_that_may_be_picked() {
         let topics = ["t".to_owned()];
-        encodes(|version| metadata_request(Some(&topics), version), METADATA_VERSION_MAX);
-        encodes(|version| metadata_request(None, version), METADATA_VERSION_MAX);
-        encodes(|_| produce_request("t", 0, Bytes::new(), Acks::All, 1), PRODUCE_VERSION_MAX);
-        encodes(|_| fetch_request("t", 0, 7, FetchOptions::default()), FETCH_VERSION_MAX);
+        let newest = |of: fn(&Behaviour) -> i16| {
+            Profile::ALL.iter().map(|profile| of(&profile.behaviour())).max().expect("there are profiles")
+        };
+        let (metadata, produce) = (newest(|it| it.metadata_version_max), newest(|it| it.produce_version_max));
+        let fetch = newest(|it| it.fetch_version_max);
+        encodes(|version| metadata_request(Some(&topics), version), metadata);
+        encodes(|version| metadata_request(None, version), metadata);
+        let client = Client::new(Options::new(vec![HostPort::new("seed", 9092)])).expect("it has an address");
+        let name = |by_id| client.name_of("t", by_id);
+        encodes(
+            |version| produce_request(name(version >= PRODUCE_BY_ID), 0, Bytes::new(), Acks::All, 1),
+            produce,
+        );
+        encodes(|version| fetch_request(name(version >= FETCH_BY_ID), 0, 7, FetchOptions::default()), fetch);
         encodes(|_| list_offsets_request("t", 0, OffsetSpec::Earliest), LIST_OFFSETS_VERSION_MAX);
         encodes(|version| coordinator_request("group", version), FIND_COORDINATOR_VERSION_MAX);
         encodes(|_| create_topics_request("t", 3, 3, 1), CREATE_TOPICS_VERSION_MAX);

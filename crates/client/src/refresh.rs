@@ -1,51 +1,52 @@
 //! Asking for metadata: from a broker that is known, and when none answers, from the bootstrap list again (KIP-899).
 
+use std::time::Duration;
+
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use rand::RngExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::attempt::{Exchange, Subject};
+use crate::behaviour::MetadataTopics;
 use crate::client::{Asked, Client, State, Target};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Freshness};
 use crate::error::meaning;
 use crate::{Failure, Operation, Outcome};
 
-/// The newest Metadata version used, with leader epochs (KIP-320); see `handshake` for why no newer one.
-pub(crate) const METADATA_VERSION_MAX: i16 = 9;
-
 impl Client {
     /// Sees to it that the topic is among those asked for and the metadata fresh.
-    pub(crate) async fn learn_about(&self, topic: &str, deadline: Instant) -> Result<(), Failure> {
-        {
-            let knowledge = &mut self.state().knowledge;
-            if !knowledge.topics.contains(topic) {
-                knowledge.topics.insert(topic.to_owned());
-                knowledge.doubted = true;
-            }
-        }
+    pub(crate) async fn learn_about(&self, topic: &str, deadline: Option<Instant>) -> Result<(), Failure> {
+        self.state().knowledge.use_topic(topic, Instant::now());
         self.keep_fresh(deadline).await
     }
 
     /// Asks for metadata unless what is known is fresh; callers at the same time share one answer.
-    pub(crate) async fn keep_fresh(&self, deadline: Instant) -> Result<(), Failure> {
-        if self.is_fresh() {
+    pub(crate) async fn keep_fresh(&self, deadline: Option<Instant>) -> Result<(), Failure> {
+        if self.freshness() == Freshness::Fresh {
             return Ok(());
         }
+        let due = async {
+            let turn = self.inner.refreshing.lock().await;
+            loop {
+                match self.freshness() {
+                    Freshness::Fresh => return None,
+                    Freshness::Due => return Some(turn),
+                    Freshness::DueAt(instant) => sleep_until(instant).await,
+                }
+            }
+        };
         let late =
             || Failure::new(Outcome::Timeout, "the delivery timeout passed while waiting for metadata");
-        let _turn = timeout_at(deadline, self.inner.refreshing.lock()).await.map_err(|_| late())?;
-        if self.is_fresh() {
-            return Ok(());
-        }
+        let Some(_turn) = before(deadline, due).await.ok_or_else(late)? else { return Ok(()) };
+        self.state().knowledge.missing_since.get_or_insert_with(Instant::now);
         let mut last = Failure::new(Outcome::NotExposed, "there is no broker to ask for metadata");
-        for (number, asked) in (1..).zip(self.candidates()) {
+        for (number, asked) in (1..).zip(self.candidates(Operation::Metadata)) {
             match self.ask_metadata(number, &asked, deadline).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => last = failure,
             }
-            if Instant::now() >= deadline {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 break;
             }
         }
@@ -53,18 +54,32 @@ impl Client {
         Err(Failure::new(last.outcome, explanation))
     }
 
-    fn is_fresh(&self) -> bool {
-        self.state().knowledge.is_fresh(self.inner.options.metadata_max_age)
+    fn freshness(&self) -> Freshness {
+        let inner = &self.inner;
+        self.state().knowledge.freshness(Instant::now(), &inner.options.behaviour, inner.bugs)
     }
 
-    async fn ask_metadata(&self, number: u32, asked: &Asked, deadline: Instant) -> Result<(), Failure> {
-        let topics: Vec<String> = self.state().knowledge.topics.iter().cloned().collect();
+    async fn ask_metadata(
+        &self,
+        number: u32,
+        asked: &Asked,
+        deadline: Option<Instant>,
+    ) -> Result<(), Failure> {
+        let behaviour = &self.inner.options.behaviour;
+        let topics = match behaviour.metadata_topics {
+            MetadataTopics::All => None,
+            MetadataTopics::Used => {
+                Some(self.state().knowledge.topics_in_use(Instant::now(), behaviour.topic_max_idle))
+            }
+        };
         let subject = Subject { operation: Operation::Metadata, topic: None, partition: None };
         let exchange = Exchange {
-            build: &|version| metadata_request(Some(&topics), version),
+            build: &|version| metadata_request(topics.as_deref(), version),
             judge: &|response: &MetadataResponse| (response.error_code, None),
-            newest: METADATA_VERSION_MAX,
+            newest: behaviour.metadata_version_max,
             answered: true,
+            server_wait: Duration::ZERO,
+            hint: None,
         };
         let judged = self
             .attempt(&subject, number, asked, &exchange, deadline)
@@ -90,33 +105,9 @@ impl Client {
         knowledge.cluster.update(newer.clone());
         knowledge.fetched = Some(Instant::now());
         knowledge.generation += 1;
-        knowledge.doubted = false;
+        (knowledge.doubted, knowledge.incomplete, knowledge.missing_since) = (false, false, None);
         drop_vanished(&mut state);
         Ok(newer)
-    }
-
-    /// Whom to ask when any broker will do: connected brokers with the fewest requests in flight, the others
-    /// beginning at a random one (as the Java client's `leastLoadedNode`), then the bootstrap list in its order.
-    pub(crate) fn candidates(&self) -> Vec<Asked> {
-        let mut state = self.state();
-        let ids: Vec<i32> = state.knowledge.cluster.brokers.keys().copied().collect();
-        let (mut connected, mut others) = (Vec::new(), Vec::new());
-        for asked in ids.into_iter().filter_map(|id| state.broker_link(id)) {
-            match asked.link.load() {
-                Some(load) => connected.push((load, asked)),
-                None => others.push(asked),
-            }
-        }
-        connected.sort_by_key(|(load, asked)| (*load, asked.target));
-        if others.len() > 1 {
-            let first = state.random.random_range(0..others.len());
-            others.rotate_left(first);
-        }
-        let mut candidates: Vec<Asked> = connected.into_iter().map(|(_, asked)| asked).collect();
-        candidates.append(&mut others);
-        let bootstrap = self.inner.options.bootstrap.iter().enumerate();
-        candidates.extend(bootstrap.map(|(place, address)| state.bootstrap_link(place, address)));
-        candidates
     }
 }
 
@@ -138,8 +129,16 @@ pub(crate) fn metadata_request(topics: Option<&[String]>, version: i16) -> Metad
 /// Forgets the links to brokers that are no longer listed.
 fn drop_vanished(state: &mut State) {
     let brokers = &state.knowledge.cluster.brokers;
-    state.links.retain(|target, _| match target {
+    state.links.retain(|(target, _), _| match target {
         Target::Broker(id) => brokers.contains_key(id),
         Target::Bootstrap(_) => true,
     });
+}
+
+/// What `work` gives before `deadline`; `None` if that passes first. Without one it may take for ever.
+pub(crate) async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, work).await.ok(),
+        None => Some(work.await),
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fake::{locked, make_topic};
+use hopwise_client::behaviour::{Behaviour, Patience, Wait};
 use hopwise_client::{
     Acks, Client, ClientError, Consumer, FetchOptions, HostPort, OffsetSpec, Operation, Options, Outcome,
     Producer, Record, RequestRecord, Reset,
@@ -18,15 +19,23 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 /// Quick retries, and limits far above what loopback needs.
 fn options(bootstrap: Vec<HostPort>) -> (Options, UnboundedReceiver<RequestRecord>) {
     let (sender, records) = unbounded_channel();
-    let options = Options {
-        retry_backoff: Duration::from_millis(5),
-        retry_backoff_max: Duration::from_millis(20),
-        reconnect_backoff: Duration::from_millis(5),
-        reconnect_backoff_max: Duration::from_millis(20),
-        observer: Some(Arc::new(sender)),
-        ..Options::new(bootstrap)
-    };
-    (options, records)
+    let options = Options { observer: Some(Arc::new(sender)), ..Options::new(bootstrap) };
+    let quick = Wait::doubling(Duration::from_millis(5), Duration::from_millis(20));
+    let behaviour = Behaviour { retry_backoff: quick, reconnect_backoff: quick, ..options.behaviour };
+    (Options { behaviour, ..options }, records)
+}
+
+/// As `options`, but with so many retries.
+fn retrying(retries: u32, options: Options) -> Options {
+    let limited = |patience: Patience| Patience { retries: Some(retries), ..patience };
+    let Behaviour { produce, fetch, others, .. } = options.behaviour;
+    let (produce, fetch, others) = (limited(produce), limited(fetch), limited(others));
+    Options { behaviour: Behaviour { produce, fetch, others, ..options.behaviour }, ..options }
+}
+
+/// As `options`, but giving an answer so long.
+fn waiting(longest: Duration, options: Options) -> Options {
+    Options { behaviour: Behaviour { request_timeout: longest, ..options.behaviour }, ..options }
 }
 
 fn advertised(cluster: &fake::Shared, id: i32) -> HostPort {
@@ -111,7 +120,7 @@ async fn an_address_that_leads_to_another_broker_is_a_wrong_broker() {
     let first = advertised(&cluster, 0);
     locked(&cluster).advertised.insert(1, first.clone());
     let (options, mut records) = options(vec![first]);
-    let client = Client::new(Options { retries: 5, ..options }).expect("has a bootstrap address");
+    let client = Client::new(retrying(5, options)).expect("has a bootstrap address");
     let error = client.produce("t", 0, &value("1"), Acks::All).await.expect_err("nobody there leads");
     assert_eq!((error.outcome(), error.error_code()), (Some(Outcome::WrongBroker), Some(6)), "{error}");
     let produced: Vec<_> =
@@ -165,7 +174,7 @@ async fn a_broker_that_stays_silent_is_a_timeout() {
     make_topic(&cluster, "t", &[0]);
     locked(&cluster).faults.ignore = Some(ApiKey::Produce);
     let (options, mut records) = options(vec![advertised(&cluster, 0)]);
-    let options = Options { request_timeout: Duration::from_millis(200), retries: 1, ..options };
+    let options = retrying(1, waiting(Duration::from_millis(200), options));
     let client = Client::new(options).expect("has a bootstrap address");
     let error = client.produce("t", 0, &value("1"), Acks::All).await.expect_err("no answer comes");
     assert_eq!(error.outcome(), Some(Outcome::Timeout), "{error}");
@@ -194,10 +203,8 @@ async fn each_way_not_to_reach_a_broker_has_its_word() {
     for (address, outcome, words) in cases {
         let (options, mut records) = options(vec![address.clone()]);
         let options = Options {
-            retries: 0,
-            request_timeout: Duration::from_millis(200),
             names: Some(Arc::new(|_| Some(Err(io::ErrorKind::NotFound.into())))),
-            ..options
+            ..retrying(0, waiting(Duration::from_millis(200), options))
         };
         let client = Client::new(options).expect("has a bootstrap address");
         let error = client.metadata().await.expect_err("no broker is there");
@@ -251,8 +258,8 @@ async fn metadata_is_asked_for_again_at_its_age() {
     let cluster = fake::start(1).await;
     make_topic(&cluster, "t", &[0]);
     let (options, _records) = options(vec![advertised(&cluster, 0)]);
-    let client =
-        Client::new(Options { metadata_max_age: Duration::ZERO, ..options }).expect("has an address");
+    let behaviour = Behaviour { metadata_max_age: Some(Duration::ZERO), ..options.behaviour };
+    let client = Client::new(Options { behaviour, ..options }).expect("has an address");
     for _ in 0..3 {
         client.list_offsets("t", 0, OffsetSpec::Latest).await.expect("the leader answers");
     }
@@ -263,7 +270,7 @@ async fn metadata_is_asked_for_again_at_its_age() {
 async fn an_unknown_topic_is_waited_for_and_given_up() {
     let cluster = fake::start(1).await;
     let (options, _records) = options(vec![advertised(&cluster, 0)]);
-    let client = Client::new(Options { retries: 3, ..options }).expect("has a bootstrap address");
+    let client = Client::new(retrying(3, options)).expect("has a bootstrap address");
     let error = client.produce("absent", 0, &value("1"), Acks::All).await.expect_err("nobody made it");
     assert!(matches!(error, ClientError::GaveUp { attempts: 0, error_code: Some(3), .. }), "{error}");
     assert_eq!(client.counters().metadata_refreshes, 4);

@@ -16,5 +16,6 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod serve;
+pub mod shrink;
 pub mod simulate;
 pub mod sweep;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hopwise_engine::log::Keep;
 use hopwise_engine::{Simulation, Span, Stalled};
 use hopwise_fabric::{Fabric, FabricWorld};
 use hopwise_kube::admission::Refused;
@@ -24,11 +25,13 @@ pub struct Start {
     pub limit: Duration,
     /// Where a capture of each device is written, one pcapng file per device.
     pub captures: Option<PathBuf>,
+    /// Which records of the event log stay in memory.
+    pub keep: Keep,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Start { seed: 0, limit: Duration::from_secs(20 * 60), captures: None }
+        Start { seed: 0, limit: Duration::from_secs(20 * 60), captures: None, keep: Keep::Notable }
     }
 }
 
@@ -40,6 +43,8 @@ pub struct Started {
     pub brokers: Brokers,
     /// How far it has come.
     pub settled: Settled,
+    /// How long it was given.
+    pub limit: Duration,
 }
 
 /// Why a simulation gave no result.
@@ -78,27 +83,28 @@ where
 {
     let installed = Installed::new();
     let captures = start.captures.clone();
-    let result = Simulation::new(start.seed).limit(LIMIT).run(FabricWorld, move || async move {
-        let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
-        let without_pods = refused.map(|it| it.object.clone()).collect();
-        let programs = LabPrograms::default();
-        let brokers = programs.brokers.clone();
-        let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
-        let domain = inputs.cluster.cluster_domain.trim_end_matches('.').to_owned();
-        let mut manifests = inputs.manifests;
-        let made = certificates::make(&manifests, &domain, hopwise_engine::seed(), now_s);
-        manifests.secrets.extend(made.secrets);
-        let spec = ClusterSpec {
-            manifests,
-            cluster: inputs.cluster,
-            profile: inputs.profile,
-            programs: Rc::new(programs),
-            without_pods,
-        };
-        let cluster = Cluster::start(spec);
-        let settled = cluster.settle(QUIET, start.limit).await;
-        main(Started { cluster, brokers, settled }).await
-    });
+    let result =
+        Simulation::new(start.seed).keep(start.keep).limit(LIMIT).run(FabricWorld, move || async move {
+            let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
+            let without_pods = refused.map(|it| it.object.clone()).collect();
+            let programs = LabPrograms::default();
+            let brokers = programs.brokers.clone();
+            let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
+            let domain = inputs.cluster.cluster_domain.trim_end_matches('.').to_owned();
+            let mut manifests = inputs.manifests;
+            let made = certificates::make(&manifests, &domain, hopwise_engine::seed(), now_s);
+            manifests.secrets.extend(made.secrets);
+            let spec = ClusterSpec {
+                manifests,
+                cluster: inputs.cluster,
+                profile: inputs.profile,
+                programs: Rc::new(programs),
+                without_pods,
+            };
+            let cluster = Cluster::start(spec);
+            let settled = cluster.settle(QUIET, start.limit).await;
+            main(Started { cluster, brokers, settled, limit: start.limit }).await
+        });
     let fabric = installed.take();
     if let (Some(mut fabric), Some(path)) = (fabric, captures) {
         fabric.finish_captures().map_err(|error| SimulationError::Capture { path, error })?;

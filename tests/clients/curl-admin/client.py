@@ -1,4 +1,7 @@
-"""The Admin API by curl: what rpk and the Redpanda operator ask it (redpanda.md 3.1)."""
+"""The Admin API by curl: what rpk and the Redpanda operator ask it (redpanda.md 3.1).
+
+rpk itself is not to be had from a registry (../README.md).
+"""
 
 import os
 import sys

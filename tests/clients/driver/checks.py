@@ -60,5 +60,8 @@ CLIENTS = {
     "curl-admin": ADMIN,
 }
 
+# These take the longest to install: they come first.
+LONGEST_INSTALLATIONS = ("rskafka", "franz-go")
+
 # What the servers of a client are given besides: kcat cannot create topics but by producing.
 SERVER_OPTIONS = {"kcat": ["--set", "auto_create_topics_enabled=true"]}

@@ -1,5 +1,10 @@
-"""Installs each client from its ordinary registry, at the version that its directory pins, below target/clients."""
+"""Installs each client from its ordinary registry, at the version that its directory pins, below target/clients.
 
+What the registries' programs need themselves (Go, a JDK and Maven, Node.js, Python's venv, curl) comes from the Debian
+packages if it is missing. Cargo is there: it builds the server.
+"""
+
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,6 +20,13 @@ PYTHON = os.path.join(CACHE, "python", "bin", "python")
 GO = ("franz-go", "sarama", "kafka-go", "franz-go-registry")
 PYTHON_CLIENTS = ("confluent-kafka", "kafka-python", "aiokafka", "confluent-registry")
 
+# The Debian package of each program that is needed.
+PACKAGES = {
+    "go": "golang-go", "javac": "default-jdk-headless", "mvn": "maven", "node": "nodejs", "npm": "npm", "kcat": "kcat",
+    "curl": "curl",
+}
+
+_apt = threading.Lock()
 _locks = {}
 _locks_lock = threading.Lock()
 
@@ -39,9 +51,9 @@ def install(client):
     if client == "rskafka":
         return [once(client, lambda: install_rust(client, directory))]
     if client == "kcat":
-        once("kcat", lambda: install_apt("kcat"))
+        need("kcat")
         return [sys.executable, os.path.join(directory, "client.py")]
-    once("curl", lambda: install_apt("curl"))
+    need("curl")
     return [sys.executable, os.path.join(directory, "client.py")]
 
 
@@ -60,6 +72,8 @@ def install_python():
     mark = os.path.join(CACHE, "python", "requirements.txt")
     if same(wanted, mark):
         return
+    if importlib.util.find_spec("ensurepip") is None:
+        install_apt("python3-venv")
     venv = os.path.join(CACHE, "python")
     call([sys.executable, "-m", "venv", "--clear", venv])
     call([PYTHON, "-m", "pip", "install", "--quiet", "--no-cache-dir", "-r", wanted])
@@ -67,6 +81,8 @@ def install_python():
 
 
 def install_go(client, directory):
+    # A Go that is older than what a go.mod asks for gets that version from the module proxy by itself.
+    need("go")
     program = os.path.join(BIN, client)
     environment = {
         "GOMODCACHE": os.path.join(CACHE, "go", "modules"), "GOCACHE": os.path.join(CACHE, "go", "build"),
@@ -77,6 +93,7 @@ def install_go(client, directory):
 
 
 def install_java(directory):
+    need("javac", "mvn")
     jars, classes = os.path.join(CACHE, "java", "jars"), os.path.join(CACHE, "java", "classes")
     pom, mark = os.path.join(directory, "pom.xml"), os.path.join(CACHE, "java", "pom.xml")
     if not same(pom, mark):
@@ -91,6 +108,7 @@ def install_java(directory):
 
 
 def install_node(directory):
+    need("node", "npm")
     place = os.path.join(CACHE, "kafkajs")
     lock, mark = os.path.join(directory, "package-lock.json"), os.path.join(place, "node_modules", "lock.json")
     os.makedirs(place, exist_ok=True)
@@ -112,14 +130,21 @@ def install_rust(client, directory):
     return os.path.join(target, "debug", f"hopwise-clients-{client}")
 
 
+def need(*programs):
+    """Installs the Debian packages of those programs that are missing."""
+    for program in programs:
+        if not shutil.which(program):
+            install_apt(PACKAGES[program])
+            if not shutil.which(program):
+                raise CannotInstall(f"apt-get installed {PACKAGES[program]}, but there is no program {program}")
+
+
 def install_apt(package):
-    if shutil.which(package):
-        return
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    call(["apt-get", "update", "--quiet"], environment=environment)
-    call(["apt-get", "install", "--yes", "--no-install-recommends", package], environment=environment)
-    if not shutil.which(package):
-        raise CannotInstall(f"apt-get installed {package}, but there is no program {package}")
+    # One at a time: apt-get does not wait for another one.
+    with _apt:
+        once("apt-get update", lambda: call(["apt-get", "update", "--quiet"], environment=environment))
+        call(["apt-get", "install", "--yes", "--no-install-recommends", package], environment=environment)
 
 
 def same(wanted, mark):

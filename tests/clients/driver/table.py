@@ -1,6 +1,10 @@
-"""The table client × check."""
+"""The table client × check.
 
-MARKS = {"pass": "ok", "fail": "FAIL", "n/a": "-"}
+A check is `ok` or `FAIL`; `-N` is not applicable, because of what the note N below the table says of the client; `info`
+is a failure of an informative check (checks.INFORMATIVE), which decides nothing.
+"""
+
+MARKS = {"pass": "ok", "fail": "FAIL"}
 
 
 def render(results, checks):
@@ -29,7 +33,7 @@ def one(clients, results, checks):
                 notes.append(detail)
             return f"-{numbers[detail]}"
         if outcome == "fail" and check in checks.INFORMATIVE:
-            return "no"
+            return "info"
         return MARKS.get(outcome, "")
     table = [["check", *clients]] + [[check, *(mark(client, check) for client in clients)] for check in rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
@@ -37,6 +41,15 @@ def one(clients, results, checks):
     lines.insert(1, "  ".join("-" * width for width in widths))
     lines += [f"-{number}: {note}" for number, note in enumerate(notes, 1)]
     return "\n".join(lines)
+
+
+def counts(results, checks):
+    """The last line: how many checks passed, failed and do not apply."""
+    passed, failed, not_applicable = (count(results, outcome, checks) for outcome in ("pass", "fail", "n/a"))
+    informative = sum(1 for of_client in results.values() for check, (ended, _) in of_client.items()
+                      if ended == "fail" and check in checks.INFORMATIVE)
+    more = f" ({informative} informative checks failed besides)" if informative else ""
+    return f"{passed} passed, {failed} failed, {not_applicable} not applicable{more}"
 
 
 def count(results, outcome, checks):

@@ -153,7 +153,6 @@ pub(crate) fn open_group(node: &Node) -> io::Result<(Group<ReplicaStore>, Bytes)
         timeouts: node.raft.timeouts,
         position: founders.iter().position(|id| *id == own).unwrap_or(founders.len()) as u32,
         seed: node.new_seed(),
-        damaged: recovery.damage,
     };
     Ok((Group::open(store, start, Instant::now()).map_err(io::Error::other)?, content))
 }

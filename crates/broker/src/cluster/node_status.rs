@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::node::Node;
-use crate::rpc::{Reply, Request};
+use crate::rpc::raft_frame::Route;
 
 /// How long a ping may take before its connection is given up.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,13 +39,11 @@ async fn ping(node: Arc<Node>, id: i32) {
     let mut ticks = ticks(&node);
     loop {
         ticks.tick().await;
-        let Some(member) = node.with_cluster(|cluster| cluster.members.get(id).cloned()) else { continue };
+        let address = node.with_cluster(|cluster| cluster.members.get(id).map(|member| member.rpc.clone()));
+        let (Some(address), Some((from, cluster))) = (address, node.place()) else { continue };
         node.metrics.node_status.sent.add(1);
-        match node.call(&member, Request::Ping, &[], PING_TIMEOUT).await {
-            Ok((Reply::Pong, _)) => {
-                node.with_cluster(|cluster| cluster.members.heard(id, Instant::now()));
-            }
-            Ok(_) => {}
+        match node.peers.ping(&address, Route { from, to: id, cluster }, PING_TIMEOUT).await {
+            Ok(()) => node.with_cluster(|cluster| cluster.members.heard(id, Instant::now())),
             Err(error) => {
                 node.metrics.node_status.timed_out.add(1);
                 tracing::trace!(id, %error, "no answer to a ping");

@@ -1,7 +1,9 @@
 //! Fields of the keys and values that coordinators keep: big-endian integers, strings and bytes behind their
-//! length, as in the Kafka protocol's versions before KIP-482.
+//! length, as in the Kafka protocol's versions before KIP-482; and the compact fields of that KIP, for values that
+//! have them.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use uuid::Uuid;
 
 /// The value is not of the form that its version has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +62,45 @@ impl FieldWriter {
         self
     }
 
+    fn varint(&mut self, mut value: u32) -> &mut Self {
+        while value >= 0x80 {
+            self.0.put_u8(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.put_u8(value as u8);
+        self
+    }
+
+    /// The length of a compact array.
+    pub fn compact_count(&mut self, count: usize) -> &mut Self {
+        self.varint(u32::try_from(count.saturating_add(1)).unwrap_or(u32::MAX))
+    }
+
+    pub fn compact_text(&mut self, value: Option<&str>) -> &mut Self {
+        let Some(value) = value else { return self.varint(0) };
+        self.compact_count(value.len());
+        self.0.put_slice(value.as_bytes());
+        self
+    }
+
+    pub fn uuid(&mut self, value: Uuid) -> &mut Self {
+        self.0.put_slice(value.as_bytes());
+        self
+    }
+
+    /// The end of a structure without tagged fields.
+    pub fn no_tags(&mut self) -> &mut Self {
+        self.varint(0)
+    }
+
+    /// The end of a structure with one tagged field; it is left out if it is 0.
+    pub fn tagged_i64(&mut self, tag: u32, value: i64) -> &mut Self {
+        if value == 0 {
+            return self.no_tags();
+        }
+        self.varint(1).varint(tag).varint(8).i64(value)
+    }
+
     pub fn finish(&mut self) -> Bytes {
         self.0.split().freeze()
     }
@@ -107,6 +148,56 @@ impl FieldReader {
     pub fn bytes(&mut self) -> Result<Bytes, Malformed> {
         let length = usize::try_from(self.i32()?).unwrap_or(0);
         self.take(length)
+    }
+
+    fn varint(&mut self) -> Result<u32, Malformed> {
+        let mut value = 0u32;
+        for shift in (0..35).step_by(7) {
+            let byte = self.take(1)?[0];
+            value |= u32::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(Malformed)
+    }
+
+    /// The length of a compact array; null counts as 0. Elements take at least a byte each.
+    pub fn compact_count(&mut self) -> Result<usize, Malformed> {
+        let count = self.varint()?.saturating_sub(1) as usize;
+        if count > self.0.len() { Err(Malformed) } else { Ok(count) }
+    }
+
+    pub fn compact_text(&mut self) -> Result<Option<String>, Malformed> {
+        let Some(length) = self.varint()?.checked_sub(1) else { return Ok(None) };
+        String::from_utf8(self.take(length as usize)?.to_vec()).map(Some).map_err(|_| Malformed)
+    }
+
+    pub fn uuid(&mut self) -> Result<Uuid, Malformed> {
+        Uuid::from_slice(&self.take(16)?).map_err(|_| Malformed)
+    }
+
+    /// The tagged fields at the end of a structure, passed over.
+    pub fn tags(&mut self) -> Result<(), Malformed> {
+        self.tag(None).map(drop)
+    }
+
+    /// The tagged field at the end of a structure, if it is there.
+    pub fn tagged_i64(&mut self, tag: u32) -> Result<Option<i64>, Malformed> {
+        let found = self.tag(Some(tag))?;
+        found.map(|bytes| FieldReader(bytes).i64()).transpose()
+    }
+
+    fn tag(&mut self, wanted: Option<u32>) -> Result<Option<Bytes>, Malformed> {
+        let mut found = None;
+        for _ in 0..self.varint()? {
+            let (tag, size) = (self.varint()?, self.varint()?);
+            let bytes = self.take(size as usize)?;
+            if Some(tag) == wanted {
+                found = Some(bytes);
+            }
+        }
+        Ok(found)
     }
 
     /// The length of an array; elements take at least a byte each, so it is not more than there are bytes.

@@ -7,6 +7,7 @@ use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
 use super::Settings;
+use super::consumer_protocol::Done;
 use super::offsets::{Committed, TopicPartition};
 use super::request::{Answer, JoinAnswer};
 use crate::coordinator::{Now, Ticket, Write};
@@ -29,6 +30,10 @@ pub(crate) enum TimerKind {
     Gathering,
     /// Members did not sync.
     Sync,
+    /// A member of the consumer protocol was not heard for its session time-out.
+    Silence(String),
+    /// A member of the consumer protocol has not given up its partitions.
+    Revocation(String),
 }
 
 /// What happens when a write is done.
@@ -48,6 +53,8 @@ pub(crate) enum Then {
     Ended { producer_id: i64, commit: bool, ticket: Ticket },
     /// The offsets are gone.
     OffsetsDeleted { group: String, partitions: Vec<TopicPartition>, ticket: Option<Ticket> },
+    /// A group of the consumer protocol takes a step.
+    Stepped { group: String, done: Box<Done> },
     /// The group is gone.
     Deleted { group: String, partitions: BTreeSet<TopicPartition>, ticket: Option<Ticket> },
 }

@@ -1,5 +1,6 @@
-//! One classic group: its state, its members, its generation. The rules of each request are in the modules
-//! beside this one.
+//! One group: its state, its members, its generation, its offsets. The rules of each request are in the modules
+//! beside this one. A group of the consumer protocol has its members elsewhere ([`super::consumer_protocol`]) and is
+//! always empty as a classic one.
 //!
 //! Source: the group membership protocol of Apache Kafka (its protocol guide and "Kafka Client-side
 //! Assignment Proposal"), KIP-345 (static members), KIP-394 (member ids), KIP-429 (cooperative rebalancing).
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
+use super::consumer_protocol::ConsumerGroup;
 use super::effects::{Context, Timer, TimerKind};
 use super::member::Member;
 use super::offsets::Offsets;
@@ -80,6 +82,8 @@ pub(crate) struct Group {
     /// Members that have not synced in this generation.
     pub unsynced: BTreeSet<String>,
     pub offsets: Offsets,
+    /// What it is as a group of the consumer protocol, if it is one.
+    pub consumer: Option<Box<ConsumerGroup>>,
 }
 
 impl Group {
@@ -99,12 +103,19 @@ impl Group {
             sync_until: None,
             unsynced: BTreeSet::new(),
             offsets: Offsets::default(),
+            consumer: None,
         }
     }
 
     pub(super) fn set_state(&mut self, context: &Context<'_>, state: State) {
         self.state = state;
         self.state_since_ms = context.now.unix_ms;
+    }
+
+    /// Whether it has no members, of either protocol, and none is about to join.
+    pub fn is_unused(&self) -> bool {
+        let idle = self.consumer.as_ref().is_none_or(|consumer| consumer.is_idle());
+        self.state == State::Empty && self.id_given.is_empty() && idle
     }
 
     pub fn is_leader(&self, member: &str) -> bool {

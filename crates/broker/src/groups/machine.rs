@@ -7,25 +7,25 @@ use tokio::time::Instant;
 
 use super::Settings;
 use super::effects::{Context, Effects, Then, Timer, TimerKind};
-use super::group::{Group, State};
+use super::group::{CONSUMER, Group, State};
 use super::offsets::{Committed, TopicPartition};
 use super::records::{self, GroupRecord};
 use super::request::{
-    Answer, Caller, CommitRequest, DescribedGroup, DescribedMember, JoinAnswer, JoinRequest, Leaving,
-    ListedGroup, SyncAnswer, SyncRequest, TransactionalCommitRequest,
+    Answer, Caller, CommitRequest, DescribedGroup, DescribedMember, GroupKind, JoinAnswer, JoinRequest,
+    Leaving, ListedGroup, SyncAnswer, SyncRequest, TransactionalCommitRequest,
 };
 use crate::coordinator::{Machine, Now, Replayed, Ticket, Timers, Write, WriteError, WriteKind, WriteQueue};
 use crate::node::Node;
 
 /// The groups of a partition.
 pub(crate) struct GroupMachine {
-    settings: Settings,
-    groups: BTreeMap<String, Group>,
+    pub(super) settings: Settings,
+    pub(super) groups: BTreeMap<String, Group>,
     /// Which groups have offsets of a producer's open transaction.
     pending: BTreeMap<i64, BTreeSet<String>>,
-    timers: Timers<Timer>,
-    writes: WriteQueue<Then>,
-    answers: Vec<(Ticket, Answer)>,
+    pub(super) timers: Timers<Timer>,
+    pub(super) writes: WriteQueue<Then>,
+    pub(super) answers: Vec<(Ticket, Answer)>,
     /// The time while the log is replayed.
     started: Instant,
 }
@@ -72,11 +72,16 @@ impl GroupMachine {
     }
 
     /// The group, made if it is not there; `None` if there are too many.
-    fn or_new(&mut self, group: &str, now: Now) -> Option<&mut Group> {
+    pub(super) fn or_new(&mut self, group: &str, now: Now) -> Option<&mut Group> {
         if !self.groups.contains_key(group) && self.groups.len() >= self.settings.groups_max {
             return None;
         }
         Some(self.groups.entry(group.to_owned()).or_insert_with(|| Group::new(group, now.unix_ms)))
+    }
+
+    /// What it goes by.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// JoinGroup.
@@ -101,6 +106,7 @@ impl GroupMachine {
         if !request.member.is_empty() && !self.groups.contains_key(&request.group) {
             return Err(ResponseError::UnknownMemberId);
         }
+        self.leave_consumer_protocol(&request.group)?;
         self.or_new(&request.group, now).map(drop).ok_or(ResponseError::GroupMaxSizeReached)
     }
 
@@ -168,7 +174,10 @@ impl GroupMachine {
             return Ok(());
         }
         if request.caller.generation >= 0 {
-            return Err(ResponseError::IllegalGeneration);
+            return Err(match request.knows_member_epochs {
+                true => ResponseError::GroupIdNotFound,
+                false => ResponseError::IllegalGeneration,
+            });
         }
         self.or_new(&request.group, now).map(drop).ok_or(ResponseError::CoordinatorNotAvailable)
     }
@@ -249,7 +258,7 @@ impl GroupMachine {
             None => Some(ResponseError::GroupIdNotFound),
             Some(group) => match group.state {
                 State::Dead => Some(ResponseError::GroupIdNotFound),
-                State::Empty => None,
+                State::Empty if group.is_unused() => None,
                 _ => Some(ResponseError::NonEmptyGroup),
             },
         };
@@ -266,14 +275,19 @@ impl GroupMachine {
         let offsets = group.offsets.committed.keys();
         let partitions: BTreeSet<TopicPartition> = offsets.cloned().collect();
         let tombstones = partitions.iter().map(|partition| records::offset_tombstone(id, partition));
-        let records = tombstones.chain([records::group_tombstone(id)]).collect();
+        let consumer = group.consumer.iter().flat_map(|consumer| consumer.end());
+        let consumer = consumer.map(|change| change.record(id));
+        let records = tombstones.chain(consumer).chain([records::group_tombstone(id)]).collect();
         let then = Then::Deleted { group: id.to_owned(), partitions, ticket };
         self.writes.push(Write { kind: WriteKind::Plain, records, then });
     }
 
-    /// DescribeGroups, for one group; `None` if there is none.
+    /// DescribeGroups, for one group; `None` if there is none, or it is one of the consumer protocol.
     pub fn describe(&self, group: &str) -> Option<DescribedGroup> {
         let group = self.groups.get(group).filter(|group| group.state != State::Dead)?;
+        if group.consumer.is_some() {
+            return None;
+        }
         let stable = group.state == State::Stable;
         let member = |member: &super::member::Member| DescribedMember {
             id: member.id.clone(),
@@ -293,10 +307,20 @@ impl GroupMachine {
 
     /// Every group, by id.
     pub fn list(&self) -> impl Iterator<Item = ListedGroup> {
-        self.groups.values().filter(|group| group.state != State::Dead).map(|group| ListedGroup {
-            id: group.id.clone(),
-            protocol_type: group.protocol_type.clone().unwrap_or_default(),
-            state: group.state.name(),
+        let alive = self.groups.values().filter(|group| group.state != State::Dead);
+        alive.map(|group| match &group.consumer {
+            Some(consumer) => ListedGroup {
+                id: group.id.clone(),
+                kind: GroupKind::Consumer,
+                protocol_type: CONSUMER.to_owned(),
+                state: consumer.state(),
+            },
+            None => ListedGroup {
+                id: group.id.clone(),
+                kind: GroupKind::Classic,
+                protocol_type: group.protocol_type.clone().unwrap_or_default(),
+                state: group.state.name(),
+            },
         })
     }
 
@@ -304,7 +328,8 @@ impl GroupMachine {
     pub fn figures(&self) -> impl Iterator<Item = GroupFigures> {
         self.groups.values().filter(|group| group.state != State::Dead).map(|group| GroupFigures {
             id: group.id.clone(),
-            members: group.members.len(),
+            members: group.members.len()
+                + group.consumer.as_ref().map_or(0, |consumer| consumer.members.len()),
             offsets: group
                 .offsets
                 .committed
@@ -333,9 +358,7 @@ impl GroupMachine {
 
     /// Deletes offsets that have expired, and groups that have neither members nor offsets.
     fn expire(&mut self, now: Now) {
-        let empty = |group: &Group| {
-            group.state == State::Empty && group.id_given.is_empty() && group.offsets.is_empty()
-        };
+        let empty = |group: &Group| group.is_unused() && group.offsets.is_empty();
         let unused: Vec<String> =
             self.groups.values().filter(|group| empty(group)).map(|group| group.id.clone()).collect();
         for group in unused {
@@ -347,11 +370,15 @@ impl GroupMachine {
     }
 
     fn fire(&mut self, now: Now, at: Instant, timer: Timer) {
+        if let TimerKind::Silence(_) | TimerKind::Revocation(_) = timer.kind {
+            return self.member_timer(now, at, &timer.group, timer.kind);
+        }
         self.step(now, &timer.group, |group, context| match &timer.kind {
             TimerKind::Session(member) => group.session_timer(member, at, context),
             TimerKind::IdGiven(member) => group.id_given_timer(member, context),
             TimerKind::Gathering => group.gathering_is_over(context),
             TimerKind::Sync => group.syncs_are_late(context),
+            TimerKind::Silence(_) | TimerKind::Revocation(_) => {}
         });
     }
 
@@ -394,19 +421,22 @@ impl GroupMachine {
                 }
             }
             GroupRecord::Group { group: id, stored: Some(stored) } => {
-                self.groups.entry(id.clone()).or_insert_with(|| Group::new(&id, 0));
+                let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(&id, 0));
+                group.consumer = None;
                 self.step(now, &id, |group, context| group.restore(stored, context));
             }
             GroupRecord::Group { group, stored: None } => {
-                if let Some(removed) = self.groups.remove(&group)
-                    && !removed.offsets.pending.is_empty()
-                {
-                    // Offsets of open transactions outlive the group.
+                // Offsets have tombstones of their own: they outlive a group that changes its protocol, and those
+                // of open transactions outlive any.
+                if let Some(removed) = self.groups.remove(&group) {
                     let mut kept = Group::new(&group, removed.state_since_ms);
-                    kept.offsets.pending = removed.offsets.pending;
-                    self.groups.insert(group, kept);
+                    (kept.offsets, kept.consumer) = (removed.offsets, removed.consumer);
+                    if kept.consumer.is_some() || !kept.offsets.is_empty() {
+                        self.groups.insert(group, kept);
+                    }
                 }
             }
+            GroupRecord::Consumer { group, change } => self.replay_change(&group, change),
             GroupRecord::Other => {}
         }
     }
@@ -445,6 +475,7 @@ impl Machine for GroupMachine {
         let ids: Vec<String> = self.groups.keys().cloned().collect();
         for id in ids {
             self.step(now, &id, |group, context| group.resume(context));
+            self.resume_members(now, &id);
         }
     }
 
@@ -487,6 +518,7 @@ impl Machine for GroupMachine {
                 }
                 self.answers.push((ticket, Answer::Done(done)));
             }
+            (Then::Stepped { group, done }, result) => self.stepped(now, &group, *done, result),
             (Then::OffsetsDeleted { group, partitions, ticket }, result) => {
                 if let (Ok(_), Some(group)) = (result, self.groups.get_mut(&group)) {
                     partitions.iter().for_each(|partition| drop(group.offsets.committed.remove(partition)));

@@ -3,9 +3,10 @@
 //! A group belongs to a partition of `__consumer_offsets`; the broker that leads it coordinates the group. The
 //! rules are a state machine ([`machine`]) that takes the time and a request and says what to answer, what to
 //! write and when to look again; [`crate::coordinator`] runs it. Groups are of the classic protocol (JoinGroup,
-//! SyncGroup), with static members and cooperative assignors. Left out: the group protocol of KIP-848, and
-//! share groups.
+//! SyncGroup), with static members and cooperative assignors, or of that of KIP-848 ([`consumer_protocol`]). Left
+//! out: share groups.
 
+pub(crate) mod consumer_protocol;
 mod effects;
 mod group;
 mod join;
@@ -44,6 +45,10 @@ pub(crate) struct Settings {
     pub session_timeout_max: Duration,
     /// redpanda.md 4.4: `group_initial_rebalance_delay`.
     pub initial_rebalance_delay: Duration,
+    /// How long a member of the consumer protocol may be silent.
+    pub consumer_session_timeout: Duration,
+    /// How often such a member is to send a heartbeat.
+    pub consumer_heartbeat_interval: Duration,
     /// Most members of a group. Kafka's `group.max.size` has no limit unless one is set; here there is one, so
     /// that a client cannot fill the memory.
     pub members_max: usize,
@@ -92,6 +97,10 @@ impl Settings {
                 .unwrap_or(started.group_max_session_timeout),
             initial_rebalance_delay: millis("group_initial_rebalance_delay")
                 .unwrap_or(started.group_initial_rebalance_delay),
+            consumer_session_timeout: millis("group_consumer_session_timeout_ms")
+                .unwrap_or(default.consumer_session_timeout),
+            consumer_heartbeat_interval: millis("group_consumer_heartbeat_interval_ms")
+                .unwrap_or(default.consumer_heartbeat_interval),
             offset_retention: retention
                 .and_then(|seconds| u64::try_from(seconds).ok())
                 .map(Duration::from_secs),
@@ -108,6 +117,9 @@ impl Default for Settings {
             session_timeout_min: Duration::from_millis(6000),
             session_timeout_max: Duration::from_millis(300_000),
             initial_rebalance_delay: Duration::from_millis(3000),
+            // Apache Kafka's `group.consumer.session.timeout.ms` and `group.consumer.heartbeat.interval.ms`.
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
             members_max: 10_000,
             groups_max: 100_000,
             subscription_bytes_max: 1 << 20,

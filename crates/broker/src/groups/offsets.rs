@@ -122,6 +122,9 @@ impl Group {
         if self.state == State::Dead {
             return Err(ResponseError::CoordinatorNotAvailable);
         }
+        if let Some(consumer) = &self.consumer {
+            return consumer.check_commit(caller, transactional, request.knows_member_epochs);
+        }
         if caller.generation < 0 && self.state == State::Empty {
             return Ok(());
         }
@@ -183,6 +186,9 @@ impl Group {
 
     /// The topics that its consumers are subscribed to; `None` if that cannot be told.
     pub(super) fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
+        if let Some(consumer) = &self.consumer {
+            return Some(consumer.subscribed_topics());
+        }
         let mut topics = BTreeSet::new();
         for member in self.members.values() {
             for (_, subscription) in &member.protocols {
@@ -202,8 +208,10 @@ impl Group {
     ) -> Result<Vec<Result<(), ResponseError>>, ResponseError> {
         match self.state {
             State::Dead => Err(ResponseError::GroupIdNotFound),
-            State::Empty => Ok(vec![Ok(()); partitions.len()]),
-            _ if self.protocol_type.as_deref() != Some(CONSUMER) => Err(ResponseError::NonEmptyGroup),
+            State::Empty if self.is_unused() => Ok(vec![Ok(()); partitions.len()]),
+            _ if self.consumer.is_none() && self.protocol_type.as_deref() != Some(CONSUMER) => {
+                Err(ResponseError::NonEmptyGroup)
+            }
             _ => {
                 let subscribed = self.subscribed_topics();
                 let free = |partition: &TopicPartition| {
@@ -223,6 +231,7 @@ impl Group {
     /// nobody is subscribed to; of one without, once it has been so for the retention.
     pub(super) fn expired_offsets(&self, now_ms: i64, retention_ms: Option<i64>) -> Vec<TopicPartition> {
         let subscribed = match self.state {
+            State::Empty if self.consumer.is_some() => self.subscribed_topics(),
             State::Empty => Some(BTreeSet::new()),
             State::Stable if self.protocol_type.as_deref() == Some(CONSUMER) => self.subscribed_topics(),
             _ => None,

@@ -3,12 +3,14 @@
 //! Keys and values are Kafka's: a key of version 1 is a committed offset (group, topic, partition), one of
 //! version 2 is a group; their values are of version 3, an offset with an expiry of its own of version 1. A
 //! key without a value is a tombstone. Older versions are read. Source: Apache Kafka, the schemas
-//! `OffsetCommitKey`, `OffsetCommitValue`, `GroupMetadataKey`, `GroupMetadataValue`.
+//! `OffsetCommitKey`, `OffsetCommitValue`, `GroupMetadataKey`, `GroupMetadataValue`. Those of groups of the
+//! consumer protocol are in [`super::consumer_protocol::change`].
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::consumer_protocol::change::Change;
 use super::group::Group;
 use super::offsets::{Committed, TopicPartition};
 use crate::coordinator::Record;
@@ -28,6 +30,8 @@ pub(crate) enum GroupRecord {
     Offset { group: String, partition: TopicPartition, committed: Option<Committed> },
     /// A group; `None` for one that is no more.
     Group { group: String, stored: Option<StoredGroup> },
+    /// A change of a group of the consumer protocol.
+    Consumer { group: String, change: Change },
     /// A kind of record that is not known here, and is left alone.
     Other,
 }
@@ -114,7 +118,8 @@ fn group_key(group: &str) -> Bytes {
 /// A record that is not of the form its version has.
 pub(crate) fn read(record: Record) -> Result<GroupRecord, Malformed> {
     let mut key = FieldReader::new(record.key);
-    match key.i16()? {
+    let version = key.i16()?;
+    match version {
         0 | OFFSET_KEY => {
             let group = key.text()?;
             let partition = TopicPartition { topic: key.text()?, partition: key.i32()? };
@@ -125,7 +130,10 @@ pub(crate) fn read(record: Record) -> Result<GroupRecord, Malformed> {
             let group = key.text()?;
             Ok(GroupRecord::Group { group, stored: record.value.map(read_group).transpose()? })
         }
-        _ => Ok(GroupRecord::Other),
+        _ => match Change::read(version, key, record.value)? {
+            Some((group, change)) => Ok(GroupRecord::Consumer { group, change }),
+            None => Ok(GroupRecord::Other),
+        },
     }
 }
 

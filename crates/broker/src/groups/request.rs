@@ -7,6 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use uuid::Uuid;
 
+use super::consumer_protocol::heartbeat::{HeartbeatAnswer, Refused};
 use super::offsets::{Committed, TopicPartition};
 
 /// JoinGroup.
@@ -118,6 +119,8 @@ pub(crate) struct Leaving {
 pub(crate) struct CommitRequest {
     pub group: String,
     pub caller: Caller,
+    /// Version 9 and later: the caller's generation may be a member epoch (KIP-848).
+    pub knows_member_epochs: bool,
     pub offsets: BTreeMap<TopicPartition, Committed>,
 }
 
@@ -134,14 +137,33 @@ pub(crate) struct TransactionalCommitRequest {
 pub(crate) enum Answer {
     Join(JoinAnswer),
     Sync(SyncAnswer),
+    Heartbeat(Result<HeartbeatAnswer, Refused>),
     /// A write is done, or why it is not.
     Done(Result<(), ResponseError>),
+}
+
+/// Which protocol a group is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GroupKind {
+    Classic,
+    Consumer,
+}
+
+impl GroupKind {
+    /// Its name in the protocol (KIP-848).
+    pub fn name(self) -> &'static str {
+        match self {
+            GroupKind::Classic => "classic",
+            GroupKind::Consumer => "consumer",
+        }
+    }
 }
 
 /// A group in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListedGroup {
     pub id: String,
+    pub kind: GroupKind,
     pub protocol_type: String,
     pub state: &'static str,
 }

@@ -6,18 +6,20 @@ use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
 use super::Session;
-use super::versions::OFFERED;
+use super::versions::{OFFERED, is_of_consumer_protocol};
 
 pub(super) async fn answer(
-    _session: &Session,
+    session: &Session,
     _request: ApiVersionsRequest,
     _version: i16,
 ) -> ApiVersionsResponse {
-    response(None)
+    response(session, None)
 }
 
-pub(super) fn response(error: Option<ResponseError>) -> ApiVersionsResponse {
-    let keys = OFFERED.iter().map(|offered| {
+pub(super) fn response(session: &Session, error: Option<ResponseError>) -> ApiVersionsResponse {
+    let consumer_protocol = session.offers_consumer_protocol();
+    let offered = |key| consumer_protocol || !is_of_consumer_protocol(key);
+    let keys = OFFERED.iter().filter(|entry| offered(entry.key)).map(|offered| {
         ApiVersion::default()
             .with_api_key(offered.key as i16)
             .with_min_version(offered.least)

@@ -111,7 +111,6 @@ where
                 Passed::Through(frame) => in_flight.start(session, frame),
                 Passed::Answered(answer) => {
                     write(session, stream, Finished { answer: Ok(Some(answer)), frame_bytes: 0 }).await?;
-                    gate.close_if_failed()?;
                     continue;
                 }
             }

@@ -10,7 +10,7 @@ mod api_versions;
 pub(crate) mod authorization;
 mod configs;
 mod connection;
-pub(crate) mod delete_records;
+mod delete_records;
 mod describe_cluster;
 mod describe_log_dirs;
 mod describe_topic_partitions;
@@ -31,6 +31,7 @@ mod reassignments;
 mod replica;
 mod sasl;
 mod shared;
+mod telemetry;
 mod topics;
 mod transactions;
 mod users;
@@ -52,6 +53,7 @@ use serde_json::Value;
 pub(crate) use self::leaders::is_isolated;
 use self::principal::Principal;
 pub(crate) use self::shared::Shared;
+use crate::cluster::properties;
 use crate::config::Listener;
 use crate::node::Node;
 use crate::replication::partition::PartitionError;
@@ -109,6 +111,21 @@ impl Session {
         set.unwrap_or(started_with)
     }
 
+    /// The client has not proved who it is.
+    fn count_unauthenticated(&self, why: &str) {
+        self.node.status.add(Counter::FailedAuthentications, 1);
+        let (peer, listener) = (self.connection.peer, &self.listener.name);
+        tracing::warn!(?peer, listener, why, "a Kafka client is not let in");
+    }
+
+    /// Whether requests of the consumer group protocol (KIP-848) are answered.
+    fn offers_consumer_protocol(&self) -> bool {
+        let offered = self.node.with_cluster(|cluster| {
+            properties::value_of(&cluster.state.properties, "group_coordinator_rebalance_protocols")
+        });
+        offered.as_array().is_some_and(|offered| offered.iter().any(|name| name == "consumer"))
+    }
+
     /// Mutes the connection once the answer is sent; the milliseconds are for the answer.
     fn throttle(&self, wait: Duration) -> i32 {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
@@ -135,6 +152,8 @@ enum ConnectionError {
     Encode(String),
     #[error("the client did not authenticate: {0}")]
     Unauthenticated(String),
+    #[error("the client goes on although its authentication has failed")]
+    Refused,
 }
 
 /// Accepts connections for ever. Those beyond `kafka_connections_max` are closed at once.
@@ -171,10 +190,9 @@ async fn serve_connection(session: Session, stream: TcpStream) {
     };
     let (peer, listener) = (session.connection.peer, &session.listener.name);
     match error {
-        ConnectionError::Unauthenticated(why) => {
-            session.node.status.add(Counter::FailedAuthentications, 1);
-            tracing::warn!(?peer, listener, why, "closing a Kafka connection");
-        }
+        ConnectionError::Unauthenticated(why) => session.count_unauthenticated(&why),
+        // It was counted when it failed.
+        ConnectionError::Refused => tracing::debug!(?peer, listener, %error, "closing a Kafka connection"),
         ConnectionError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
             tracing::debug!(?peer, listener, %error, "a Kafka connection ended");
         }
@@ -208,14 +226,15 @@ async fn answer(mut session: Session, frame: Bytes) -> Result<Option<Bytes>, Con
     };
     let (key, version) = (i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]));
     let correlation_id = i32::from_be_bytes([c0, c1, c2, c3]);
-    let Some(offered) = versions::offered(key) else {
+    let switched_off = |api| versions::is_of_consumer_protocol(api) && !session.offers_consumer_protocol();
+    let Some(offered) = versions::offered(key).filter(|offered| !switched_off(offered.key)) else {
         return Err(ConnectionError::NotOffered { key, version });
     };
     let api = offered.key;
     if !offered.answers(version) {
         if api == ApiKey::ApiVersions {
             // The header's other fields depend on the version, the correlation id does not.
-            let body = api_versions::response(Some(ResponseError::UnsupportedVersion));
+            let body = api_versions::response(&session, Some(ResponseError::UnsupportedVersion));
             return encode(api, 0, correlation_id, &body).map(Some);
         }
         if api == ApiKey::Produce && (0..offered.read.min).contains(&version) {
@@ -276,6 +295,8 @@ impl Call {
             AlterPartitionReassignments => reassignments::alter,
             AlterUserScramCredentials => users::alter,
             ApiVersions => api_versions,
+            ConsumerGroupDescribe => groups::consumer_group_describe,
+            ConsumerGroupHeartbeat => groups::consumer_group_heartbeat,
             CreateAcls => acls::create,
             CreatePartitions => topics::partitions,
             CreateTopics => topics::create,
@@ -297,6 +318,7 @@ impl Call {
             EndTxn => transactions::end_txn,
             Fetch => fetch,
             FindCoordinator => find_coordinator,
+            GetTelemetrySubscriptions => telemetry::get_subscriptions,
             Heartbeat => groups::heartbeat,
             IncrementalAlterConfigs => configs::incremental,
             InitProducerId => transactions::init_producer_id,
@@ -311,6 +333,7 @@ impl Call {
             OffsetDelete => groups::offset_delete,
             OffsetFetch => groups::offset_fetch,
             OffsetForLeaderEpoch => offset_for_leader_epoch,
+            PushTelemetry => telemetry::push,
             SyncGroup => groups::sync_group,
             TxnOffsetCommit => transactions::txn_offset_commit,
         }

@@ -4,9 +4,14 @@
 //! On a listener with `sasl` only ApiVersions, SaslHandshake and SaslAuthenticate are answered before a client
 //! has authenticated; anything else ends the connection (redpanda.md 5, row 26). After SaslHandshake
 //! version 0 the tokens come without Kafka's headers, each behind its length (clients.md; KIP-43); after version 1 in SaslAuthenticate (KIP-152).
-//! A failed authentication is answered with SASL_AUTHENTICATION_FAILED and ends the connection. A client may
-//! authenticate again (KIP-368), as the same user; sessions have no end of their own here
-//! (`kafka_sasl_max_reauth_ms` is not looked at).
+//! A failed authentication is answered with SASL_AUTHENTICATION_FAILED, and whatever the client sends next ends the
+//! connection, as in Redpanda. It is not closed behind the answer: clients that find the end together with the
+//! answer throw the answer away (kafka-python 3.0) and would not learn why. A failed token without headers can only
+//! be answered by the end. A client may authenticate again (KIP-368), as the same user. Where
+//! `kafka_sasl_max_reauth_ms` is set it has to within that time, which it is told; a connection that is used for
+//! anything else later ends.
+
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hopwise_security::certificate::Facts;
@@ -16,6 +21,7 @@ use kafka_protocol::messages::{
     ApiKey, RequestHeader, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
     SaslHandshakeResponse,
 };
+use tokio::time::Instant;
 
 use super::principal::Principal;
 use super::{ConnectionError, Session, decode, encode, guard, text, versions};
@@ -29,7 +35,8 @@ const TOKEN_BYTES_MAX: usize = 1 << 20;
 /// What a connection may do.
 pub(super) struct Gate {
     state: State,
-    failed: Option<String>,
+    /// When the client has to have authenticated again; `None` for never.
+    ends: Option<Instant>,
 }
 
 enum State {
@@ -39,6 +46,8 @@ enum State {
     Closed,
     /// To go on authenticating.
     Authenticating { session: ServerSession, raw: bool },
+    /// Nothing more: it was told that it has failed.
+    Failed,
 }
 
 /// What became of a frame.
@@ -62,13 +71,17 @@ impl Gate {
                 State::Open
             }
         };
-        Ok(Gate { state, failed: None })
+        Ok(Gate { state, ends: None })
     }
 
     /// Takes a frame.
     pub fn take(&mut self, session: &Session, frame: Bytes) -> Result<Passed, ConnectionError> {
-        if let State::Authenticating { raw: true, .. } = &self.state {
-            return self.take_raw(session, &frame).map(Passed::Answered);
+        match &self.state {
+            State::Authenticating { raw: true, .. } => {
+                return self.take_raw(session, &frame).map(Passed::Answered);
+            }
+            State::Failed => return Err(ConnectionError::Refused),
+            State::Open | State::Closed | State::Authenticating { .. } => {}
         }
         let [k0, k1, v0, v1, ..] = frame[..] else { return Ok(Passed::Through(frame)) };
         let (key, version) = (i16::from_be_bytes([k0, k1]), i16::from_be_bytes([v0, v1]));
@@ -80,9 +93,13 @@ impl Gate {
                 self.authenticate(session, frame, version).map(Passed::Answered)
             }
             // Also in a version that is not offered, which is answered with the versions that are.
-            _ if matches!(self.state, State::Open) || key == ApiKey::ApiVersions as i16 => {
-                Ok(Passed::Through(frame))
+            _ if key == ApiKey::ApiVersions as i16 => Ok(Passed::Through(frame)),
+            _ if self.ends.is_some_and(|ends| ends <= Instant::now()) => {
+                session.node.metrics.sasl_sessions_expired.add(1);
+                let why = "the session has ended, and the client did not authenticate again";
+                Err(ConnectionError::Unauthenticated(why.to_owned()))
             }
+            _ if matches!(self.state, State::Open) => Ok(Passed::Through(frame)),
             _ => Err(ConnectionError::Unauthenticated(format!("api key {key} without credentials"))),
         }
     }
@@ -90,11 +107,6 @@ impl Gate {
     /// Whether the next frame is a token without Kafka's header.
     pub fn takes_tokens(&self) -> bool {
         matches!(self.state, State::Authenticating { raw: true, .. })
-    }
-
-    /// To be asked once the answer is sent.
-    pub fn close_if_failed(&mut self) -> Result<(), ConnectionError> {
-        self.failed.take().map_or(Ok(()), |why| Err(ConnectionError::Unauthenticated(why)))
     }
 
     fn handshake(&mut self, session: &Session, frame: Bytes, version: i16) -> Result<Bytes, ConnectionError> {
@@ -108,6 +120,9 @@ impl Gate {
             }
             None => Some(ResponseError::UnsupportedSaslMechanism),
             Some(mechanism) => {
+                if matches!(self.state, State::Open) {
+                    session.node.metrics.sasl_reauthentications.add(1);
+                }
                 let session = ServerSession::new(mechanism, &session.node.randomness);
                 self.state = State::Authenticating { session, raw: version == 0 };
                 None
@@ -129,12 +144,18 @@ impl Gate {
         let (correlation_id, request) = read::<SaslAuthenticateRequest>(api, version, frame)?;
         let response = match &self.state {
             State::Authenticating { .. } => match self.step(session, &request.auth_bytes) {
-                Ok(token) => SaslAuthenticateResponse::default().with_auth_bytes(token),
-                Err(why) => refused(ResponseError::SaslAuthenticationFailed, &why),
+                Ok(token) => {
+                    let left = self.ends.filter(|_| matches!(self.state, State::Open));
+                    let left = left.map_or(Duration::ZERO, |ends| ends - Instant::now());
+                    SaslAuthenticateResponse::default()
+                        .with_auth_bytes(token)
+                        .with_session_lifetime_ms(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
+                }
+                Err(why) => self.fail(session, ResponseError::SaslAuthenticationFailed, &why),
             },
-            State::Open | State::Closed => {
-                self.failed = Some("SaslAuthenticate before SaslHandshake".to_owned());
-                refused(ResponseError::IllegalSaslState, "SaslHandshake comes before SaslAuthenticate")
+            State::Open | State::Closed | State::Failed => {
+                let why = "SaslHandshake comes before SaslAuthenticate";
+                self.fail(session, ResponseError::IllegalSaslState, why)
             }
         };
         encode(api, version, correlation_id, &response)
@@ -153,34 +174,39 @@ impl Gate {
         Ok(framed.freeze())
     }
 
-    /// One message of the mechanism. A failure is kept for [`Gate::close_if_failed`].
+    /// One message of the mechanism.
     fn step(&mut self, session: &Session, token: &[u8]) -> Result<Bytes, String> {
         let State::Authenticating { session: mut exchange, raw } =
             std::mem::replace(&mut self.state, State::Closed)
         else {
             return Err("there is no handshake to go on with".to_owned());
         };
-        let outcome = exchange.step(token, &ClusterUsers(&session.node));
-        match outcome {
-            Ok(ServerStep::Challenge(challenge)) => {
+        match exchange.step(token, &ClusterUsers(&session.node)).map_err(|error| told(&error))? {
+            ServerStep::Challenge(challenge) => {
                 self.state = State::Authenticating { session: exchange, raw };
                 Ok(challenge.into())
             }
-            Ok(ServerStep::Done { token, user }) => match authenticated(session, user) {
-                Ok(()) => {
-                    self.state = State::Open;
-                    Ok(token.into())
-                }
-                Err(error) => Err(self.fail(error.to_string())),
-            },
-            Err(error) => Err(self.fail(told(&error))),
+            ServerStep::Done { token, user } => {
+                authenticated(session, user).map_err(|error| error.to_string())?;
+                self.state = State::Open;
+                self.ends = lifetime(session).map(|lifetime| Instant::now() + lifetime);
+                Ok(token.into())
+            }
         }
     }
 
-    fn fail(&mut self, why: String) -> String {
-        self.failed = Some(why.clone());
-        why
+    /// The answer that tells the client that it has failed.
+    fn fail(&mut self, session: &Session, error: ResponseError, why: &str) -> SaslAuthenticateResponse {
+        self.state = State::Failed;
+        session.count_unauthenticated(why);
+        SaslAuthenticateResponse::default().with_error_code(error.code()).with_error_message(Some(text(why)))
     }
+}
+
+/// How long a client's authentication lasts; `None` for ever.
+fn lifetime(session: &Session) -> Option<Duration> {
+    let max_ms: u64 = session.number("kafka_sasl_max_reauth_ms", 0);
+    (max_ms > 0).then(|| Duration::from_millis(max_ms))
 }
 
 /// What a client is told: nothing about which users there are.
@@ -189,10 +215,6 @@ fn told(error: &SaslError) -> String {
         SaslError::WrongCredentials => "SASL authentication failed: invalid credentials".to_owned(),
         other => format!("SASL authentication failed: {other}"),
     }
-}
-
-fn refused(error: ResponseError, why: &str) -> SaslAuthenticateResponse {
-    SaslAuthenticateResponse::default().with_error_code(error.code()).with_error_message(Some(text(why)))
 }
 
 /// The connection belongs to a user from now on; it cannot change hands (KIP-368).

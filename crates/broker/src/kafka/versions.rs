@@ -3,7 +3,11 @@
 //! Each key from the lowest version that present clients send (clients.md, version table) or that
 //! `kafka-protocol` reads, to the highest that it reads. Produce is offered from 0 though read from 3:
 //! librdkafka turns compression off where Produce 0 is missing (Apache Kafka 4.0 does the same, KAFKA-18659).
-//! AlterConfigs ends at 1, because a client encodes version 2 wrongly (clients.md, last section).
+//! AlterConfigs ends at 1, because a client encodes version 2 wrongly (clients.md, last section). Versions that
+//! `kafka-protocol` does not read, though old clients send them, are not offered: Fetch 0 to 3, ListOffsets 0,
+//! OffsetCommit 1; and OffsetCommit and OffsetFetch 10 (topic ids). Not offered of what it reads are the versions of
+//! the second part of KIP-890 (`transaction.version` 2): AddPartitionsToTxn 4 and 5, AddOffsetsToTxn 4, EndTxn 5,
+//! TxnOffsetCommit 5.
 
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Message, VersionRange};
@@ -82,8 +86,18 @@ pub(super) const OFFERED: &[Offered] = &[
     key::<DescribeProducersRequest>(ApiKey::DescribeProducers, 0),
     key::<DescribeTransactionsRequest>(ApiKey::DescribeTransactions, 0),
     up_to::<ListTransactionsRequest>(ApiKey::ListTransactions, 0, 1),
+    key::<ConsumerGroupHeartbeatRequest>(ApiKey::ConsumerGroupHeartbeat, 0),
+    key::<ConsumerGroupDescribeRequest>(ApiKey::ConsumerGroupDescribe, 0),
+    key::<GetTelemetrySubscriptionsRequest>(ApiKey::GetTelemetrySubscriptions, 0),
+    key::<PushTelemetryRequest>(ApiKey::PushTelemetry, 0),
     key::<DescribeTopicPartitionsRequest>(ApiKey::DescribeTopicPartitions, 0),
 ];
+
+/// Whether a key is one of the consumer group protocol, which can be switched off
+/// (`group_coordinator_rebalance_protocols`).
+pub(super) fn is_of_consumer_protocol(key: ApiKey) -> bool {
+    matches!(key, ApiKey::ConsumerGroupHeartbeat | ApiKey::ConsumerGroupDescribe)
+}
 
 /// The entry of a key.
 pub(super) fn offered(key: i16) -> Option<&'static Offered> {

@@ -100,6 +100,8 @@ pub(crate) struct Log {
     /// Files of removed segments that are still to go.
     garbage: Vec<PathBuf>,
     refuses: Option<String>,
+    /// The disk has lost what had been synced, and it has not been filled in again.
+    damaged: bool,
 }
 
 /// What opening a log had to cut off.
@@ -108,8 +110,8 @@ pub(crate) struct Recovery {
     pub cut_bytes: u64,
     /// The first cut, in words.
     pub reason: Option<String>,
-    /// Something that had been synced is gone: the disk is at fault, and the replica may lack entries that it
-    /// once acknowledged. Otherwise only a tail that was never synced was cut.
+    /// Something that had been synced is gone, now or before and not filled in since: the disk is at fault, and
+    /// the replica may lack entries that it once acknowledged. Otherwise only a tail that was never synced was cut.
     pub damage: bool,
 }
 

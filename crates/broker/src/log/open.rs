@@ -9,6 +9,8 @@ use super::{Log, LogConfig, LogError, Recovery, index_file};
 use crate::producers::Producers;
 use crate::volume::Volume;
 
+/// The file that marks a log that has lost what had been synced.
+const DAMAGE_MARK: &str = "damaged";
 /// Bytes that a rebuild of producer state reads at once.
 const REPLAY_BYTES: u64 = 1 << 20;
 
@@ -20,7 +22,9 @@ impl Log {
     pub fn open(volume: &Volume, directory: &Path, config: LogConfig) -> io::Result<(Log, Recovery)> {
         volume.create_directory(directory)?;
         let state = StateFile::open(volume, directory)?;
-        let mut opening = Opening { volume, directory, segments: Vec::new(), recovery: Recovery::default() };
+        let damage = volume.length(&directory.join(DAMAGE_MARK))?.is_some();
+        let recovery = Recovery { damage, ..Recovery::default() };
+        let mut opening = Opening { volume, directory, segments: Vec::new(), recovery };
         opening.open(state.state().start)?;
         let Opening { mut segments, recovery, .. } = opening;
         if segments.is_empty() {
@@ -37,12 +41,30 @@ impl Log {
             producers_stale: true,
             garbage: Vec::new(),
             refuses: None,
+            damaged: recovery.damage,
         };
         log.synced_index = log.last_index();
         let commit = log.hard_state().commit.clamp(log.start().index, log.last_index());
         log.state.set_commit(commit);
         log.load_producers().map_err(io::Error::other)?;
         Ok((log, recovery))
+    }
+
+    /// Whether the disk has lost what had been synced, and nobody has said since that it is there again.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// What the disk had lost is there again, durably.
+    ///
+    /// # Errors
+    /// The volume's; then the log stays marked.
+    pub fn restored(&mut self) -> Result<(), LogError> {
+        if self.damaged {
+            self.volume.remove(&self.directory.join(DAMAGE_MARK))?;
+            self.damaged = false;
+        }
+        Ok(())
     }
 
     /// Drops all segments and starts an empty one.
@@ -161,7 +183,7 @@ impl Opening<'_> {
         let own_start = match Segment::read_start(self.volume, &path) {
             Ok(own_start) => own_start,
             Err(error) if error.kind() == ErrorKind::InvalidData => {
-                self.recovery.cut(length, true, || format!("{error} of the segment at entry {base}"));
+                self.cut(length, true, || format!("{error} of the segment at entry {base}"))?;
                 return Ok(false);
             }
             Err(error) => return Err(error),
@@ -171,7 +193,7 @@ impl Opening<'_> {
             // A log that a snapshot has replaced goes without a word.
             if !self.segments.is_empty() || own_start.index > start.index {
                 let belongs = expected.index + 1;
-                self.recovery.cut(length, true, || format!("a segment is missing from entry {belongs} on"));
+                self.cut(length, true, || format!("a segment is missing from entry {belongs} on"))?;
             }
             return Ok(false);
         }
@@ -192,24 +214,28 @@ impl Opening<'_> {
     }
 
     fn cut_tail(&mut self, tail: &BadTail, last: bool) -> io::Result<()> {
+        let Some(segment) = self.segments.last() else { return Ok(()) };
+        let (index, offset) = (segment.end_index(), segment.end_offset());
+        // A closed segment was synced as a whole.
+        self.cut(tail.bytes, tail.damage || !last, || {
+            format!("{} at entry {index}, offset {offset}", tail.reason)
+        })?;
         let Some(segment) = self.segments.last_mut() else { return Ok(()) };
         index_file::remove_index(self.volume, &segment.path)?;
         self.volume.set_length(&segment.path, segment.length)?;
         self.volume.sync(&segment.path)?;
         segment.synced = segment.length;
-        let (index, offset) = (segment.end_index(), segment.end_offset());
-        // A closed segment was synced as a whole.
-        self.recovery.cut(tail.bytes, tail.damage || !last, || {
-            format!("{} at entry {index}, offset {offset}", tail.reason)
-        });
         Ok(())
     }
-}
 
-impl Recovery {
-    fn cut(&mut self, bytes: u64, damage: bool, reason: impl FnOnce() -> String) {
-        self.cut_bytes += bytes;
-        self.damage |= damage;
-        self.reason.get_or_insert_with(reason);
+    /// Something is about to be cut. Damage is marked first: nothing shows it afterwards.
+    fn cut(&mut self, bytes: u64, damage: bool, reason: impl FnOnce() -> String) -> io::Result<()> {
+        if damage && !self.recovery.damage {
+            self.volume.replace(&self.directory.join(DAMAGE_MARK), b"")?;
+        }
+        self.recovery.cut_bytes += bytes;
+        self.recovery.damage |= damage;
+        self.recovery.reason.get_or_insert_with(reason);
+        Ok(())
     }
 }

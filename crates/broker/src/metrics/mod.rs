@@ -45,6 +45,10 @@ pub(crate) struct Metrics {
     pub produce_latency: Histogram,
     pub fetch_latency: Histogram,
     pub node_status: NodeStatus,
+    /// Kafka connections that were used after their session had ended (KIP-368).
+    pub sasl_sessions_expired: Count,
+    /// Times that clients began to authenticate again.
+    pub sasl_reauthentications: Count,
     /// Per API key, from the request's arrival to its answer.
     handlers: Vec<Histogram>,
     /// Per replica that was written or read here.
@@ -100,6 +104,8 @@ impl Default for Metrics {
             produce_latency: Histogram::default(),
             fetch_latency: Histogram::default(),
             node_status: NodeStatus::default(),
+            sasl_sessions_expired: Count::default(),
+            sasl_reauthentications: Count::default(),
             handlers: std::iter::repeat_with(Histogram::default).take(API_KEYS).collect(),
             traffic: Mutex::default(),
         }

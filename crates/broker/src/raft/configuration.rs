@@ -1,5 +1,7 @@
 //! Who belongs to a group: voters and learners, and where the log says so.
 
+use std::borrow::Cow;
+
 use raft::eraftpb::ConfState;
 use serde::{Deserialize, Serialize};
 
@@ -53,13 +55,21 @@ impl Configuration {
         }
     }
 
+    /// Whether a member decides alone.
+    pub fn is_only_voter(&self, id: u64) -> bool {
+        self.voters == [id] && !self.is_joint()
+    }
+
     /// Everybody who takes part, in any role, sorted.
-    pub fn members(&self) -> Vec<u64> {
+    pub fn members(&self) -> Cow<'_, [u64]> {
+        if self.learners.is_empty() && self.outgoing.is_empty() {
+            return Cow::Borrowed(&self.voters);
+        }
         let lists = [&self.voters, &self.learners, &self.outgoing, &self.learners_next];
         let mut members: Vec<u64> = lists.into_iter().flatten().copied().collect();
         members.sort_unstable();
         members.dedup();
-        members
+        Cow::Owned(members)
     }
 
     pub fn contains(&self, id: u64) -> bool {

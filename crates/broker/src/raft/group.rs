@@ -20,6 +20,7 @@ use rand_chacha::rand_core::Rng;
 use tokio::time::Instant;
 
 use super::configuration::Configuration;
+use super::damage::{self, Suspicion};
 use super::logger::logger;
 use super::ready::{Output, Written};
 use super::storage::{EntryStore, LogStorage, batch_context};
@@ -46,8 +47,6 @@ pub(crate) struct Start {
     pub position: u32,
     /// Where election jitter comes from.
     pub seed: u64,
-    /// Whether the disk has lost entries that had been durable.
-    pub damaged: bool,
 }
 
 /// What a replica is to its group.
@@ -98,11 +97,9 @@ pub(crate) struct Group<S: EntryStore> {
     pub(super) failed: Option<String>,
     /// Whether a leader waits for the disk with what it has sent.
     pub(super) hurries: bool,
-    /// The role that was seen last.
     seen: Role,
-    /// The disk has lost what the replica may have answered for: until it has caught up with a leader, it neither
-    /// votes nor asks for votes.
-    suspect: bool,
+    /// The disk has lost what the replica may have answered for.
+    pub(super) suspicion: Suspicion,
 }
 
 impl<S: EntryStore> Group<S> {
@@ -116,6 +113,7 @@ impl<S: EntryStore> Group<S> {
         // What a killed process had written is there, but need not be durable.
         storage.store.sync()?;
         let configuration = storage.store.configuration();
+        let suspicion = damage::suspicion(&mut storage.store, &configuration, start.id)?;
         let config = raft::Config {
             id: start.id,
             election_tick: ELECTION_TICK,
@@ -152,9 +150,8 @@ impl<S: EntryStore> Group<S> {
             failed: None,
             hurries: false,
             seen: Role::Follower,
-            suspect: false,
+            suspicion,
         };
-        group.suspect = start.damaged && !group.is_alone();
         group.deadline = now + group.first_wait();
         Ok(group)
     }
@@ -170,7 +167,7 @@ impl<S: EntryStore> Group<S> {
     }
 
     fn is_alone(&self) -> bool {
-        self.configuration.voters == [self.id] && !self.configuration.is_joint()
+        self.configuration.is_only_voter(self.id)
     }
 
     /// Election timeout, jitter, and a heartbeat interval for every replica that is preferred to this one.
@@ -271,12 +268,15 @@ impl<S: EntryStore> Group<S> {
             return;
         }
         self.deadline = now + wait;
-        let blocked = self.blocked && !self.is_alone();
-        if !self.node.raft.promotable() || blocked || self.suspect {
+        if !self.node.raft.promotable() || !(self.may_win() || self.is_alone()) {
             self.forget_leader();
             return;
         }
         self.campaigns = true;
+    }
+
+    fn may_win(&self) -> bool {
+        !self.blocked && !self.is_suspect()
     }
 
     /// A leader that has been silent for too long is not told to anybody.
@@ -304,9 +304,9 @@ impl<S: EntryStore> Group<S> {
         }
         let (from, term, kind) = (message.from, message.term, message.msg_type);
         match kind {
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote if self.suspect => return,
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote if self.is_suspect() => return,
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => self.renew_lease(now),
-            MessageType::MsgTimeoutNow if self.blocked || self.suspect || !self.written.is_empty() => return,
+            MessageType::MsgTimeoutNow if !self.may_win() || !self.written.is_empty() => return,
             _ => {}
         }
         let told = message.commit;
@@ -320,10 +320,9 @@ impl<S: EntryStore> Group<S> {
         if of_leader && raft.term == term && raft.leader_id == from {
             self.heard = Some(now);
             self.campaigns = false;
-            if kind == MessageType::MsgAppend && told <= raft.raft_log.committed {
-                self.suspect = false;
-            }
+            self.note_leaders_commit(told);
         }
+        let raft = &self.node.raft;
         if kind == MessageType::MsgRequestVote && raft.term == term && raft.vote == from {
             // A vote that is given restarts the wait (Raft 5.2).
             self.deadline = now + self.election_wait();
@@ -406,6 +405,7 @@ impl<S: EntryStore> Group<S> {
         let commit = commit.min(raft.raft_log.last_index());
         if agrees && commit <= raft.raft_log.committed {
             self.heard = Some(now);
+            self.note_leaders_commit(commit);
             return true;
         }
         let mut message = Message { to: self.id, from, term, commit, ..Message::default() };
@@ -421,12 +421,14 @@ impl<S: EntryStore> Group<S> {
             return false;
         }
         let oldest = now.checked_sub(self.timeouts.election);
+        let is_recent = |answered: &Instant| oldest.is_none_or(|oldest| *answered >= oldest);
+        let members = self.configuration.members();
+        if members.iter().all(|id| *id == self.id || self.answered.get(id).is_some_and(is_recent)) {
+            // So it is most of the time, and raft-rs need not count.
+            return true;
+        }
         for (id, progress) in self.node.raft.mut_prs().iter_mut() {
-            let answered = self.answered.get(id).copied();
-            progress.recent_active = match (answered, oldest) {
-                (Some(answered), Some(oldest)) => answered >= oldest,
-                (answered, _) => answered.is_some(),
-            };
+            progress.recent_active = self.answered.get(id).is_some_and(is_recent);
         }
         let mut check = Message { from: self.id, ..Message::default() };
         check.msg_type = MessageType::MsgCheckQuorum;
@@ -564,7 +566,7 @@ impl<S: EntryStore> Group<S> {
 
     /// A replica that is being filled gets little at a time, because there may be many.
     pub(super) fn limit_appends(&mut self) {
-        for id in self.configuration.members() {
+        for id in self.configuration.members().iter().copied() {
             let learns = self.configuration.learners.contains(&id);
             let appends = if learns { APPENDS_TO_LEARNER_MAX } else { APPENDS_MAX };
             self.node.raft.adjust_max_inflight_msgs(id, appends);
@@ -576,7 +578,7 @@ impl<S: EntryStore> Group<S> {
         let (was, is) = (self.seen, self.role());
         self.seen = is;
         if was != is && is == Role::Leader {
-            self.answered = self.configuration.members().into_iter().map(|id| (id, now)).collect();
+            self.answered = self.configuration.members().iter().map(|id| (*id, now)).collect();
             self.heard = None;
         }
         if was == Role::Leader && is != Role::Leader {

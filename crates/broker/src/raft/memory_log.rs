@@ -15,6 +15,7 @@ pub(super) struct MemoryLog {
     configuration: Configuration,
     /// Appends fail: the disk is full.
     pub full: bool,
+    damaged: bool,
 }
 
 impl MemoryLog {
@@ -26,6 +27,14 @@ impl MemoryLog {
             true => MemoryLog::default(),
             false => MemoryLog { start, hard, configuration, synced: 1, ..MemoryLog::default() },
         }
+    }
+
+    /// The disk forgets all but the first `kept` entries, synced or not, and knows it.
+    pub fn forget(&mut self, kept: usize) {
+        self.entries.truncate(kept);
+        self.synced = self.synced.min(self.last_index());
+        self.hard.commit = self.hard.commit.min(self.last_index());
+        self.damaged = true;
     }
 
     pub fn crash(mut self) -> MemoryLog {
@@ -94,6 +103,15 @@ impl EntryStore for MemoryLog {
 
     fn hard_state(&self) -> HardState {
         self.hard
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    fn restored(&mut self) -> Result<(), LogError> {
+        self.damaged = false;
+        Ok(())
     }
 
     fn save_hard_state(&mut self, state: HardState) -> Result<(), LogError> {

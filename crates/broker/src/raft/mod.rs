@@ -9,6 +9,7 @@
 //! 0 means nobody.
 
 mod configuration;
+mod damage;
 mod group;
 mod logger;
 #[cfg(test)]

@@ -90,6 +90,9 @@ impl<S: EntryStore> Group<S> {
             rounds += 1;
             debug_assert!(rounds < 10_000, "a group does not come to rest");
         }
+        if let Err(error) = self.end_suspicion() {
+            self.fail(&error);
+        }
         let mut output = std::mem::take(&mut self.output);
         output.messages.iter_mut().for_each(|message| self.mark_relaxed(message));
         // raft-rs keeps its members in hash maps.
@@ -174,6 +177,9 @@ impl<S: EntryStore> Group<S> {
                 self.reconfigure(&entry)?;
             } else if entry.context.is_empty() && !entry.data.is_empty() {
                 let (index, term) = (entry.index, entry.term);
+                if self.node.mut_store().store.apply(index, &entry.data)? {
+                    continue;
+                }
                 self.output.committed.push(Committed { index, term, command: entry.data });
             }
         }
@@ -264,7 +270,7 @@ impl<S: EntryStore> Group<S> {
 
     /// Whether [`Group::drive`] has something to do.
     pub fn wants_drive(&self) -> bool {
-        self.failed.is_none() && (self.campaigns || self.node.has_ready())
+        self.failed.is_none() && (self.campaigns || self.is_filled() || self.node.has_ready())
     }
 
     /// Counts as durable what is written without a sync: for a broker that is to be caught at it.

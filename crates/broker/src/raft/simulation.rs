@@ -43,6 +43,8 @@ struct World {
     cut_per_100k: u64,
     delay_max_ms: u64,
     sync_max_ms: u64,
+    /// How many of the crashes also cost entries that were synced, if no other replica lacks some.
+    forgetful_percent: u64,
 }
 
 struct Simulation {
@@ -65,6 +67,7 @@ struct Simulation {
     committed: BTreeMap<u64, (u64, Bytes)>,
     proposed: u64,
     opened: u64,
+    forgotten: u64,
 }
 
 const CALM: World = World {
@@ -74,6 +77,7 @@ const CALM: World = World {
     cut_per_100k: 0,
     delay_max_ms: 2,
     sync_max_ms: 1,
+    forgetful_percent: 0,
 };
 
 const STORM: World = World {
@@ -83,6 +87,7 @@ const STORM: World = World {
     cut_per_100k: 80,
     delay_max_ms: 80,
     sync_max_ms: 30,
+    forgetful_percent: 0,
 };
 
 impl Simulation {
@@ -105,6 +110,7 @@ impl Simulation {
             committed: BTreeMap::new(),
             proposed: 0,
             opened: 0,
+            forgotten: 0,
         };
         for id in &ids {
             simulation.open(*id, MemoryLog::new(&ids));
@@ -120,7 +126,7 @@ impl Simulation {
         self.opened += 1;
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(self.opened);
         let timeouts = Timeouts::default();
-        let start = Start { id, timeouts, position: id as u32 - 1, seed, damaged: false };
+        let start = Start { id, timeouts, position: id as u32 - 1, seed };
         self.groups.insert(id, Group::open(log, start, self.now).unwrap());
     }
 
@@ -182,7 +188,8 @@ impl Simulation {
                 let term = group.term();
                 let members = group.configuration().members();
                 let beats: Vec<(u64, u64)> = members
-                    .into_iter()
+                    .iter()
+                    .copied()
                     .filter(|peer| *peer != id)
                     .map(|peer| (peer, group.commit_for(peer).unwrap_or(0)))
                     .collect();
@@ -198,7 +205,16 @@ impl Simulation {
         if let Some(group) = self.groups.remove(&id) {
             self.syncs.remove(&id);
             let back = self.now + Duration::from_millis(50 + self.below(4000));
-            self.down.insert(id, (group.into_store().crash(), back));
+            let mut log = group.into_store().crash();
+            let up = self.groups.values().map(Group::store);
+            let others_have_all =
+                !up.chain(self.down.values().map(|(log, _)| log)).any(EntryStore::is_damaged);
+            if self.below(100) < self.world.forgetful_percent && others_have_all {
+                let kept = self.below(log.entries.len() as u64 + 1);
+                log.forget(kept as usize);
+                self.forgotten += 1;
+            }
+            self.down.insert(id, (log, back));
         }
     }
 
@@ -296,7 +312,9 @@ impl Simulation {
         for _ in 0..20_000 {
             self.step();
             let agree = |group: &Group<MemoryLog>| {
-                group.commit() == group.last_index() && Some(group.last_index()) == self.last()
+                group.commit() == group.last_index()
+                    && Some(group.last_index()) == self.last()
+                    && !group.store().is_damaged()
             };
             if self.leader().is_some() && self.groups.values().all(agree) {
                 break;
@@ -356,6 +374,22 @@ fn nothing_committed_is_lost_in_storms() {
         terms += simulation.leaders.len();
     }
     assert!(committed > 1000 && terms > 80, "the storms did not do much: {committed} entries, {terms} terms");
+}
+
+/// A replica that its disk has made forget what it had answered for takes no part in elections until it is filled.
+#[test]
+fn nothing_committed_is_lost_when_a_disk_forgets() {
+    let mut forgotten = 0;
+    for seed in 0..40 {
+        let world = World { crash_per_100k: 150, forgetful_percent: 60, ..STORM };
+        let mut simulation = Simulation::new(seed, if seed % 4 == 0 { 5 } else { 3 }, world);
+        simulation.run(10_000);
+        simulation.settle();
+        let marked = simulation.groups.values().filter(|group| group.store().is_damaged()).count();
+        assert_eq!(marked, 0, "seed {seed}: a replica was filled and does not vote");
+        forgotten += simulation.forgotten;
+    }
+    assert!(forgotten > 50, "the disks forgot only {forgotten} times");
 }
 
 #[test]

@@ -38,6 +38,19 @@ pub(crate) trait EntryStore: Send + 'static {
     fn save_hard_state(&mut self, state: HardState) -> Result<(), LogError>;
     /// Everything up to here is committed and applied.
     fn applied_to(&mut self, index: u64) -> Result<(), LogError>;
+    /// Carries out a committed command, durably, if the store is the group's state machine; `false` if that is
+    /// elsewhere. A command may come again after a restart.
+    fn apply(&mut self, _index: u64, _command: &[u8]) -> Result<bool, LogError> {
+        Ok(false)
+    }
+    /// Whether the disk has lost what had been durable, and a leader has not sent it again yet.
+    fn is_damaged(&self) -> bool {
+        false
+    }
+    /// Everything that the disk had lost is there again. Durable when it returns.
+    fn restored(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
     /// What the state machine holds already when the log is opened; `None` if it needs no entries.
     fn applied(&self) -> Option<u64> {
         None

@@ -22,7 +22,6 @@ use crate::cluster::controller;
 use crate::config::ClusterProperties;
 use crate::node::{Node, PartitionKey};
 use crate::raft::{Output, Role, Timeouts, broker_id, raft_id};
-use crate::rpc::frame;
 use crate::rpc::lanes::{Lane, Lanes, Receiver};
 use crate::rpc::raft_frame::{Beat, RaftFrame, Received, Route};
 use crate::security::listener_tls::ListenerTls;
@@ -415,19 +414,19 @@ fn post_messages(node: &Arc<Node>, peer: i32, way: Way, messages: Vec<(Partition
 }
 
 fn post(node: &Arc<Node>, peer: i32, way: Way, content: &RaftFrame) -> bool {
-    let Some(cluster) = node.membership().map(|membership| membership.cluster) else { return false };
-    let route = Route { from: node.id(), to: peer, cluster };
-    let frame = frame::encode_raft(content.kind(), &content.encode(route));
+    let Some((own, cluster)) = node.place() else { return false };
+    let frame = content.encode(Route { from: own, to: peer, cluster });
     match way {
         Way::Back => {
             let inbound = lock(&node.raft.inbound);
             inbound.get(&peer).is_some_and(|connection| connection.try_send(frame).is_ok())
         }
         Way::Lane(lane) => {
-            let address = node.with_cluster(|cluster| cluster.members.get(peer).map(|peer| peer.rpc.clone()));
-            let Some(address) = address else { return false };
-            let receiver: Arc<dyn Receiver> = Arc::new(Inbox(Arc::downgrade(node)));
-            node.raft.lanes.post((peer, lane), &address, frame, &receiver)
+            let receiver = || Arc::new(Inbox(Arc::downgrade(node))) as Arc<dyn Receiver>;
+            node.with_cluster(|cluster| {
+                let address = cluster.members.get(peer).map(|peer| &peer.rpc);
+                address.is_some_and(|address| node.raft.lanes.post((peer, lane), address, frame, receiver))
+            })
         }
     }
 }
@@ -440,8 +439,7 @@ pub(crate) fn receive(
     back: Option<&mpsc::Sender<Bytes>>,
 ) -> bool {
     let Some((route, content)) = RaftFrame::decode(kind, content) else { return false };
-    let Some(membership) = node.membership() else { return true };
-    if route.to != membership.id || route.cluster != membership.cluster {
+    if node.place() != Some((route.to, route.cluster)) {
         return true;
     }
     let now = Instant::now();
@@ -532,7 +530,7 @@ async fn beat(node: Arc<Node>) {
                 continue;
             }
             let term = group.term();
-            for id in group.configuration().members() {
+            for id in group.configuration().members().iter().copied() {
                 let Some(peer) = broker_id(id).filter(|peer| *peer != own) else { continue };
                 let commit = group.commit_for(id).unwrap_or(0);
                 frames.entry(peer).or_default().push(Beat { key, term, commit });

@@ -8,6 +8,7 @@
 //! A replica that joins a group starts with nothing and waits for a leader to send it a snapshot, which tells it
 //! where the log begins and who belongs to the group. Only the first replicas of a partition start by themselves.
 
+mod command;
 pub(crate) mod driver;
 pub(crate) mod leaders;
 pub(crate) mod membership;
@@ -154,7 +155,6 @@ fn open_group(
         timeouts: node.raft.timeouts,
         position: position as u32,
         seed: node.new_seed(),
-        damaged: recovery.damage,
     };
     Group::open(store, start, Instant::now()).map_err(|error| error.to_string())
 }

@@ -53,6 +53,8 @@ pub(crate) struct Progress {
     pub end: i64,
     /// Everything below is on a majority's disks; with write caching, or acks=1, in a majority's memory.
     pub high_watermark: i64,
+    /// The first offset that the log keeps.
+    pub start: i64,
     /// Every transaction below has ended.
     pub last_stable_offset: i64,
     /// Whether this broker leads, has committed an entry of its own epoch, and serves.
@@ -484,6 +486,7 @@ impl Partition {
         let index = if leading { group.visible() } else { group.commit() };
         let high_watermark = log.offset_after(index).min(end);
         let next = Progress {
+            start: log.start_offset(),
             end,
             high_watermark,
             last_stable_offset: log.producers().last_stable_offset(high_watermark),
@@ -499,6 +502,6 @@ impl Partition {
 }
 
 /// The epoch that Kafka clients know a term by.
-fn epoch(term: u64) -> i32 {
+pub(super) fn epoch(term: u64) -> i32 {
     i32::try_from(term).unwrap_or(i32::MAX)
 }

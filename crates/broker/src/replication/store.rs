@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::command::PartitionCommand;
 use crate::log::{Entry, HardState, Log, LogConfig, LogError, LogStart, Recovery};
 use crate::producers::Producers;
 use crate::raft::{Configuration, EntryStore, Snapshot};
@@ -202,6 +203,26 @@ impl EntryStore for ReplicaStore {
 
     fn save_hard_state(&mut self, state: HardState) -> Result<(), LogError> {
         self.log.save_hard_state(state)
+    }
+
+    fn apply(&mut self, index: u64, command: &[u8]) -> Result<bool, LogError> {
+        if self.is_controller {
+            return Ok(false);
+        }
+        match PartitionCommand::decode(command) {
+            Some(PartitionCommand::RemoveBefore(offset)) => self.log.remove_before(offset, index)?,
+            // Every replica passes over it alike.
+            None => tracing::error!(index, "a command of a partition cannot be read"),
+        }
+        Ok(true)
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.log.is_damaged()
+    }
+
+    fn restored(&mut self) -> Result<(), LogError> {
+        self.log.restored()
     }
 
     fn applied_to(&mut self, index: u64) -> Result<(), LogError> {

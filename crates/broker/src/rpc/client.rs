@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::frame::{self, Frame};
+use super::ping::{Ping, Pong};
+use super::raft_frame::Route;
 use super::{Refusal, Reply, ReplyHead, RequestHead};
 use crate::config::HostPort;
 use crate::security::Stream;
@@ -82,15 +84,36 @@ impl Peers {
     pub async fn call(
         &self,
         address: &HostPort,
-        head: RequestHead,
+        mut head: RequestHead,
         body: &[u8],
+        patience: Duration,
+    ) -> Result<(Reply, Bytes), CallError> {
+        let write = |call| {
+            head.call = call;
+            frame::encode(&head, body)
+        };
+        self.exchange(address, write, patience).await
+    }
+
+    /// Asks the broker at `address` whether it is there, as [`Peers::call`] does.
+    ///
+    /// # Errors
+    /// As for a call.
+    pub async fn ping(&self, address: &HostPort, route: Route, patience: Duration) -> Result<(), CallError> {
+        self.exchange(address, |call| Ok(Ping { call, route }.encode()), patience).await.map(|_| ())
+    }
+
+    async fn exchange(
+        &self,
+        address: &HostPort,
+        write: impl FnOnce(u64) -> io::Result<Bytes>,
         patience: Duration,
     ) -> Result<(Reply, Bytes), CallError> {
         let link = {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(links.entry(address.clone()).or_default())
         };
-        match timeout(patience, self.ask(&link, address, head, body)).await {
+        match timeout(patience, self.ask(&link, address, write)).await {
             Ok(result) => result,
             Err(_) => {
                 if let Ok(mut connection) = link.connection.try_lock() {
@@ -105,16 +128,14 @@ impl Peers {
         &self,
         link: &Link,
         address: &HostPort,
-        mut head: RequestHead,
-        body: &[u8],
+        write: impl FnOnce(u64) -> io::Result<Bytes>,
     ) -> Result<(Reply, Bytes), CallError> {
         let connection = self.connection(link, address).await?;
         let (sender, answer) = oneshot::channel();
-        head.call = connection.number();
-        connection.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(head.call, sender);
-        let _forget = Forget { waiting: &connection.waiting, call: head.call };
-        let frame = frame::encode(&head, body)
-            .map_err(|error| CallError::Connect { address: address.clone(), error })?;
+        let call = connection.number();
+        connection.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(call, sender);
+        let _forget = Forget { waiting: &connection.waiting, call };
+        let frame = write(call).map_err(|error| CallError::Connect { address: address.clone(), error })?;
         let closed = || CallError::Closed { address: address.clone() };
         connection.frames.send(frame).await.map_err(|_| closed())?;
         let (reply, body) = answer.await.map_err(|_| closed())?;
@@ -150,11 +171,17 @@ impl Peers {
             };
             let read = async {
                 while let Ok(Some(frame)) = frame::read::<ReplyHead>(&mut reader).await {
-                    let Frame::Json(head, body) = frame else { break };
-                    let sender = answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&head.call);
+                    let (call, answer) = match frame {
+                        Frame::Json(head, body) => (head.call, (head.reply, body)),
+                        Frame::Raft(kind, content) => match Pong::decode(kind, content) {
+                            Some(pong) => (pong.call, (pong.verdict.map(|()| Reply::Pong), Bytes::new())),
+                            None => break,
+                        },
+                    };
+                    let sender = answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&call);
                     if let Some(sender) = sender {
                         // The caller may have given up meanwhile.
-                        let _ = sender.send((head.reply, body));
+                        let _ = sender.send(answer);
                     }
                 }
             };

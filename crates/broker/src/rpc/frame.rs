@@ -21,12 +21,21 @@ pub(crate) enum Frame<H> {
     Raft(u8, Bytes),
 }
 
-/// A frame of Raft's, ready to be written.
-pub(crate) fn encode_raft(kind: u8, content: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(content.len() + 8);
-    frame.put_u32(u32::try_from(content.len() + 4).unwrap_or(u32::MAX));
+/// Bytes of a frame of Raft's before its content.
+const RAFT_HEAD_BYTES: usize = 8;
+
+/// Begins a frame of Raft's; the content is put behind it, about `size_hint` bytes, and [`end_raft`] ends it.
+pub(super) fn begin_raft(kind: u8, size_hint: usize) -> BytesMut {
+    let mut frame = BytesMut::with_capacity(size_hint + RAFT_HEAD_BYTES);
+    frame.put_u32(0);
     frame.put_u32(u32::from(kind) << LENGTH_BITS);
-    frame.put_slice(content);
+    frame
+}
+
+/// A frame of Raft's, ready to be written.
+pub(super) fn end_raft(mut frame: BytesMut) -> Bytes {
+    let length = u32::try_from(frame.len() - 4).unwrap_or(u32::MAX);
+    frame[..4].copy_from_slice(&length.to_be_bytes());
     frame.freeze()
 }
 

@@ -69,18 +69,18 @@ impl Lanes {
         Lanes { tasks, patience, tls, lanes: Mutex::default() }
     }
 
-    /// Sends a frame to a peer, or drops it; tells which.
+    /// Sends a frame to a peer, or drops it; tells which. `receiver` is for a lane that is opened now.
     pub fn post(
         &self,
         (peer, lane): (i32, Lane),
         address: &HostPort,
         frame: Bytes,
-        receiver: &Arc<dyn Receiver>,
+        receiver: impl FnOnce() -> Arc<dyn Receiver>,
     ) -> bool {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let current = lanes.get(&(peer, lane)).filter(|handle| handle.address == *address);
-        let frames = match current {
-            Some(handle) => handle.frames.clone(),
+        match current {
+            Some(handle) => handle.frames.try_send(frame).is_ok(),
             None => {
                 let (frames, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
                 let run = Run {
@@ -88,14 +88,14 @@ impl Lanes {
                     address: address.clone(),
                     patience: self.patience,
                     tls: self.tls.clone(),
-                    receiver: Arc::clone(receiver),
+                    receiver: receiver(),
                 };
                 self.tasks.spawn(run.run(queue));
-                lanes.insert((peer, lane), Handle { address: address.clone(), frames: frames.clone() });
-                frames
+                let sent = frames.try_send(frame).is_ok();
+                lanes.insert((peer, lane), Handle { address: address.clone(), frames });
+                sent
             }
-        };
-        frames.try_send(frame).is_ok()
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! or, where the head's length has a kind in its first byte, one of Raft's ([`raft_frame`]), which has no head. Those
-//! have connections of their own ([`lanes`]).
+//! have connections of their own ([`lanes`]). A [`ping`] has no head either.
 //!
 //! Requests on a connection are answered as they are done, in any order; `call` pairs the two. `to` and
 //! `cluster` keep a request from being answered by another broker that has taken over the address. Source:
@@ -19,6 +19,7 @@
 pub(crate) mod client;
 pub(crate) mod frame;
 pub(crate) mod lanes;
+pub(crate) mod ping;
 pub(crate) mod raft_frame;
 pub(crate) mod server;
 
@@ -63,8 +64,6 @@ pub(crate) enum Request {
     BootstrapInfo,
     /// Let this volume in.
     Join(JoiningMember),
-    /// Are you there? Asked every 100 ms.
-    Ping,
     /// Carry out a command; for the controller. `request` is the same when it is tried again.
     Submit { request: Uuid, command: Command, timeout_ms: u64 },
     /// Leaderships that began.
@@ -79,8 +78,6 @@ pub(crate) enum Request {
     NodeReport,
     /// Give the leadership of a partition that you lead to another broker.
     TransferLeadership { topic: Uuid, partition: i32, target: i32 },
-    /// The leader has removed the records before an offset; do so too.
-    RemoveRecords { key: PartitionKey, offset: i64 },
 }
 
 /// A broker that has no id yet.
@@ -110,6 +107,8 @@ pub(crate) enum Reply {
         cluster: Uuid,
         members: Vec<Member>,
     },
+    /// Made of a [`ping::Pong`].
+    #[serde(skip)]
     Pong,
     /// What a command came to, and the index of its entry in the controller's log.
     Applied {

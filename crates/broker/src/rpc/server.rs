@@ -8,12 +8,13 @@ use hopwise_fabric::net::{TcpListener, TcpStream};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::frame::{self, Frame};
+use super::ping::{self, Ping, Pong};
 use super::{Refusal, Reply, ReplyHead, Request, RequestHead};
 use crate::cluster::{discovery, health, submit};
 use crate::config::Listener;
-use crate::kafka::delete_records;
 use crate::node::Node;
 use crate::operations::leadership;
 use crate::replication::driver;
@@ -53,7 +54,11 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
                 Ok(Some(Frame::Json(head, body))) => (head, body),
                 Ok(Some(Frame::Raft(kind, content))) => {
                     node.metrics.internal.received_bytes.add(content.len() as u64);
-                    if !driver::receive(&node, kind, content, Some(&replies)) {
+                    let sound = match kind {
+                        ping::PING => pinged(&node, content, &replies),
+                        _ => driver::receive(&node, kind, content, Some(&replies)),
+                    };
+                    if !sound {
                         tracing::warn!(?peer, kind, "closing an RPC connection: no frame of Raft's");
                         node.status.add(Counter::MalformedFrames, 1);
                         node.metrics.internal.errors.add(1);
@@ -96,17 +101,36 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
     }
 }
 
+/// Answers a ping; tells whether it was one.
+fn pinged(node: &Node, content: Bytes, replies: &mpsc::Sender<Bytes>) -> bool {
+    let Some(Ping { call, route }) = Ping::decode(content) else { return false };
+    let verdict = is_for(node, Some(route.to), Some(route.cluster));
+    if verdict.is_ok() {
+        node.with_cluster(|cluster| cluster.members.heard(route.from, Instant::now()));
+        node.metrics.node_status.received.add(1);
+    }
+    // The queue is full when nobody reads the replies; then nobody waits for this one either.
+    let _ = replies.try_send(Pong { call, verdict }.encode());
+    true
+}
+
+/// Whether a request is for this broker.
+fn is_for(node: &Node, to: Option<i32>, cluster: Option<Uuid>) -> Result<(), Refusal> {
+    let (own, own_cluster) = node.place().ok_or(Refusal::NotReady)?;
+    if to.is_some_and(|id| id != own) {
+        return Err(Refusal::WrongBroker);
+    }
+    match cluster.is_some_and(|cluster| cluster != own_cluster) {
+        true => Err(Refusal::OtherCluster),
+        false => Ok(()),
+    }
+}
+
 async fn answer(node: &Arc<Node>, head: RequestHead) -> Result<Reply, Refusal> {
     if let Request::BootstrapInfo = head.request {
         return Ok(discovery::bootstrap_info(node));
     }
-    let membership = node.membership().ok_or(Refusal::NotReady)?;
-    if head.to.is_some_and(|id| id != membership.id) {
-        return Err(Refusal::WrongBroker);
-    }
-    if head.cluster.is_some_and(|cluster| cluster != membership.cluster) {
-        return Err(Refusal::OtherCluster);
-    }
+    is_for(node, head.to, head.cluster)?;
     if let (Some(from), Some(_)) = (head.from, head.cluster) {
         node.with_cluster(|cluster| cluster.members.heard(from, Instant::now()));
     }
@@ -118,10 +142,6 @@ async fn answer(node: &Arc<Node>, head: RequestHead) -> Result<Reply, Refusal> {
             leadership::transfer(node, (topic, partition), Some(target)).await.map(|()| Reply::Done)
         }
         Request::WriteTxnMarkers(markers) => Ok(Reply::MarkersWritten(markers::write(node, &markers).await)),
-        Request::Ping => {
-            node.metrics.node_status.received.add(1);
-            Ok(Reply::Pong)
-        }
         Request::Submit { request, command, timeout_ms } => {
             let deadline = Instant::now() + Duration::from_millis(timeout_ms);
             let (index, applied) = submit::submit_here(node, request, command, deadline).await?;
@@ -131,7 +151,6 @@ async fn answer(node: &Arc<Node>, head: RequestHead) -> Result<Reply, Refusal> {
             node.raft.leaders.take(&news);
             Ok(Reply::Updated)
         }
-        Request::RemoveRecords { key, offset } => delete_records::remove_at_replica(node, key, offset).await,
         Request::GetLeaders => Ok(Reply::Leaders(node.raft.leaders.all())),
         Request::GroupConfiguration { key } => {
             let replica = node.replica(key).filter(|replica| replica.progress().leading);

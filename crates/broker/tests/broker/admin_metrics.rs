@@ -6,7 +6,7 @@ use crate::admin::{self, get, until};
 use crate::support::batch;
 
 /// The names of redpanda.md 3.1.4 that a broker has without TLS, racks and groups.
-const NAMES: [&str; 44] = [
+const NAMES: [&str; 46] = [
     "redpanda_application_uptime_seconds_total",
     "redpanda_cluster_brokers",
     "redpanda_cluster_health_leaderless_partitions",
@@ -31,6 +31,8 @@ const NAMES: [&str; 44] = [
     "redpanda_kafka_replicas",
     "redpanda_kafka_request_bytes_total",
     "redpanda_kafka_request_latency_seconds",
+    "redpanda_kafka_rpc_sasl_session_expiration_total",
+    "redpanda_kafka_rpc_sasl_session_reauth_attempts_total",
     "redpanda_kafka_under_replicated_replicas",
     "redpanda_node_status_rpcs_received",
     "redpanda_node_status_rpcs_sent",

@@ -66,3 +66,20 @@ async fn without_a_majority_there_is_nobody_to_be_sent_to() {
     assert!(matches!(status, 503 | 504), "{status}");
     assert_eq!(get(ip, "/v1/debug/is_node_isolated").await.status, 200);
 }
+
+/// The controller that has lost the others does not know it yet: a long election time-out lets it hope for longer
+/// than a request may take.
+#[tokio::test]
+async fn what_no_majority_agrees_to_in_time_is_a_time_out() {
+    let mut brokers = admin::start(3, "raft_election_timeout_ms: 120000\n").await;
+    let (ip, leads) = {
+        let leader = controller(&brokers).await;
+        (leader.ip, leader.id())
+    };
+    for broker in brokers.iter_mut().filter(|broker| broker.id() != leads) {
+        broker.kill().await;
+    }
+    let change = r#"{"upsert": {"delete_retention_ms": 1000}}"#;
+    let (status, message) = error(&send(ip, "PUT", "/v1/cluster_config", &[], change).await);
+    assert_eq!(status, 504, "{message}");
+}

@@ -1,20 +1,28 @@
-//! A listener that speaks just enough Kafka to say what went wrong.
+//! A listener that speaks just enough Kafka to say what went wrong, or to be a log in which another writer is always
+//! a record ahead.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI16, AtomicI64, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{
-    ApiKey, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+    ApiKey, FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+    MetadataResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::keyed_batch;
 
 /// The listener; each answer is as the test wants it.
 pub struct FakeKafka {
@@ -27,7 +35,12 @@ struct Answers {
     metadata: AtomicI16,
     produce: AtomicI16,
     nonsense: AtomicBool,
+    /// Where the log of the one partition ends.
+    end: AtomicI64,
 }
+
+/// What every record of the log is, whoever wrote it: nothing to the Schema Registry.
+const NOOP: (&[u8], Option<&[u8]>) = (br#"{"keytype":"NOOP","magic":0}"#, Some(b"{}"));
 
 impl FakeKafka {
     pub async fn start() -> FakeKafka {
@@ -96,7 +109,18 @@ fn answer(mut frame: Bytes, address: SocketAddr, answers: &Answers) -> BytesMut 
         }
         ApiKey::Produce => {
             let request = ProduceRequest::decode(&mut frame, version).unwrap();
-            produce(&request, answers.produce.load(Ordering::Relaxed)).encode(&mut bytes, version).unwrap();
+            // One record of somebody else, then the batch, which has one.
+            let base = answers.end.fetch_add(2, Ordering::Relaxed) + 1;
+            let code = answers.produce.load(Ordering::Relaxed);
+            produce(&request, code, base).encode(&mut bytes, version).unwrap();
+        }
+        ApiKey::ListOffsets => {
+            let request = ListOffsetsRequest::decode(&mut frame, version).unwrap();
+            list_offsets(&request, answers.end.load(Ordering::Relaxed)).encode(&mut bytes, version).unwrap();
+        }
+        ApiKey::Fetch => {
+            let request = FetchRequest::decode(&mut frame, version).unwrap();
+            fetch(&request, answers.end.load(Ordering::Relaxed)).encode(&mut bytes, version).unwrap();
         }
         other => panic!("{other:?} is not expected"),
     }
@@ -116,8 +140,34 @@ fn metadata(request: &MetadataRequest, address: SocketAddr, code: i16) -> Metada
     MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics)
 }
 
-fn produce(request: &ProduceRequest, code: i16) -> ProduceResponse {
-    let partition = PartitionProduceResponse::default().with_error_code(code);
+fn list_offsets(request: &ListOffsetsRequest, end: i64) -> ListOffsetsResponse {
+    let asked = &request.topics[0];
+    let is_earliest = asked.partitions[0].timestamp == -2;
+    let partition = ListOffsetsPartitionResponse::default().with_offset(if is_earliest { 0 } else { end });
+    let topic = ListOffsetsTopicResponse::default().with_name(asked.name.clone());
+    ListOffsetsResponse::default().with_topics(vec![topic.with_partitions(vec![partition])])
+}
+
+fn fetch(request: &FetchRequest, end: i64) -> FetchResponse {
+    let asked = &request.topics[0];
+    let from = asked.partitions[0].fetch_offset;
+    let count = usize::try_from(end - from).unwrap();
+    let mut records = BytesMut::new();
+    if count > 0 {
+        records.put_slice(&keyed_batch(&vec![NOOP; count]));
+        // A batch begins with its base offset, which its checksum does not cover.
+        records[..8].copy_from_slice(&from.to_be_bytes());
+    }
+    let partition = PartitionData::default()
+        .with_high_watermark(end)
+        .with_last_stable_offset(end)
+        .with_records(Some(records.freeze()));
+    let topic = FetchableTopicResponse::default().with_topic(asked.topic.clone());
+    FetchResponse::default().with_responses(vec![topic.with_partitions(vec![partition])])
+}
+
+fn produce(request: &ProduceRequest, code: i16, base: i64) -> ProduceResponse {
+    let partition = PartitionProduceResponse::default().with_error_code(code).with_base_offset(base);
     let topics = request.topic_data.iter().map(|topic| {
         TopicProduceResponse::default()
             .with_name(topic.name.clone())

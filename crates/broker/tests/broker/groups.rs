@@ -56,7 +56,7 @@ fn code(error: ResponseError) -> i16 {
 }
 
 /// A connection to the group's coordinator, once it coordinates.
-async fn coordinator(brokers: &[TestBroker], id: &str) -> Client {
+pub async fn coordinator(brokers: &[TestBroker], id: &str) -> Client {
     let mut any = brokers[0].client().await;
     for _ in 0..200 {
         let request = FindCoordinatorRequest::default().with_key(text(id));

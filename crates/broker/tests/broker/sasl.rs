@@ -93,8 +93,14 @@ async fn each_mechanism_and_version_lets_its_users_in() {
     }
 }
 
+/// The connection is still there, and whatever is sent ends it.
+async fn nothing_more_is_answered(mut client: Client) {
+    client.send(ApiKey::ApiVersions, 2, &ApiVersionsRequest::default()).await;
+    assert_eq!(client.receive().await, None, "the connection stays open");
+}
+
 #[tokio::test]
-async fn a_wrong_password_is_error_58_and_the_end() {
+async fn after_a_wrong_password_error_58_can_be_read_and_nothing_more_is_answered() {
     let (broker, _users) = broker_with_users("").await;
     users_exist(&broker).await;
     let failed = broker.status.count(Counter::FailedAuthentications);
@@ -106,7 +112,7 @@ async fn a_wrong_password_is_error_58_and_the_end() {
     ] {
         let mut client = broker.client().await;
         assert_eq!(log_in(&mut client, login, 2).await, AUTHENTICATION_FAILED);
-        assert_eq!(client.receive().await, None, "the connection stays open");
+        nothing_more_is_answered(client).await;
     }
     assert_eq!(broker.status.count(Counter::FailedAuthentications), failed + 4);
 }
@@ -125,7 +131,7 @@ async fn before_authentication_only_three_keys_are_answered() {
     let mut client = broker.client().await;
     let early = authenticate(&mut client, b"\0alice\0wonder".to_vec(), 1).await;
     assert_eq!(early.error_code, ILLEGAL_STATE);
-    assert_eq!(client.receive().await, None);
+    nothing_more_is_answered(client).await;
 
     let mut client = broker.client().await;
     let unknown = handshake(&mut client, "GSSAPI", 1).await;
@@ -173,7 +179,34 @@ async fn a_connection_may_authenticate_again_but_not_change_hands() {
     assert_eq!(client.metadata(None).await.brokers.len(), 1);
     let bob = Login::new(Mechanism::Plain, "bob", "builder");
     assert_eq!(log_in(&mut client, bob, 2).await, AUTHENTICATION_FAILED);
+    nothing_more_is_answered(client).await;
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_renewed_ends_with_the_next_request() {
+    let (broker, _users) = broker_with_users("kafka_sasl_max_reauth_ms: 1000\n").await;
+    users_exist(&broker).await;
+    let login = || Login::new(Mechanism::Plain, "alice", "wonder");
+    let mut client = broker.client().await;
+    assert_eq!(handshake(&mut client, "PLAIN", 1).await.error_code, 0);
+    let (_, token) = ClientSession::start(login(), &Randomness::from_seed(4));
+    let answer = authenticate(&mut client, token, 2).await;
+    assert_eq!(answer.error_code, 0);
+    assert!((1..=1000).contains(&answer.session_lifetime_ms), "{}", answer.session_lifetime_ms);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let asked: ApiVersionsResponse = client.ask(ApiKey::ApiVersions, 3, &ApiVersionsRequest::default()).await;
+    assert_eq!(asked.error_code, 0);
+    assert_eq!(log_in(&mut client, login(), 2).await, 0, "it may authenticate late");
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    client.send(ApiKey::Metadata, 12, &MetadataRequest::default()).await;
     assert_eq!(client.receive().await, None);
+    let metrics = get(&broker, 9644, "/public_metrics", None).await.1;
+    for counted in [
+        "redpanda_kafka_rpc_sasl_session_expiration_total 1",
+        "redpanda_kafka_rpc_sasl_session_reauth_attempts_total 1",
+    ] {
+        assert!(metrics.contains(counted), "{counted}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use crate::fake_kafka::FakeKafka;
 use crate::rest::{Reply, Rest};
 use crate::support::{TestBroker, start_cluster};
 
@@ -326,23 +327,39 @@ async fn schemas_survive_a_restart() {
     assert_eq!(registry.registered("s", RECORD_AC).await, 2);
 }
 
-#[tokio::test]
-async fn without_a_way_to_the_topic_it_is_a_store_error() {
+/// A broker whose registry has its topic elsewhere.
+async fn with_topic_at(address: IpAddr, port: u16) -> (TestBroker, Rest) {
     let ip = crate::support::own_address();
-    let client = "
+    let client = format!(
+        "
 schema_registry_client:
   brokers:
-    - {address: 127.0.0.1, port: 1}
+    - {{address: {address}, port: {port}}}
   retries: 1
   retry_base_backoff_ms: 1
-";
-    let mut broker = TestBroker::new(ip, crate::support::yaml(ip, 0, &[ip]) + client);
+"
+    );
+    let mut broker = TestBroker::new(ip, crate::support::yaml(ip, 0, &[ip]) + &client);
     broker.start();
     broker.ready().await;
-    let registry = registry(ip);
+    (broker, registry(ip))
+}
+
+#[tokio::test]
+async fn without_a_way_to_the_topic_it_is_a_store_error() {
+    let (_broker, registry) = with_topic_at(IpAddr::from([127, 0, 0, 1]), 1).await;
     assert_eq!(registry.get("/subjects").await.error_code(), 50001);
     assert_eq!(registry.get("/status/ready").await.error_code(), 50001);
     assert_eq!(registry.get("/schemas/types").await.status, 200);
+}
+
+#[tokio::test]
+async fn who_loses_every_race_is_told_to_try_again() {
+    let fake = FakeKafka::start().await;
+    let (_broker, registry) = with_topic_at(fake.address.ip(), fake.address.port()).await;
+    assert_eq!(registry.get("/subjects").await.body, "[]");
+    assert_eq!(registry.register("s", RECORD_A).await.error_code(), 50301);
+    assert_eq!(registry.get("/subjects").await.body, "[]", "what lost its race counts for nobody");
 }
 
 /// What somebody else wrote to the topic is taken as it is, and a schema in it that nobody can read is an

@@ -1,25 +1,35 @@
 //! Three brokers on a network of their own, without Kubernetes: each on a host that can lose its process, its power
 //! or its network, with a disk that keeps what was synced.
+//!
+//! Each machine hangs on a router of its own; the routers are joined with one another, and each with the clients'. So a
+//! machine can lose everybody, or other machines alone, or one of them, and keep its clients.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hopwise_broker::{Broker, BrokerStatus, Bugs, Disk, Environment, NodeConfig, StartParameters};
 use hopwise_engine::{HostId, Span, host};
-use hopwise_fabric::{Device, DeviceId, Fabric, LinkConfig, LinkId, Router, Stack};
+use hopwise_fabric::{Delay, Device, DeviceId, Fabric, LinkConfig, LinkId, Router, Stack};
 use turmoil_fs::{Fs, FsConfig};
 
 /// How many brokers there are.
 pub const BROKERS: usize = 3;
 /// The Kafka listener's port.
 pub const KAFKA_PORT: u16 = 9092;
-/// One way between a host and the router in the middle.
-const LINK_DELAY: Span = Span::from_micros(250);
+/// The Admin API's port.
+pub const ADMIN_PORT: u16 = 9644;
+/// One way between a host and its router.
+const LINK_DELAY: Span = Span::from_micros(200);
+/// One way between two routers.
+const ROUTER_DELAY: Span = Span::from_micros(100);
 
 /// A machine with one broker.
 pub struct Machine {
+    router: DeviceId,
     device: DeviceId,
+    /// From the router.
     link: LinkId,
     disk: Fs,
     running: Option<HostId>,
@@ -30,14 +40,14 @@ pub struct Machine {
 pub struct Cluster {
     seed: u64,
     bugs: Bugs,
-    /// The router that joins all hosts.
-    middle: DeviceId,
     machines: Vec<Machine>,
+    /// Between the routers of two machines, from the one with the smaller index.
+    between: BTreeMap<(usize, usize), LinkId>,
     /// Where clients run.
     pub clients: HostId,
 }
 
-/// What may be done to a link.
+/// What may be done to a network, as a machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Trouble {
     /// Nothing gets out or in.
@@ -77,7 +87,7 @@ fn yaml(index: usize) -> String {
         "redpanda:
   data_directory: /var/lib/redpanda/data
   empty_seed_starts_cluster: false
-  admin: [{{name: internal, address: {ip}, port: 9644}}]
+  admin: [{{name: internal, address: {ip}, port: {ADMIN_PORT}}}]
   kafka_api: [{{name: internal, address: {ip}, port: {KAFKA_PORT}}}]
   advertised_kafka_api: [{{name: internal, address: {ip}, port: {KAFKA_PORT}}}]
   rpc_server: {{address: {ip}, port: 33145}}
@@ -87,31 +97,80 @@ fn yaml(index: usize) -> String {
     )
 }
 
-/// Adds a host and joins it to the router in the middle.
-fn plug_in(fabric: &mut Fabric, middle: DeviceId, name: &str, ip: IpAddr) -> (DeviceId, LinkId) {
+fn add_router(fabric: &mut Fabric, place: u8) -> DeviceId {
+    let router = Router::new(vec![Ipv4Addr::new(10, 0, 255, place).into()]);
+    fabric.add(format!("router-{place}"), Device::Router(router))
+}
+
+/// Adds a host and joins it to a router.
+fn plug_in(fabric: &mut Fabric, router: DeviceId, name: &str, ip: IpAddr) -> (DeviceId, LinkId) {
     let device = fabric.add(name, Device::Host(Stack::new(vec![ip])));
-    let joined = fabric.connect(middle, device, LinkConfig::constant(LINK_DELAY));
-    fabric.route(middle, ip.into(), joined.first, None);
+    let joined = fabric.connect(router, device, LinkConfig::constant(LINK_DELAY));
+    fabric.route(router, ip.into(), joined.first, None);
     (device, joined.link)
+}
+
+/// Joins two routers, each with a host behind it.
+fn join(fabric: &mut Fabric, first: (DeviceId, IpAddr), second: (DeviceId, IpAddr)) -> LinkId {
+    let joined = fabric.connect(first.0, second.0, LinkConfig::constant(ROUTER_DELAY));
+    fabric.route(first.0, second.1.into(), joined.first, None);
+    fabric.route(second.0, first.1.into(), joined.second, None);
+    joined.link
+}
+
+/// How a link is, one way, with this trouble; `outwards` is the way from the machine that has it.
+fn troubled(delay: Span, trouble: Option<Trouble>, outwards: bool) -> LinkConfig {
+    let mut config = LinkConfig::constant(delay);
+    match trouble {
+        Some(Trouble::Cut) => config.cut = true,
+        Some(Trouble::Deaf) => config.cut = !outwards,
+        Some(Trouble::Mute) => config.cut = outwards,
+        Some(Trouble::Loss(share)) => config.loss = share,
+        Some(Trouble::Slow(by)) => config.delay = Delay::Constant(delay + by),
+        None => {}
+    }
+    config
+}
+
+/// Troubles a link, or heals it; the machine that has the trouble is at its first end, or at its second.
+fn trouble_link(link: LinkId, delay: Span, trouble: Option<Trouble>, machine_is_first: bool) {
+    hopwise_fabric::with(|fabric| {
+        for reverse in [false, true] {
+            let config = troubled(delay, trouble, machine_is_first != reverse);
+            fabric.change_link(link, reverse, |link| *link = config);
+        }
+    });
 }
 
 impl Cluster {
     /// Builds the network and starts every broker; `slowest` is how long each disk may take for a sync.
     pub fn start(seed: u64, bugs: Bugs, slowest: [Duration; BROKERS]) -> Cluster {
         let mut fabric = Fabric::new();
-        let router = Router::new(vec![Ipv4Addr::new(10, 0, 255, 1).into()]);
-        let middle = fabric.add("router", Device::Router(router));
-        let machines = (0..BROKERS).map(|index| {
-            let (device, link) = plug_in(&mut fabric, middle, &format!("machine-{index}"), broker_ip(index));
-            let disk = disk(seed ^ (index as u64) << 32, slowest[index]);
-            Machine { device, link, disk, running: None, starts: 0 }
-        });
-        let machines = machines.collect();
+        let machines: Vec<Machine> = (0..BROKERS)
+            .map(|index| {
+                let router = add_router(&mut fabric, index as u8 + 1);
+                let name = format!("machine-{index}");
+                let (device, link) = plug_in(&mut fabric, router, &name, broker_ip(index));
+                let disk = disk(seed ^ (index as u64) << 32, slowest[index]);
+                Machine { router, device, link, disk, running: None, starts: 0 }
+            })
+            .collect();
         let clients = host::create("clients");
-        let (device, _) = plug_in(&mut fabric, middle, "clients", Ipv4Addr::new(10, 0, 1, 1).into());
+        let clients_router = add_router(&mut fabric, 0);
+        let clients_ip = Ipv4Addr::new(10, 0, 1, 1).into();
+        let (device, _) = plug_in(&mut fabric, clients_router, "clients", clients_ip);
+        let mut between = BTreeMap::new();
+        let ends: Vec<_> =
+            machines.iter().zip(0..).map(|(it, index)| (it.router, broker_ip(index))).collect();
+        for first in 0..BROKERS {
+            join(&mut fabric, ends[first], (clients_router, clients_ip));
+            for second in first + 1..BROKERS {
+                between.insert((first, second), join(&mut fabric, ends[first], ends[second]));
+            }
+        }
         fabric.attach(clients, device);
         hopwise_fabric::install(fabric);
-        let mut cluster = Cluster { seed, bugs, middle, machines, clients };
+        let mut cluster = Cluster { seed, bugs, machines, between, clients };
         (0..BROKERS).for_each(|index| cluster.start_broker(index));
         cluster
     }
@@ -153,36 +212,32 @@ impl Cluster {
     pub fn power_off(&mut self, index: usize) {
         let machine = &mut self.machines[index];
         machine.running = None;
-        let (middle, name) = (self.middle, format!("machine-{index}"));
+        let name = format!("machine-{index}");
         hopwise_fabric::with(|fabric| {
             fabric.kill_hosts_silently(machine.device);
             // Connections and listeners go with the memory: the machine comes back as another device.
             fabric.remove(machine.device);
-            (machine.device, machine.link) = plug_in(fabric, middle, &name, broker_ip(index));
+            (machine.device, machine.link) = plug_in(fabric, machine.router, &name, broker_ip(index));
         });
         machine.disk.crash();
     }
 
-    /// Troubles a machine's link, or heals it.
+    /// Troubles a machine's link to everybody, or heals it.
     pub fn link(&mut self, index: usize, trouble: Option<Trouble>) {
-        let link = self.machines[index].link;
         // The first end of each link is the router.
-        for (reverse, outwards) in [(false, false), (true, true)] {
-            hopwise_fabric::with(|fabric| {
-                fabric.change_link(link, reverse, |config| {
-                    *config = LinkConfig::constant(LINK_DELAY);
-                    match trouble {
-                        Some(Trouble::Cut) => config.cut = true,
-                        Some(Trouble::Deaf) => config.cut = !outwards,
-                        Some(Trouble::Mute) => config.cut = outwards,
-                        Some(Trouble::Loss(share)) => config.loss = share,
-                        Some(Trouble::Slow(by)) => {
-                            config.delay = hopwise_fabric::Delay::Constant(LINK_DELAY + by)
-                        }
-                        None => {}
-                    }
-                });
-            });
+        trouble_link(self.machines[index].link, LINK_DELAY, trouble, false);
+    }
+
+    /// Troubles the network between two machines, as the first sees it, or heals it. Clients reach both.
+    pub fn link_between(&mut self, index: usize, other: usize, trouble: Option<Trouble>) {
+        let link = self.between[&(index.min(other), index.max(other))];
+        trouble_link(link, ROUTER_DELAY, trouble, index < other);
+    }
+
+    /// Troubles the network between a machine and all others, or heals it. Clients reach all.
+    pub fn link_to_brokers(&mut self, index: usize, trouble: Option<Trouble>) {
+        for other in (0..BROKERS).filter(|other| *other != index) {
+            self.link_between(index, other, trouble);
         }
     }
 }

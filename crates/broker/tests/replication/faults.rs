@@ -1,5 +1,6 @@
-//! A timeline of faults drawn from a seed: crashes, power losses, networks cut in several ways, slow disks. Everything is mended
-//! by [`CALM_AT`], so that the cluster can come back and be read.
+//! A timeline of faults drawn from a seed: crashes, power losses, slow disks, networks cut in several ways: a machine
+//! from everybody, or from other machines but not from the clients. Everything is mended by [`CALM_AT`], so that the
+//! cluster can come back and be read.
 
 use std::time::Duration;
 
@@ -23,7 +24,12 @@ const SLOWEST_MS: u64 = 120;
 enum Fault {
     Kill,
     PowerOff,
+    /// Between the machine and everybody.
     Link(Trouble),
+    /// Between the machine and all others, but not between it and the clients.
+    Brokers(Trouble),
+    /// Between the machine and the next one.
+    Neighbour(Trouble),
     /// Every machine loses its power at once.
     Blackout,
 }
@@ -58,14 +64,23 @@ impl Draw {
     }
 
     fn fault(&mut self) -> Fault {
-        match self.below(9) {
+        match self.below(12) {
             0 | 1 => Fault::Kill,
             2 | 3 => Fault::PowerOff,
-            4 => Fault::Link(Trouble::Cut),
-            5 => Fault::Link([Trouble::Deaf, Trouble::Mute][self.below(2) as usize]),
-            6 => Fault::Link(Trouble::Loss(self.below(30) as f64 / 100.0)),
-            7 => Fault::Link(Trouble::Slow(Span::from_millis(self.below(400)))),
+            4..=6 => Fault::Link(self.trouble()),
+            7..=9 => Fault::Brokers(self.trouble()),
+            10 => Fault::Neighbour(self.trouble()),
             _ => Fault::Blackout,
+        }
+    }
+
+    fn trouble(&mut self) -> Trouble {
+        match self.below(6) {
+            0 | 1 => Trouble::Cut,
+            2 => Trouble::Deaf,
+            3 => Trouble::Mute,
+            4 => Trouble::Loss(self.below(30) as f64 / 100.0),
+            _ => Trouble::Slow(Span::from_millis(self.below(400))),
         }
     }
 }
@@ -105,9 +120,14 @@ impl Timeline {
                 Some(Fault::Kill) => cluster.kill(step.machine),
                 Some(Fault::PowerOff) => cluster.power_off(step.machine),
                 Some(Fault::Link(trouble)) => cluster.link(step.machine, Some(trouble)),
+                Some(Fault::Brokers(trouble)) => cluster.link_to_brokers(step.machine, Some(trouble)),
+                Some(Fault::Neighbour(trouble)) => {
+                    cluster.link_between(step.machine, (step.machine + 1) % BROKERS, Some(trouble));
+                }
                 Some(Fault::Blackout) => (0..BROKERS).for_each(|machine| cluster.power_off(machine)),
                 None => {
                     cluster.link(step.machine, None);
+                    cluster.link_to_brokers(step.machine, None);
                     // After a blackout, and after overlapping faults, others may be down too; each has its own end.
                     cluster.start_broker(step.machine);
                 }

@@ -7,9 +7,10 @@ mod client;
 mod cluster;
 mod faults;
 mod history;
+mod leadership;
 mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use cluster::Cluster;
 use faults::Timeline;
+use history::{Promise, Violation, broken};
 use workload::{PARTITIONS, Workload};
 
 /// The seeds of the large test, unless `HOPWISE_SEEDS` names others.
@@ -34,7 +36,9 @@ const LIMIT: Span = Span::from_secs(400);
 #[derive(Debug, PartialEq)]
 struct Run {
     acknowledged: usize,
-    wrong: Vec<String>,
+    wrong: Vec<Violation>,
+    /// What happened, if something is wrong.
+    notes: Vec<String>,
     trace_hash: String,
 }
 
@@ -57,7 +61,8 @@ async fn faulted(seed: u64, bugs: Bugs) -> Run {
     });
     let mut wrong = Vec::new();
     if recovered.await.is_err() {
-        wrong.push(format!("a producer has no answer {RECOVERY:?} after the last fault"));
+        let what = format!("a producer waits {RECOVERY:?} after the last fault");
+        wrong.push(broken(Promise::Answers, what));
     }
     let mut logs = BTreeMap::new();
     for partition in 0..PARTITIONS {
@@ -68,18 +73,20 @@ async fn faulted(seed: u64, bugs: Bugs) -> Run {
                 logs.insert(partition, log.expect("reading does not panic"));
             }
             Err(_) => {
-                wrong.push(format!("partition {partition} cannot be read {RECOVERY:?} after the last fault"))
+                let what = format!("partition {partition}, {RECOVERY:?} after the last fault");
+                wrong.push(broken(Promise::Readable, what));
             }
         }
     }
     let history = workload.history.borrow();
-    if wrong.is_empty() {
-        wrong = history.check(&logs);
-    } else {
-        wrong.extend(history.notes().iter().cloned());
-        wrong.extend(hopwise_engine::notable_events().into_iter().map(|event| format!("{event:?}")));
+    wrong.extend(history.check(&logs));
+    let mut notes = Vec::new();
+    if !wrong.is_empty() {
+        notes.extend(history.notes().iter().cloned());
+        notes.extend(hopwise_engine::notable_events().into_iter().map(|event| format!("{event:?}")));
     }
-    Run { acknowledged: history.acknowledged.len(), wrong, trace_hash: hopwise_engine::trace_hash() }
+    let acknowledged = history.acknowledged.len();
+    Run { acknowledged, wrong, notes, trace_hash: hopwise_engine::trace_hash() }
 }
 
 fn run(seed: u64, bugs: Bugs) -> Run {
@@ -94,15 +101,24 @@ fn seeds() -> Range<u64> {
     range.unwrap_or_else(|| panic!("HOPWISE_SEEDS is {text:?}; expected FROM..TO"))
 }
 
-/// Runs seeds on two threads; gives those that are wrong, with what is.
-fn failures(seeds: Range<u64>, bugs: Bugs) -> BTreeMap<u64, Vec<String>> {
+/// Runs seeds on two threads; gives those that are wrong, with what is. They are told as they are found.
+fn failures(seeds: Range<u64>, bugs: Bugs) -> BTreeMap<u64, Vec<Violation>> {
     let part = |remainder: u64| {
         let seeds = seeds.clone();
         std::thread::spawn(move || {
-            let own = seeds.filter(|seed| seed % 2 == remainder);
-            own.map(|seed| (seed, run(seed, bugs).wrong))
-                .filter(|(_, wrong)| !wrong.is_empty())
-                .collect::<Vec<_>>()
+            let mut wrong = Vec::new();
+            for seed in seeds.filter(|seed| seed % 2 == remainder) {
+                let run = run(seed, bugs);
+                if !run.wrong.is_empty() {
+                    let told: Vec<String> = run.wrong.iter().map(ToString::to_string).collect();
+                    println!("seed {seed}: {told:#?} {:#?}", run.notes);
+                    wrong.push((seed, run.wrong));
+                }
+                if seed / 50 != (seed + 2) / 50 {
+                    println!("seeds up to {seed} (every second one): {} are wrong", wrong.len());
+                }
+            }
+            wrong
         })
     };
     let parts = [part(0), part(1)];
@@ -123,42 +139,75 @@ fn a_run_acknowledges_and_repeats() {
     assert_eq!(first, run(SEEDS.start, Bugs::default()));
 }
 
-/// Whether a seed that is sound by itself shows a bug.
-fn shows(seed: u64, bugs: Bugs) {
-    assert_eq!(run(seed, Bugs::default()).wrong, Vec::<String>::new());
-    assert_ne!(run(seed, bugs).wrong, Vec::<String>::new(), "seed {seed} does not show {bugs:?}");
+/// A seed that is sound by itself shows that a bug breaks a promise.
+fn shows(seed: u64, bugs: Bugs, promise: Promise) {
+    assert_eq!(run(seed, Bugs::default()).wrong, Vec::new());
+    let wrong = run(seed, bugs).wrong;
+    let shown = wrong.iter().any(|violation| violation.promise == promise);
+    assert!(shown, "seed {seed} with {bugs:?} does not break {promise:?}: {wrong:#?}");
+}
+
+fn ack_before_fsync() -> Bugs {
+    Bugs { ack_before_fsync: true, ..Bugs::default() }
+}
+
+fn ack_before_majority() -> Bugs {
+    Bugs { ack_before_majority: true, ..Bugs::default() }
+}
+
+fn read_beyond_high_watermark() -> Bugs {
+    Bugs { read_beyond_high_watermark: true, ..Bugs::default() }
+}
+
+fn forget_producers() -> Bugs {
+    Bugs { forget_producers: true, ..Bugs::default() }
 }
 
 #[test]
-fn acknowledging_before_the_disk_has_it_is_caught_by_seed_2() {
-    shows(2, Bugs { ack_before_fsync: true, ..Bugs::default() });
+fn acknowledging_before_the_disk_has_it_is_caught_by_seed_18() {
+    shows(18, ack_before_fsync(), Promise::AcknowledgedStays);
 }
 
 #[test]
-fn acknowledging_before_a_majority_has_it_is_caught_by_seed_36() {
-    shows(36, Bugs { ack_before_majority: true, ..Bugs::default() });
+fn acknowledging_before_a_majority_has_it_is_caught_by_seed_2() {
+    shows(2, ack_before_majority(), Promise::AcknowledgedStays);
 }
 
 #[test]
-fn forgetting_producers_is_caught_by_seed_9() {
-    shows(9, Bugs { forget_producers: true, ..Bugs::default() });
+fn reading_beyond_the_high_watermark_is_caught_by_seed_2() {
+    shows(2, read_beyond_high_watermark(), Promise::ReadStays);
 }
 
-/// The first of `seeds` that shows a bug.
-fn first_caught(seeds: Range<u64>, bugs: Bugs) -> Option<(u64, String)> {
-    seeds.into_iter().find_map(|seed| run(seed, bugs).wrong.into_iter().next().map(|wrong| (seed, wrong)))
+#[test]
+fn forgetting_producers_is_caught_by_seed_34() {
+    shows(34, forget_producers(), Promise::NoDuplicate);
 }
 
 /// Looks for seeds that show each bug: `cargo test -p hopwise-broker --test replication -- --ignored --nocapture`.
 #[test]
 #[ignore = "a search, whose results the tests above name"]
 fn seeds_that_show_bugs() {
-    for bugs in [
-        Bugs { ack_before_fsync: true, ..Bugs::default() },
-        Bugs { ack_before_majority: true, ..Bugs::default() },
-        Bugs { read_beyond_high_watermark: true, ..Bugs::default() },
-        Bugs { forget_producers: true, ..Bugs::default() },
-    ] {
-        println!("{bugs:?}: {:?}", first_caught(seeds(), bugs));
-    }
+    let searches = [
+        (ack_before_fsync(), Promise::AcknowledgedStays),
+        (ack_before_majority(), Promise::AcknowledgedStays),
+        (read_beyond_high_watermark(), Promise::ReadStays),
+        (forget_producers(), Promise::NoDuplicate),
+    ];
+    let searches = searches.map(|(bugs, promise)| {
+        std::thread::spawn(move || {
+            for seed in seeds() {
+                let broken: BTreeSet<Promise> =
+                    run(seed, bugs).wrong.into_iter().map(|violation| violation.promise).collect();
+                if !broken.is_empty() {
+                    println!("seed {seed}, {bugs:?}: {broken:?}");
+                }
+                if broken.contains(&promise) {
+                    return true;
+                }
+            }
+            false
+        })
+    });
+    let found = searches.map(|search| search.join().expect("no run panics"));
+    assert_eq!(found, [true; 4], "a bug that no seed shows");
 }

@@ -1,5 +1,8 @@
-//! Idempotent producers with acks=all, and consumers that read what they can, until they are told to stop. Everything
-//! that a broker acknowledged or gave away goes into the [`History`].
+//! Producers with acks=all, and consumers that read what they can, until they are told to stop. Everything that a
+//! broker acknowledged or gave away goes into the [`History`].
+//!
+//! Some producers are idempotent and send a record until it is acknowledged. One sends each record once: what no
+//! majority has taken is then not sent again to another leader, so that a consumer who read it can be seen.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,27 +13,34 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, FetchRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest,
-    TopicName,
+    BrokerId, CreateTopicsRequest, FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    ProduceRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::sleep;
 
 use crate::client::{Connection, Sequence, batch, records};
 use crate::cluster::bootstrap;
-use crate::history::{Acknowledged, History};
+use crate::history::{Acknowledged, History, ONCE};
 
 /// The topic that everything goes to.
 const TOPIC: &str = "orders";
 pub const PARTITIONS: i32 = 3;
-const PRODUCERS: usize = 2;
+/// Idempotent producers.
+const IDEMPOTENT: usize = 2;
+/// Who sends without idempotence.
+pub const NOBODY: Sequence = Sequence { producer_id: -1, producer_epoch: -1, sequence: -1 };
 /// Between two records of a producer.
 const PACE: Duration = Duration::from_millis(40);
 /// Before trying again what failed.
 const RETRY: Duration = Duration::from_millis(100);
+/// ListOffsets: the first offset that is kept, and the one after the last (Kafka: `ListOffsetsRequest`).
+const EARLIEST: i64 = -2;
+const LATEST: i64 = -1;
 /// Bytes asked for in one Fetch.
 const FETCH_BYTES_MAX: i32 = 1 << 20;
 
@@ -44,7 +54,7 @@ pub struct Workload {
     ended: Cell<usize>,
 }
 
-fn topic() -> TopicName {
+pub fn topic() -> TopicName {
     TopicName(StrBytes::from_static_str(TOPIC))
 }
 
@@ -116,36 +126,21 @@ impl Router {
 impl Workload {
     /// Creates the topic, as soon as the cluster takes it.
     pub async fn create_topic(&self) {
-        let new = CreatableTopic::default()
-            .with_name(topic())
-            .with_num_partitions(PARTITIONS)
-            .with_replication_factor(3);
-        let request = CreateTopicsRequest::default().with_topics(vec![new]).with_timeout_ms(4_000);
-        let mut router = Router::default();
-        let exists = ResponseError::TopicAlreadyExists.code();
-        loop {
-            let answer = match router.any().await {
-                Ok(mut connection) => connection.call(&request, 4).await,
-                Err(error) => Err(error),
-            };
-            let code = answer.ok().and_then(|answer| answer.topics.first().map(|topic| topic.error_code));
-            if code.is_some_and(|code| code == 0 || code == exists) {
-                return;
-            }
-            sleep(RETRY).await;
-        }
+        let topic = CreatableTopic::default().with_name(topic());
+        create(topic.with_num_partitions(PARTITIONS).with_replication_factor(3)).await;
     }
 
     /// Whether every producer has had its last answer.
     pub fn ended(&self) -> bool {
-        self.ended.get() == PRODUCERS
+        self.ended.get() == IDEMPOTENT + 1
     }
 
     /// Starts every client on the current host.
     pub fn start(self: &Rc<Self>) {
-        for producer in 0..PRODUCERS {
+        for producer in 0..IDEMPOTENT {
             hopwise_engine::host::spawn(Rc::clone(self).produce(producer));
         }
+        hopwise_engine::host::spawn(Rc::clone(self).produce_once_each());
         for partition in 0..PARTITIONS {
             hopwise_engine::host::spawn(Rc::clone(self).consume(partition));
         }
@@ -179,6 +174,28 @@ impl Workload {
         self.ended.set(self.ended.get() + 1);
     }
 
+    /// Sends every record once.
+    async fn produce_once_each(self: Rc<Self>) {
+        let mut router = Router::default();
+        let mut count = 0;
+        while !self.stopping.get() {
+            let partition = count % PARTITIONS;
+            let value = format!("{ONCE}/{partition}/{count}");
+            match produce_once(&mut router, partition, &batch(&value, NOBODY)).await {
+                Ok(offset) => {
+                    self.history.borrow_mut().acknowledged.push(Acknowledged { partition, offset, value });
+                }
+                Err(error) => {
+                    self.history.borrow_mut().note(|| format!("{value}: {error}"));
+                    router.recover(partition).await;
+                }
+            }
+            count += 1;
+            sleep(PACE).await;
+        }
+        self.ended.set(self.ended.get() + 1);
+    }
+
     async fn consume(self: Rc<Self>, partition: i32) {
         let mut router = Router::default();
         let mut offset = 0;
@@ -195,8 +212,13 @@ impl Workload {
 
     /// Reads a partition from its start to its high watermark.
     pub async fn read_all(&self, partition: i32) -> Vec<(i64, String)> {
+        self.read_from(partition, 0).await
+    }
+
+    /// Reads a partition from an offset to its high watermark.
+    pub async fn read_from(&self, partition: i32, mut offset: i64) -> Vec<(i64, String)> {
         let mut router = Router::default();
-        let (mut all, mut offset) = (Vec::new(), 0);
+        let mut all = Vec::new();
         loop {
             match fetch(&mut router, partition, offset).await {
                 Ok((read, high_watermark)) => {
@@ -229,15 +251,82 @@ async fn producer_id(router: &mut Router) -> (i64, i16) {
 }
 
 async fn produce_once(router: &mut Router, partition: i32, records: &bytes::Bytes) -> io::Result<i64> {
+    produce_at(router.leader(partition).await?, partition, records).await
+}
+
+/// Sends records with acks=all to whoever is at the other end.
+pub async fn produce_at(
+    connection: &mut Connection,
+    partition: i32,
+    records: &bytes::Bytes,
+) -> io::Result<i64> {
     let data = PartitionProduceData::default().with_index(partition).with_records(Some(records.clone()));
     let request = ProduceRequest::default().with_acks(-1).with_timeout_ms(3_000).with_topic_data(vec![
         TopicProduceData::default().with_name(topic()).with_partition_data(vec![data]),
     ]);
-    let answer = router.leader(partition).await?.call(&request, 7).await?;
+    let answer = connection.call(&request, 7).await?;
     let partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
     let answer = partitions.into_iter().next().ok_or_else(|| io::Error::other("an empty answer"))?;
     ok(answer.error_code)?;
     Ok(answer.base_offset)
+}
+
+/// Creates a topic, as soon as the cluster takes it.
+pub async fn create(topic: CreatableTopic) {
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(4_000);
+    let mut router = Router::default();
+    let exists = ResponseError::TopicAlreadyExists.code();
+    loop {
+        let answer = match router.any().await {
+            Ok(mut connection) => connection.call(&request, 4).await,
+            Err(error) => Err(error),
+        };
+        let code = answer.ok().and_then(|answer| answer.topics.first().map(|topic| topic.error_code));
+        if code.is_some_and(|code| code == 0 || code == exists) {
+            return;
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// A partition as a broker tells it, by machines.
+pub struct PartitionView {
+    pub leader: Option<usize>,
+    pub replicas: Vec<usize>,
+}
+
+/// A topic's partitions, in order, as one broker tells them.
+pub async fn partitions(connection: &mut Connection, topic: TopicName) -> io::Result<Vec<PartitionView>> {
+    let asked = MetadataRequestTopic::default().with_name(Some(topic));
+    let answer = connection.call(&MetadataRequest::default().with_topics(Some(vec![asked])), 9).await?;
+    let addresses = bootstrap();
+    let machine = |id: &BrokerId| {
+        let broker = answer.brokers.iter().find(|broker| broker.node_id == *id)?;
+        addresses.iter().position(|(host, _)| **host == *broker.host)
+    };
+    let mut told: Vec<_> = answer.topics.iter().flat_map(|topic| &topic.partitions).collect();
+    told.sort_by_key(|partition| partition.partition_index);
+    let view = told.into_iter().map(|partition| PartitionView {
+        leader: machine(&partition.leader_id),
+        replicas: partition.replica_nodes.iter().filter_map(machine).collect(),
+    });
+    Ok(view.collect())
+}
+
+/// Where a partition of the topic begins, and its high watermark, as its leader tells.
+pub async fn offsets_at(connection: &mut Connection, partition: i32) -> io::Result<(i64, i64)> {
+    let mut offsets = [0; 2];
+    for (offset, timestamp) in offsets.iter_mut().zip([EARLIEST, LATEST]) {
+        let asked = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(timestamp);
+        let asked = ListOffsetsTopic::default().with_name(topic()).with_partitions(vec![asked]);
+        let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![asked]);
+        let answer = connection.call(&request, 4).await?;
+        let told = answer.topics.iter().flat_map(|topic| &topic.partitions).next();
+        let told = told.ok_or_else(|| io::Error::other("an empty answer"))?;
+        ok(told.error_code)?;
+        *offset = told.offset;
+    }
+    Ok(offsets.into())
 }
 
 /// Records from an offset on, and the high watermark.

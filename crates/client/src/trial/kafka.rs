@@ -3,10 +3,11 @@
 use kafka_protocol::messages::MetadataRequest;
 
 use super::{Answer, Exchanged, Trial, TrialOptions, attempt};
+use crate::Profile;
 use crate::cluster::Cluster;
 use crate::connection::{Connection, ConnectionOptions};
 use crate::handshake::{self, ApiVersions};
-use crate::refresh::{METADATA_VERSION_MAX, metadata_request};
+use crate::refresh::metadata_request;
 use crate::security::Stream;
 use crate::{Failure, HostPort, Outcome};
 
@@ -44,7 +45,8 @@ async fn exchange(stream: Stream, options: &TrialOptions) -> Exchanged {
         Ok(shaken) => shaken.versions,
         Err(unanswered) => return Exchanged::failed(before_handshake(unanswered.failure), unanswered.route),
     };
-    let version = match versions.pick::<MetadataRequest>(METADATA_VERSION_MAX) {
+    let version = match versions.pick::<MetadataRequest>(Profile::default().behaviour().metadata_version_max)
+    {
         Ok(version) => version,
         Err(failure) => return Exchanged::failed(failure, None),
     };

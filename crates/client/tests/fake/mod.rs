@@ -19,7 +19,9 @@ use kafka_protocol::messages::list_offsets_response::{
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsResponse, BrokerId, CreateTopicsRequest, CreateTopicsResponse, FetchRequest,
     FetchResponse, FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
@@ -43,6 +45,8 @@ pub struct Cluster {
     pub seen: Vec<(i32, ApiKey)>,
     /// Metadata answers after which the told leaders become the real ones.
     pub told_late: u32,
+    /// Offers the versions of Produce that name the leader beside NOT_LEADER_OR_FOLLOWER (KIP-951), and names it.
+    pub hints: bool,
 }
 
 #[derive(Default)]
@@ -80,14 +84,26 @@ pub async fn start(count: i32) -> Shared {
         let listener = TcpListener::bind(loopback()).await.expect("loopback has a free port");
         let address = host_port(listener.local_addr().expect("bound"));
         locked(&cluster).advertised.insert(id, address);
-        let cluster = cluster.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, id, cluster.clone()));
-            }
-        });
+        accept(listener, id, cluster.clone());
     }
     cluster
+}
+
+/// Lets a broker advertise another address, at which it listens too.
+pub async fn moves(cluster: &Shared, id: i32) -> HostPort {
+    let listener = TcpListener::bind(loopback()).await.expect("loopback has a free port");
+    let address = host_port(listener.local_addr().expect("bound"));
+    locked(cluster).advertised.insert(id, address.clone());
+    accept(listener, id, cluster.clone());
+    address
+}
+
+fn accept(listener: TcpListener, id: i32, cluster: Shared) {
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, id, cluster.clone()));
+        }
+    });
 }
 
 /// A topic whose partition `p` is led by broker `leaders[p]`.
@@ -196,7 +212,7 @@ fn framed(key: ApiKey, version: i16, correlation: i32, body: &[u8]) -> Bytes {
 fn api_versions(cluster: &Cluster, correlation: i32, version: i16) -> Bytes {
     let newest = cluster.faults.api_versions_max.unwrap_or(4);
     let offered = [
-        (ApiKey::Produce, 3, 9),
+        (ApiKey::Produce, 3, if cluster.hints { 12 } else { 9 }),
         (ApiKey::Fetch, 4, 12),
         (ApiKey::ListOffsets, 1, 5),
         (ApiKey::Metadata, 1, 9),
@@ -318,7 +334,7 @@ fn code_at(cluster: &Cluster, topic: &str, partition: i32, id: i32) -> i16 {
 }
 
 fn produce(request: &ProduceRequest, id: i32, cluster: &mut Cluster) -> ProduceResponse {
-    let mut topics = Vec::new();
+    let (mut topics, mut endpoints) = (Vec::new(), Vec::new());
     for topic in &request.topic_data {
         let mut partitions = Vec::new();
         for data in &topic.partition_data {
@@ -335,6 +351,17 @@ fn produce(request: &ProduceRequest, id: i32, cluster: &mut Cluster) -> ProduceR
                     log.push(record);
                 }
             }
+            if code == 6
+                && cluster.hints
+                && let Some(&leader) = cluster.really.get(&(topic.name.0.to_string(), data.index))
+            {
+                let epoch = LeaderIdAndEpoch::default().with_leader_id(BrokerId(leader)).with_leader_epoch(2);
+                answer.current_leader = epoch;
+                let address = &cluster.advertised[&leader];
+                let node =
+                    NodeEndpoint::default().with_node_id(BrokerId(leader)).with_port(address.port.into());
+                endpoints.push(node.with_host(StrBytes::from_string(address.host.clone())));
+            }
             partitions.push(answer);
         }
         topics.push(
@@ -343,7 +370,7 @@ fn produce(request: &ProduceRequest, id: i32, cluster: &mut Cluster) -> ProduceR
                 .with_partition_responses(partitions),
         );
     }
-    ProduceResponse::default().with_responses(topics)
+    ProduceResponse::default().with_responses(topics).with_node_endpoints(endpoints)
 }
 
 fn fetch(request: &FetchRequest, id: i32, cluster: &Cluster) -> FetchResponse {

@@ -6,6 +6,7 @@
 
 mod check;
 mod dns;
+mod explain;
 mod input;
 mod merge;
 mod output;
@@ -41,6 +42,8 @@ enum Command {
     Check(check::CheckArguments),
     /// Look a name up from a place, and tell why it has the records it has, or none.
     Dns(dns::DnsArguments),
+    /// Tell all about a finding, or list all findings.
+    Explain(explain::ExplainArguments),
     /// Join the results of the shards of a sweep.
     Merge(merge::MergeArguments),
     /// Dial any Service or pod, and tell the way of the packets and why it ends as it does.
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Check(arguments) => check::check(arguments, cli.format),
         Command::Dns(arguments) => dns::dns(arguments, cli.format),
+        Command::Explain(arguments) => explain::explain(arguments, cli.format),
         Command::Merge(arguments) => merge::merge(arguments, cli.format),
         Command::Probe(arguments) => probe::probe(arguments, cli.format),
         Command::Run(arguments) => run::run(arguments, cli.format),

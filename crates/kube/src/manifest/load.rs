@@ -13,7 +13,7 @@ use super::Manifests;
 use super::cert_manager;
 use super::decode::{self, DecodeError, Unknown};
 use super::kind::{Kind, Meaning, meaning};
-use super::object::{CertificateSecret, Ignored, Object, ObjectRef, Origin, UnknownField};
+use super::object::{CertificateSecret, Ignored, Object, ObjectRef, Origin, PodTemplate, UnknownField};
 use crate::source::{
     self, Data, FieldPath, LoadErrors, Location, Node, Segment, Source, SourceError, nearest,
 };
@@ -241,10 +241,24 @@ impl Loader {
                 }
             }
         }
+        self.manifests.ignored_pod_templates.extend(pod_template(node, &kind));
         let key = (api_version.clone(), kind.clone());
         let first = || Ignored { api_version, kind, count: 0, first: origin.start() };
         self.ignored.entry(key).or_insert_with(first).count += 1;
     }
+}
+
+/// The template of the pods that an object makes, wherever its kind has it: Jobs and DaemonSets below `spec`, CronJobs
+/// below the Jobs that they make.
+fn pod_template(node: &Node, kind: &str) -> Option<PodTemplate> {
+    let object = node.to_value();
+    let template = [&object["spec"]["template"], &object["spec"]["jobTemplate"]["spec"]["template"]];
+    let labels = template.iter().find_map(|template| template["metadata"]["labels"].as_object())?;
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(ToOwned::to_owned);
+    let namespace = text(&object["metadata"]["namespace"]).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+    let name = text(&object["metadata"]["name"])?;
+    let labels = labels.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    Some(PodTemplate { object: format!("{kind} {namespace}/{name}"), namespace, labels: labels.collect() })
 }
 
 /// The error for input that holds documents of no object at all.

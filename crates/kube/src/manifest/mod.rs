@@ -19,7 +19,7 @@ mod required;
 
 pub use cert_manager::{CertManagerCertificate, CertManagerIssuer, IssuerKind};
 pub(crate) use decode::is_quantity;
-pub use object::{CertificateSecret, Ignored, Object, ObjectRef, Origin, UnknownField};
+pub use object::{CertificateSecret, Ignored, Object, ObjectRef, Origin, PodTemplate, UnknownField};
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{
@@ -69,6 +69,9 @@ pub struct Manifests {
     pub issuers: Vec<CertManagerIssuer>,
     /// Kinds that are not simulated, one entry per apiVersion and kind, sorted.
     pub ignored: Vec<Ignored>,
+    /// The pod templates in objects of those kinds: their pods do not run here, and may carry labels that a Service
+    /// selects.
+    pub ignored_pod_templates: Vec<PodTemplate>,
     /// Secrets that cert-manager would make, from its Certificates.
     pub secrets_made_by_certificates: Vec<CertificateSecret>,
     /// Fields that the kinds above do not have. The API server drops them, or rejects the object if it is

@@ -1,5 +1,6 @@
 //! An object, its name, and where it comes from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::Resource;
@@ -113,6 +114,17 @@ pub struct Ignored {
     pub count: usize,
     /// Where the first of them is.
     pub first: Location,
+}
+
+/// The template of pods that an object of a kind that is not simulated makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PodTemplate {
+    /// The object, `Job namespace/name`.
+    pub object: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The labels of its pods.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A Secret that cert-manager makes once it runs: it is in no manifest, and still not missing.

@@ -1,5 +1,7 @@
 //! The facts that linter and diagnosis need, from the inputs and the started cluster.
 
+use std::collections::BTreeMap;
+
 use hopwise_broker as broker;
 use hopwise_kube::cluster::Cluster as RunningCluster;
 use hopwise_kube::controllers::service_defaults::{is_headless, service_type};
@@ -7,7 +9,7 @@ use hopwise_kube::manifest::{Manifests, Object};
 use hopwise_kube::source::Location;
 use hopwise_kube::store::{Store, pod_state};
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{LifecycleHandler, Pod, PodSpec, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -20,6 +22,9 @@ use crate::findings::facts::{
 };
 use crate::inputs::Inputs;
 use crate::report::check::Api;
+
+/// `terminationGracePeriodSeconds` of a pod that names none (kubernetes.md 8).
+const GRACE_PERIOD_S: u32 = 30;
 
 /// What is known of the cluster once it has settled.
 pub fn of(inputs: &Inputs, cluster: &RunningCluster, brokers: &[KnownBroker]) -> Cluster {
@@ -34,7 +39,7 @@ pub fn of(inputs: &Inputs, cluster: &RunningCluster, brokers: &[KnownBroker]) ->
         domain: inputs.cluster.cluster_domain.trim_end_matches('.').to_owned(),
         node_ports: (30_000, 32_767),
         nodes: inputs.cluster.nodes.iter().map(node).collect(),
-        services: inputs.manifests.services.iter().map(|object| service(object, store)).collect(),
+        services: inputs.manifests.services.iter().map(|it| service(it, store, &inputs.manifests)).collect(),
         stateful_sets: broker_sets(&inputs.manifests, brokers),
         brokers: brokers.iter().map(|known| broker_facts(known, store, &inputs.manifests)).collect(),
         other_pods: other_pods(store, brokers),
@@ -68,7 +73,7 @@ fn external_names(
     named.chain(published).map(|name| (name.clone(), addresses(&name))).collect()
 }
 
-fn service(object: &Object<Service>, store: &Store) -> ServiceFacts {
+fn service(object: &Object<Service>, store: &Store, manifests: &Manifests) -> ServiceFacts {
     let namespace = object.namespace.clone().unwrap_or_default();
     // The stored object has what the API server and the cloud have added.
     let stored = store.get::<Service>(&namespace, &object.name);
@@ -76,12 +81,14 @@ fn service(object: &Object<Service>, store: &Store) -> ServiceFacts {
     let spec = service.spec.clone().unwrap_or_default();
     let selector = spec.selector.clone().unwrap_or_default();
     let pod_key = |pod: &Pod| format!("{namespace}/{}", pod.metadata.name.as_deref().unwrap_or(""));
-    let selects = |pod: &Pod| {
-        let labels = pod.metadata.labels.clone().unwrap_or_default();
+    let selects = |labels: &BTreeMap<String, String>| {
         !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
     };
+    let pods = store.list_in::<Pod>(&namespace).map(|pod| pod.as_ref());
     let selected: Vec<&Pod> =
-        store.list_in::<Pod>(&namespace).map(|pod| pod.as_ref()).filter(|pod| selects(pod)).collect();
+        pods.filter(|pod| selects(&pod.metadata.labels.clone().unwrap_or_default())).collect();
+    let templates = manifests.ignored_pod_templates.iter();
+    let selected_templates = templates.filter(|it| it.namespace == namespace && selects(&it.labels));
     let ingress =
         service.status.iter().filter_map(|status| status.load_balancer.as_ref()?.ingress.as_ref()).flatten();
     let annotations = service.metadata.annotations.clone().unwrap_or_default();
@@ -105,6 +112,7 @@ fn service(object: &Object<Service>, store: &Store) -> ServiceFacts {
         local_policy: spec.external_traffic_policy.as_deref() == Some("Local"),
         selector: selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", "),
         selected: selected.iter().map(|pod| pod_key(pod)).collect(),
+        selected_templates: selected_templates.map(|it| it.object.clone()).collect(),
         endpoints: endpoints(store, &namespace, &object.name),
         ports: ports.collect(),
         ingress: ingress.filter_map(|entry| entry.ip.clone().or_else(|| entry.hostname.clone())).collect(),
@@ -162,7 +170,7 @@ fn broker_sets(manifests: &Manifests, brokers: &[KnownBroker]) -> Vec<SetFacts> 
         .map(|object| {
             let spec = object.value.spec.clone().unwrap_or_default();
             let pod = spec.template.spec.unwrap_or_default();
-            let affinity = pod.affinity.and_then(|affinity| affinity.pod_anti_affinity).unwrap_or_default();
+            let affinity = pod.affinity.clone().and_then(|it| it.pod_anti_affinity).unwrap_or_default();
             SetFacts {
                 namespace: object.namespace.clone().unwrap_or_default(),
                 name: object.name.clone(),
@@ -182,14 +190,32 @@ fn broker_sets(manifests: &Manifests, brokers: &[KnownBroker]) -> Vec<SetFacts> 
                 } else {
                     AntiAffinity::None
                 },
-                pre_stop: pod
-                    .containers
-                    .iter()
-                    .any(|it| it.lifecycle.as_ref().is_some_and(|it| it.pre_stop.is_some())),
+                pre_stop: pre_stop_hooks(&pod).next().is_some(),
+                pre_stop_s: pre_stop_hooks(&pod).filter_map(hook_s).max(),
+                grace_period_s: pod
+                    .termination_grace_period_seconds
+                    .map_or(GRACE_PERIOD_S, |grace| u32::try_from(grace).unwrap_or(0)),
                 configurator: references::configurator(manifests, object),
             }
         })
         .collect()
+}
+
+fn pre_stop_hooks(pod: &PodSpec) -> impl Iterator<Item = &LifecycleHandler> {
+    pod.containers.iter().filter_map(|container| container.lifecycle.as_ref()?.pre_stop.as_ref())
+}
+
+/// How long a hook takes where it says so: `sleep`, or what its command's first `sleep N` or `timeout N` names.
+fn hook_s(hook: &LifecycleHandler) -> Option<u32> {
+    if let Some(sleep) = &hook.sleep {
+        return u32::try_from(sleep.seconds).ok();
+    }
+    let command = hook.exec.as_ref()?.command.as_ref()?.join(" ");
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let at = words.iter().position(|word| matches!(*word, "sleep" | "timeout"))?;
+    // Options of `timeout` stand before its time.
+    let time = words[at + 1..].iter().find(|word| !word.starts_with('-'))?;
+    time.trim_end_matches('s').parse().ok()
 }
 
 fn broker_facts(known: &KnownBroker, store: &Store, manifests: &Manifests) -> Broker {

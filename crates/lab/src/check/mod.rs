@@ -3,7 +3,7 @@
 
 pub(crate) mod brokers;
 pub(crate) mod facts;
-mod inputs_findings;
+pub(crate) mod inputs_findings;
 mod references;
 #[cfg(test)]
 mod security_tests;
@@ -89,6 +89,13 @@ async fn examine(
     let (pods, services) = cluster.api().read(|store| (pods(store), services(store)));
     let brokers = known.iter().map(|known| broker(known, &facts, &inputs, &cluster)).collect();
     Ok(CheckReport::new(brokers, routes, findings, pods, services))
+}
+
+/// The brokers of the cluster that `inputs` describe, each with its listeners as it runs them now.
+pub fn brokers_of(inputs: &Inputs, started: &Started) -> Vec<Broker> {
+    let known = brokers::known(&inputs.manifests, &started.cluster, &started.brokers);
+    let facts = facts::of(inputs, &started.cluster, &known);
+    known.iter().map(|known| broker(known, &facts, inputs, &started.cluster)).collect()
 }
 
 /// How a user of the cluster speaks to each listener, by broker, API and listener name.

@@ -1,7 +1,7 @@
 //! The tries of one check: each listener of each broker, from each place.
 
 use hopwise_client::trial::{
-    Expect, HttpRequest, JsonCheck, Trial, TrialOptions, try_http, try_kafka, try_rpc,
+    Answer, Expect, HttpRequest, JsonCheck, Trial, TrialOptions, try_http, try_kafka, try_rpc,
 };
 use hopwise_client::{HostPort, Security};
 use hopwise_engine::host;
@@ -33,27 +33,46 @@ pub async fn routes(
                 let key = (broker.id, listener.api, listener.name.clone());
                 let security = securities.get(&key).cloned().unwrap_or_default();
                 let has_login = security.login.is_some();
-                let (route, tls) = match entry(cluster, broker, listener, place.is_external()) {
-                    None => (not_exposed(place, broker, listener), None),
+                let (route, tls, status) = match entry(cluster, broker, listener, asks_outside(place)) {
+                    None => (not_exposed(place, broker, listener), None, None),
                     Some(address) => {
                         let address = HostPort::new(address.host, address.port);
                         let options = TrialOptions {
                             whois: Some(brokers.whois()),
-                            expected_broker: Some(broker.id),
+                            expected_broker: is_told(listener).then_some(broker.id),
                             security,
                             ..TrialOptions::default()
                         };
                         let trial = try_listener(*site, listener, address, options).await;
-                        let tls = trial.tls.clone();
-                        (route_of(place, broker, listener, trial), tls)
+                        let (tls, status) = (trial.tls.clone(), status_of(&trial));
+                        (route_of(place, broker, listener, trial), tls, status)
                     }
                 };
                 routes.push(route);
-                reasons.push(Reason { tls, has_login });
+                reasons.push(Reason { tls, has_login, status });
             }
         }
     }
     (routes, reasons)
+}
+
+/// Whether a client there knows no name of the cluster's own DNS: one outside, or a process of a node, which asks the
+/// resolver of its machine (kubernetes.md 7).
+fn asks_outside(place: &Place) -> bool {
+    matches!(place, Place::External(_) | Place::Node(_))
+}
+
+/// Whether it matters which broker answers: the listener's clients are told the address of one, or it is a broker's own.
+/// Admin API and Schema Registry have no advertised address, and any broker answers (redpanda.md 0.5).
+fn is_told(listener: &Listener) -> bool {
+    listener.advertised.is_some() || !matches!(listener.api, Api::Admin | Api::SchemaRegistry)
+}
+
+fn status_of(trial: &Trial) -> Option<u16> {
+    match &trial.answer {
+        Some(Answer::Http(answer)) => Some(answer.status),
+        _ => None,
+    }
 }
 
 fn not_exposed(place: &Place, broker: &Broker, listener: &Listener) -> Route {

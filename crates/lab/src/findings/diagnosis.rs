@@ -6,7 +6,7 @@
 use hopwise_security::tls::TlsFailure;
 
 use super::facts::{Broker, Cluster, Listener, Service, ServiceKind, address_with_domain, is_address};
-use super::lint::{api_title, field, owner};
+use super::lint::{api_title, field, owner, title};
 use super::{Code, Finding, Severity, arrange};
 use crate::report::check::{Hop, Outcome, Route};
 
@@ -17,6 +17,8 @@ pub struct Reason {
     pub tls: Option<TlsFailure>,
     /// Whether the client had a user and a password.
     pub has_login: bool,
+    /// The status of an HTTP answer.
+    pub status: Option<u16>,
 }
 
 /// The linter's findings together with one for each failed route, each with the indexes of the routes it explains.
@@ -78,7 +80,10 @@ pub fn diagnose(cluster: &Cluster, route: &Route, reason: &Reason) -> Finding {
         Outcome::AuthenticationFailed => {
             case.handshake(Code::AuthenticationFailed, "the broker does not accept its credentials")
         }
-        Outcome::ProtocolMismatch => case.other_protocol(reason.tls.as_ref()),
+        Outcome::ProtocolMismatch => match reason.status {
+            Some(status) if status >= 500 => case.behind_the_service(status),
+            _ => case.other_protocol(reason.tls.as_ref()),
+        },
         Outcome::Ok => {
             case.listener(Code::RouteFailed, "The route works.".to_owned()).severity(Severity::Note)
         }
@@ -129,6 +134,8 @@ impl<'a> Case<'a> {
             Code::DomainAppendedToAddress
         } else if self.broker.is_some_and(|broker| broker.pod == host) {
             Code::BarePodNameAdvertised
+        } else if self.cluster.is_of_other_domain(host) {
+            Code::OtherClusterDomain
         } else if outside && self.cluster.is_cluster_name(host) {
             Code::InternalAddressOutside
         } else {
@@ -136,6 +143,12 @@ impl<'a> Case<'a> {
         };
         let why = match code {
             Code::EmptyAdvertisedAddress => "is given no host at all".to_owned(),
+            Code::OtherClusterDomain => {
+                format!(
+                    "asks its resolver for \"{host}\", and the domain of this cluster is {}",
+                    self.cluster.domain
+                )
+            }
             Code::InternalAddressOutside => format!(
                 "asks its resolver for \"{host}\". The name belongs to the cluster's own DNS ({}), which only pods and \
                  nodes ask",
@@ -147,7 +160,7 @@ impl<'a> Case<'a> {
             ),
             _ => format!("asks the cluster's DNS for \"{host}\" and is answered that there is no such name"),
         };
-        let listener = format!("{} listener \"{}\"", api_title(self.route.api), self.route.listener);
+        let listener = title(self.route.api, &self.route.listener);
         self.listener(code, format!("{listener}: {} {why}.", self.client()))
     }
 
@@ -161,7 +174,8 @@ impl<'a> Case<'a> {
 
     /// Timeout, refusal, unreachable: the address leads somewhere, and the way ends there.
     fn stopped(&self) -> Finding {
-        if let Some(finding) = self.pending().or_else(|| self.local_drop()) {
+        let early = self.loopback().or_else(|| self.pending()).or_else(|| self.kept_target());
+        if let Some(finding) = early.or_else(|| self.local_drop()) {
             return finding;
         }
         if let Some(finding) = self.not_running() {
@@ -172,7 +186,14 @@ impl<'a> Case<'a> {
             return finding;
         }
         match self.last_stop() {
-            Some(hop) if hop.detail.as_deref().is_some_and(|detail| detail.contains("hairpin")) => {
+            // Where a packet with the node's own address as its source is not caught as a hairpin, the kernel calls it a
+            // martian (linux.md).
+            Some(hop)
+                if hop
+                    .detail
+                    .as_deref()
+                    .is_some_and(|it| it.contains("hairpin") || it.contains("martian")) =>
+            {
                 let explanation = format!("{} {}.", self.client(), stop(hop));
                 self.listener(Code::Hairpin, explanation)
             }
@@ -204,6 +225,39 @@ impl<'a> Case<'a> {
                 ),
             ),
         }
+    }
+
+    /// Row 45: the address is whoever dials it.
+    fn loopback(&self) -> Option<Finding> {
+        let (host, _) = host_and_port(&self.route.address);
+        let is_loopback =
+            host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        is_loopback.then(|| {
+            let explanation = format!(
+                "{} dials the machine that it stands on itself, and nobody answers there{}. kube-proxy opens node ports on \
+                 127.0.0.1 in iptables mode alone, for IPv4, and each node answers for its own brokers.",
+                self.client(),
+                self.last_stop().map(|hop| format!(": {}", stop(hop))).unwrap_or_default()
+            );
+            self.listener(Code::LoopbackAdvertised, explanation)
+        })
+    }
+
+    /// Rows 11 and 12: the load balancer still sends to a node that the Service has no pod on.
+    fn kept_target(&self) -> Option<Finding> {
+        let hop = self.last_stop().filter(|hop| hop.action == "dropped")?;
+        hop.detail.as_deref().filter(|detail| detail.contains("Local and no endpoint"))?;
+        let balancer = self.route.hops.iter().find_map(|hop| hop.device.strip_prefix("load balancer "))?;
+        let (namespace, name) = balancer.split_once('/')?;
+        let service = self.cluster.services.iter().find(|it| it.namespace == namespace && it.name == name)?;
+        let explanation = format!(
+            "{} times out: the load balancer of {} gives the connection to {}, which has no pod of the Service any more, \
+             or not yet, and drops it. The load balancer learns that from its health checks alone.",
+            self.client(),
+            service.object(),
+            hop.device,
+        );
+        Some(self.service(Code::BalancerKeepsTarget, service, "spec.externalTrafficPolicy", explanation))
     }
 
     /// The load balancer of the broker's Service is pending.
@@ -282,7 +336,8 @@ impl<'a> Case<'a> {
         let node =
             addresses.iter().find_map(|own| self.cluster.node(own)).or_else(|| self.cluster.node(host));
         let balancer = self.cluster.services.iter().find(|service| {
-            service.is_reached_at(host) || addresses.iter().any(|own| service.is_reached_at(own))
+            self.cluster.is_reached_at(service, host)
+                || addresses.iter().any(|own| self.cluster.is_reached_at(service, own))
         });
         let (place, code, open) = match (node, balancer) {
             (Some(node), _) => {
@@ -316,10 +371,11 @@ impl<'a> Case<'a> {
             return None;
         }
         let addresses = self.cluster.external_addresses(host);
-        let known = addresses.iter().any(|own| {
-            self.cluster.node(own).is_some()
-                || self.cluster.services.iter().any(|service| service.is_reached_at(own))
-        }) || self.cluster.services.iter().any(|service| service.is_reached_at(host));
+        let known =
+            addresses.iter().any(|own| {
+                self.cluster.node(own).is_some()
+                    || self.cluster.services.iter().any(|service| self.cluster.is_reached_at(service, own))
+            }) || self.cluster.services.iter().any(|service| self.cluster.is_reached_at(service, host));
         if known {
             return None;
         }
@@ -384,9 +440,8 @@ impl<'a> Case<'a> {
 
     fn not_exposed(&self) -> Finding {
         let explanation = format!(
-            "{} listener \"{}\" of {}: no Service carries it to where a client at {} could reach it.",
-            api_title(self.route.api),
-            self.route.listener,
+            "{} of {}: no Service carries it to where a client at {} could reach it.",
+            title(self.route.api, &self.route.listener),
             self.pod(),
             self.route.from
         );
@@ -438,6 +493,17 @@ impl<'a> Case<'a> {
             }
             _ => self.handshake(Code::ProtocolMismatch, "the answer is in another protocol"),
         }
+    }
+
+    /// Row 40: HTTP Proxy and Schema Registry are Kafka clients themselves, and that side of them fails.
+    fn behind_the_service(&self, status: u16) -> Finding {
+        self.handshake(
+            Code::ServiceCannotReachBrokers,
+            &format!(
+                "is answered {status}: the Kafka client inside {} cannot work",
+                api_title(self.route.api)
+            ),
+        )
     }
 
     /// Whether the way ends at the port of a listener with TLS.

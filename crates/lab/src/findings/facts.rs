@@ -76,6 +76,8 @@ pub struct Service {
     pub selector: String,
     /// `namespace/name` of the pods that it selects.
     pub selected: Vec<String>,
+    /// Objects that are not simulated and whose pods it selects, as `Job namespace/name`.
+    pub selected_templates: Vec<String>,
     /// Of those, the pods that receive connections.
     pub endpoints: Vec<String>,
     /// Its ports.
@@ -132,6 +134,10 @@ pub struct StatefulSet {
     pub anti_affinity: AntiAffinity,
     /// Whether a container has a preStop hook.
     pub pre_stop: bool,
+    /// Seconds that a preStop hook takes, or is given by its own `timeout`, where its command says so.
+    pub pre_stop_s: Option<u32>,
+    /// `terminationGracePeriodSeconds`, in seconds.
+    pub grace_period_s: u32,
     /// What its configurator script says, if it has one that was read.
     pub configurator: Option<Configurator>,
 }
@@ -281,9 +287,24 @@ impl Cluster {
         Vec::new()
     }
 
-    /// Whether a listener is meant for clients outside: it advertises something that is no name of the cluster.
+    /// Whether a listener is meant for clients outside: it advertises something that is no name of a cluster.
     pub fn is_for_outside(&self, listener: &Listener) -> bool {
-        listener.advertised.as_ref().is_some_and(|address| !self.is_cluster_name(&address.host))
+        listener
+            .advertised
+            .as_ref()
+            .is_some_and(|it| !self.is_cluster_name(&it.host) && !self.is_of_other_domain(&it.host))
+    }
+
+    /// Whether `host` is the name of a Service or pod in a cluster with another domain.
+    pub fn is_of_other_domain(&self, host: &str) -> bool {
+        host.contains(".svc.") && !self.is_cluster_name(host)
+    }
+
+    /// Whether clients outside come to `service` by `address`: a load balancer published it, or a name for it.
+    pub fn is_reached_at(&self, service: &Service, address: &str) -> bool {
+        let by_name =
+            |own: &String| !is_address(own) && self.external_addresses(own).iter().any(|it| it == address);
+        service.ingress.iter().any(|own| own == address || by_name(own))
     }
 
     /// Whether `host` is a name of the cluster's own DNS.
@@ -297,11 +318,6 @@ impl Service {
     /// `Service namespace/name`.
     pub fn object(&self) -> String {
         format!("Service {}/{}", self.namespace, self.name)
-    }
-
-    /// The addresses by which clients outside come in: what load balancers published.
-    pub fn is_reached_at(&self, address: &str) -> bool {
-        self.ingress.iter().any(|own| own == address)
     }
 }
 

@@ -10,7 +10,7 @@ pub mod lint;
 
 use serde::{Deserialize, Serialize};
 
-pub use catalogue::{Code, Entry};
+pub use catalogue::{Code, Entry, Example};
 pub use facts::Position;
 
 /// Something that is wrong or worth knowing.

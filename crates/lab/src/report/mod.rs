@@ -4,6 +4,7 @@ pub mod check;
 mod check_text;
 pub mod dns;
 mod dns_text;
+pub mod explain;
 mod paper;
 pub mod probe;
 mod probe_text;

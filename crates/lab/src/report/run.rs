@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Hop, Verdict};
 use crate::cost::CostItem;
+use crate::findings::Finding;
 use crate::latency::LatencyRow;
 use crate::scenario::Fault;
 
@@ -41,9 +42,15 @@ pub struct RunReport {
     pub events: Vec<Event>,
     /// What each route costs per month.
     pub cost: Vec<CostItem>,
+    /// What each client went through. Absent without a workload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<ClientCourse>,
     /// One way of each route, device by device, for the listing in text. Absent if none was recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ways: Vec<Way>,
+    /// What explains the checks that failed; absent if none did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 /// An expectation and whether it came about.
@@ -100,6 +107,42 @@ pub struct Routing {
     pub failed: u64,
     /// Metadata requests after the first of each client.
     pub metadata_refreshes: u64,
+}
+
+/// What a client went through during the workload, so that clients can be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCourse {
+    /// The client's name.
+    pub client: String,
+    /// The profile that it behaves as.
+    pub profile: String,
+    /// Attempts that were answered by a broker that is not the leader, or not the one that was dialled, and attempts
+    /// without an answer at a broker that was not the leader, as answers before and after tell.
+    pub misrouted: u64,
+    /// TCP connections opened.
+    pub connections_opened: u64,
+    /// Metadata requests, those without an answer included.
+    pub metadata_requests: u64,
+    /// Attempts beyond the first of each request.
+    pub retries: u64,
+    /// How it came through each fault, in their order.
+    pub recoveries: Vec<Recovery>,
+}
+
+/// How a client came through a fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovery {
+    /// The fault's name.
+    pub fault: String,
+    /// When it struck, in nanoseconds since the simulation's start.
+    pub at_ns: u64,
+    /// Attempts that failed because of it: those that were under way when it struck, and those that began between it and
+    /// the next fault.
+    pub failures: u64,
+    /// From the fault to the first success after the last of them; 0 without failures, absent if no success came.
+    pub recovered_ns: Option<u64>,
 }
 
 /// What became of records.

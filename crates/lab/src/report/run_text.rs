@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use comfy_table::Cell;
 
 use super::check::Verdict;
-use super::check_text::write_hops;
+use super::check_text::{write_finding, write_hops};
 use super::paper::{Paper, Tone, cell};
-use super::run::{RunReport, Way};
+use super::run::{Recovery, RunReport, Way};
 use super::units::{count, dollars, quantity, time};
 use crate::cost::total;
 use crate::latency::LatencyRow;
@@ -32,8 +32,12 @@ pub fn run_text(report: &RunReport, paper: Paper) -> String {
     let mut out = String::new();
     verdict(&mut out, report, paper);
     checks(&mut out, report, paper);
+    for finding in &report.findings {
+        write_finding(&mut out, finding, &[], paper);
+    }
     faults(&mut out, report);
     latency(&mut out, report, paper);
+    clients(&mut out, report, paper);
     ways(&mut out, report, paper);
     bill(&mut out, report, paper);
     comparisons(&mut out, report, paper);
@@ -125,6 +129,32 @@ fn latency(out: &mut String, report: &RunReport, paper: Paper) {
     let rows = report.latency.iter().map(row).collect();
     let header = ["route", "operation", "count", "hops", "p50", "p90", "p99", "max"];
     paper.table(out, &header, &[2, 3, 4, 5, 6, 7], rows);
+}
+
+/// How each client came through the faults; nothing where there were none.
+fn clients(out: &mut String, report: &RunReport, paper: Paper) {
+    if report.clients.iter().all(|client| client.recoveries.is_empty()) {
+        return;
+    }
+    paper.heading(out, "Clients (how long each took to recover from each fault)");
+    let rows = report.clients.iter().map(|client| {
+        let recoveries: Vec<String> = client.recoveries.iter().map(recovery).collect();
+        let numbers = [client.misrouted, client.connections_opened, client.metadata_requests, client.retries];
+        let words = [client.client.clone(), client.profile.clone(), recoveries.join("\n")];
+        words.into_iter().map(Cell::new).chain(numbers.map(Cell::new)).collect()
+    });
+    let header =
+        ["client", "profile", "recovered", "misrouted", "connections", "metadata requests", "retries"];
+    paper.table(out, &header, &[3, 4, 5, 6], rows.collect());
+}
+
+fn recovery(recovery: &Recovery) -> String {
+    let outcome = match recovery.recovered_ns {
+        _ if recovery.failures == 0 => "not affected".to_owned(),
+        Some(recovered) => time(recovered),
+        None => "never".to_owned(),
+    };
+    format!("{}: {outcome}", recovery.fault)
 }
 
 fn ways(out: &mut String, report: &RunReport, paper: Paper) {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hopwise_client::{Client, ClientError, HostPort, Options};
+use hopwise_client::{Client, ClientError, HostPort, Options, Profile};
 use hopwise_engine::host;
 use hopwise_kube::cluster::{ClientSite, Cluster};
 use rand::Rng;
@@ -17,7 +17,9 @@ use crate::credentials;
 use crate::place::Place;
 use crate::programs::Brokers;
 use crate::report::run::Check;
-use crate::scenario::{self, Scenario, Topic};
+#[cfg(feature = "bugs")]
+use crate::scenario::ClientBug;
+use crate::scenario::{self, ClientProfile, Scenario, Topic};
 
 /// How long a client asks for metadata until every partition has a leader.
 const LEADERS_WAIT: Duration = Duration::from_secs(120);
@@ -31,6 +33,8 @@ pub(super) struct RunningClient {
     pub name: String,
     /// Where it stands.
     pub place: Place,
+    /// Which client it behaves as.
+    pub profile: Profile,
     /// The host of its tasks.
     pub site: ClientSite,
     /// The client.
@@ -69,7 +73,10 @@ pub(super) async fn place_verifier(
 ) -> Result<Option<RunningClient>, Check> {
     let inside = scenario.clients.iter().find(|client| !client.place.is_external());
     let Some(client) = inside.or(scenario.clients.first()) else { return Ok(None) };
-    place(cluster, brokers, "hopwise-verifier", client).await.map(Some)
+    // It looks at what others did, so it behaves as well as can be.
+    let sound =
+        scenario::Client { profile: ClientProfile::default(), resolver: None, bug: None, ..client.clone() };
+    place(cluster, brokers, "hopwise-verifier", &sound).await.map(Some)
 }
 
 async fn place(
@@ -81,7 +88,7 @@ async fn place(
     let place = &declared.place;
     let expected = format!("client {name} stands at {place}");
     let site = cluster.place(place, name).await.map_err(|error| failed(&expected, &error.to_string()))?;
-    site.use_resolver(declared.resolver.0);
+    site.use_resolver(declared.resolver());
     let bootstrap: Result<Vec<HostPort>, _> =
         declared.bootstrap.iter().map(|address| address.parse()).collect();
     let bootstrap = bootstrap.map_err(|error| failed(&expected, &error.to_string()))?;
@@ -91,15 +98,26 @@ async fn place(
     let options = Options {
         security,
         client_id: name.to_owned(),
+        behaviour: declared.profile.0.behaviour(),
         seed: hopwise_engine::stream(&format!("client/{name}")).next_u64(),
         base: hopwise_engine::now(),
         whois: Some(brokers.whois()),
         observer: Some(Arc::new(journal.clone())),
         ..Options::new(bootstrap)
     };
-    let client = Client::new(options).map_err(|error| failed(&expected, &error.to_string()))?;
-    let (name, place) = (name.to_owned(), place.clone());
-    Ok(RunningClient { name, place, site, client, journal, tally: Rc::default() })
+    let client = make(options, declared).map_err(|error| failed(&expected, &error.to_string()))?;
+    let (name, place, profile) = (name.to_owned(), place.clone(), declared.profile.0);
+    Ok(RunningClient { name, place, profile, site, client, journal, tally: Rc::default() })
+}
+
+#[cfg(feature = "bugs")]
+fn make(options: Options, declared: &scenario::Client) -> Result<Client, ClientError> {
+    Client::new_with_bugs(options, declared.bug.map(ClientBug::bugs).unwrap_or_default())
+}
+
+#[cfg(not(feature = "bugs"))]
+fn make(options: Options, _: &scenario::Client) -> Result<Client, ClientError> {
+    Client::new(options)
 }
 
 /// Makes the topics, by the first client, and waits until every client knows a leader of every partition.

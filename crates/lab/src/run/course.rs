@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use hopwise_engine::{Span, Time, host};
 use hopwise_kube::admission::Rejection;
-use hopwise_kube::profile::Profile;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use tokio::time::{Instant, timeout};
 
 use super::clients::{self, RunningClient, failed};
 use super::faults::{self, LOOK_AHEAD, Played, Stakes};
+use super::findings::{self, Evidence};
 use super::times::Times;
 use super::workload::Partition;
-use super::{bill, history, measure, observe, readiness, verify, workload};
+use super::{bill, checks, history, measure, observe, readiness, recovery, verify, workload};
+use crate::inputs::Inputs;
 use crate::latency::Latencies;
 use crate::report::check::Verdict;
 use crate::report::run::{Check, Data, Event, PlayedFault, Routing, RunReport};
@@ -38,10 +39,8 @@ pub(super) struct Plan {
     pub scenario: Scenario,
     /// The StatefulSets that faults create, by their files.
     pub stateful_sets: BTreeMap<String, StatefulSet>,
-    /// Its surroundings, for prices.
-    pub profile: Profile,
-    /// Objects that the API server rejects.
-    pub rejections: Vec<Rejection>,
+    /// What the cluster was made from: prices, objects that the API server rejects, and what findings point at.
+    pub inputs: Inputs,
     /// The seed.
     pub seed: u64,
     /// Where captures go.
@@ -54,17 +53,20 @@ pub(super) struct Plan {
 /// If captures cannot be written.
 pub(super) async fn run(started: Started, plan: Plan) -> Result<RunReport, SimulationError> {
     let mut report = empty_report(&plan);
-    report.checks.extend(plan.rejections.iter().map(rejected));
-    let bounds = &plan.scenario.bounds;
-    let unready = readiness::check(&started.cluster, &started.brokers, started.settled, bounds.start);
-    match unready {
+    let mut evidence = Evidence::default();
+    report.checks.extend(plan.inputs.rejections.iter().map(rejected));
+    match readiness::check(&started) {
         Some(check) => report.checks.push(check),
-        None => match Stage::set(&started, &plan).await? {
+        None => match Stage::set(&started, &plan, &mut evidence).await? {
             Err(check) => report.checks.push(check),
-            Ok(stage) => stage.perform(&mut report).await,
+            Ok(stage) => stage.perform(&mut report, &mut evidence).await,
         },
     }
-    Ok(finished(report))
+    let mut report = finished(report);
+    if report.verdict == Verdict::Fail {
+        report.findings = findings::of(&started, &plan, &evidence);
+    }
+    Ok(report)
 }
 
 /// The clients at their places, ready to begin.
@@ -79,12 +81,17 @@ struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// Puts the clients at their places and starts the captures, which hold all that the clients do from then on.
-    async fn set(started: &'a Started, plan: &'a Plan) -> Result<Result<Stage<'a>, Check>, SimulationError> {
+    async fn set(
+        started: &'a Started,
+        plan: &'a Plan,
+        evidence: &mut Evidence,
+    ) -> Result<Result<Stage<'a>, Check>, SimulationError> {
         let (cluster, scenario) = (&started.cluster, &plan.scenario);
         let clients = match clients::place_all(cluster, &started.brokers, scenario).await {
             Ok(clients) => clients,
             Err(check) => return Ok(Err(check)),
         };
+        evidence.clients.clone_from(&clients);
         let verifier = match clients::place_verifier(cluster, &started.brokers, scenario).await {
             Ok(verifier) => verifier,
             Err(check) => return Ok(Err(check)),
@@ -103,12 +110,15 @@ impl<'a> Stage<'a> {
     }
 
     /// Runs workload and faults, reads back, and fills the report.
-    async fn perform(self, report: &mut RunReport) {
+    async fn perform(self, report: &mut RunReport, evidence: &mut Evidence) {
         // Pods are looked at some time before their fault, which may come at the very beginning.
         let begin = Instant::now() + LOOK_AHEAD;
         let start = hopwise_engine::now() + Span::from(LOOK_AHEAD);
+        evidence.start = Some(start);
         let scenario = &self.plan.scenario;
         let times = Times::new(scenario, start);
+        let opened: Vec<u64> =
+            self.clients.iter().map(|client| client.client.counters().connections_opened).collect();
         let end = begin + Duration::from(scenario.watched_for().span());
         let cluster = &self.started.cluster;
         let worked = async {
@@ -123,19 +133,32 @@ impl<'a> Stage<'a> {
         );
         report.checks.extend(unfinished);
         report.checks.extend(played.failures.iter().cloned());
-        report.checks.extend(looks);
+        for (check, failed) in looks {
+            report.checks.push(check);
+            evidence.looks.extend(failed);
+        }
         report.checks.extend(times.check(&history::Histories(histories), hopwise_engine::now()));
         if scenario.workload.is_some() {
-            self.look_back(report, &played, start, lasted).await;
+            report.clients = recovery::courses(&self.clients, &opened, &times.strikes(), start);
+            self.look_back(report, &played, (start, lasted), evidence).await;
         }
     }
 
     /// What the workload did, what became of its records, and of the pods that were hit.
-    async fn look_back(&self, report: &mut RunReport, played: &Played, start: Time, lasted: Span) {
+    async fn look_back(
+        &self,
+        report: &mut RunReport,
+        played: &Played,
+        (start, lasted): (Time, Span),
+        evidence: &mut Evidence,
+    ) {
         self.measure(report, start, lasted);
         let after = self.settle_and_look(played).await;
         match self.read_back().await {
-            Ok(data) => report.data = data,
+            Ok((data, misplaced)) => {
+                report.data = data;
+                report.checks.extend(misplaced);
+            }
             Err(why) => report.checks.push(failed("every partition can be read back", &why)),
         }
         let expect = &self.plan.scenario.expect;
@@ -145,6 +168,7 @@ impl<'a> Stage<'a> {
         let before: Vec<PodIdentity> =
             played.before.values().filter_map(|before| before.identity.clone()).collect();
         report.checks.extend(check_pods(expect, &before, &after));
+        (evidence.before, evidence.after) = (before, after);
     }
 
     /// The workload of all clients; a failed check if it does not end in time, or if requests were given up.
@@ -194,7 +218,7 @@ impl<'a> Stage<'a> {
     fn measure(&self, report: &mut RunReport, start: Time, lasted: Span) {
         let mut latencies = Latencies::new();
         let mut routing = Routing::default();
-        let Plan { scenario, profile, .. } = self.plan;
+        let Plan { scenario, inputs, .. } = self.plan;
         for client in &self.clients {
             measure::record_latency(&mut latencies, client);
             measure::add_routing(&mut routing, client, start);
@@ -203,7 +227,7 @@ impl<'a> Stage<'a> {
         }
         report.latency = latencies.rows();
         report.routing = routing;
-        report.cost = bill::bills(&self.started.cluster, &self.clients, scenario, profile, lasted);
+        report.cost = bill::bills(&self.started.cluster, &self.clients, scenario, &inputs.profile, lasted);
     }
 
     /// After faults: waits until all pods are back, and looks at those that were hit.
@@ -219,8 +243,10 @@ impl<'a> Stage<'a> {
     }
 
     /// Reads every partition, and again while something is missing that followers may still be copying.
-    async fn read_back(&self) -> Result<Data, String> {
-        let Some(verifier) = &self.verifier else { return Ok(Data::default()) };
+    ///
+    /// A failed check comes with it if records are where their sender did not put them.
+    async fn read_back(&self) -> Result<(Data, Option<Check>), String> {
+        let Some(verifier) = &self.verifier else { return Ok((Data::default(), None)) };
         let sent: Vec<_> = self
             .clients
             .iter()
@@ -232,7 +258,7 @@ impl<'a> Stage<'a> {
             let stored = verifier.run(async move { verify::read_all(&client, &partitions).await }).await?;
             let data = verify::judge(&sent, &stored);
             if data.lost == 0 || Instant::now() >= deadline {
-                return Ok(data);
+                return Ok((data, checks::placement::check(&sent, &stored)));
             }
             tokio::time::sleep(REPLICATION_POLL).await;
         }
@@ -267,7 +293,9 @@ fn empty_report(plan: &Plan) -> RunReport {
         events: Vec::new(),
         outages: Vec::new(),
         cost: Vec::new(),
+        clients: Vec::new(),
         ways: Vec::new(),
+        findings: Vec::new(),
     }
 }
 

@@ -44,12 +44,37 @@ impl LoadedScenario {
 /// # Errors
 /// Everything that is wrong with the scenario, its cluster file and its manifests, each with its place.
 pub fn load_scenario(path: &Path) -> Result<LoadedScenario, InputError> {
+    let directory = path.parent().unwrap_or_else(|| Path::new(""));
     let mut texts = Texts::default();
     let document = source::read_one(texts.add(&only_file(path)?)).map_err(LoadErrors::from)?;
+    read(document, texts, directory, &Surroundings::default(), Scenario::problems)
+}
+
+/// Reads a scenario that the caller looks at, so that it need not expect anything itself. Its paths are relative to
+/// `directory`; `surroundings` says what its cluster file leaves open.
+///
+/// # Errors
+/// As [`load_scenario`].
+pub fn read_scenario(
+    source: &Source,
+    directory: &Path,
+    surroundings: &Surroundings,
+) -> Result<LoadedScenario, InputError> {
+    let mut texts = Texts::default();
+    let document = source::read_one(texts.add(source)).map_err(LoadErrors::from)?;
+    read(document, texts, directory, surroundings, Scenario::problems_of_parts)
+}
+
+fn read(
+    document: Document,
+    mut texts: Texts,
+    directory: &Path,
+    surroundings: &Surroundings,
+    problems: fn(&Scenario) -> Vec<Problem>,
+) -> Result<LoadedScenario, InputError> {
     let scenario: Scenario = document.parse().map_err(LoadErrors::from)?;
-    let problems = scenario.problems();
+    let problems = problems(&scenario);
     LoadErrors::check(problems.iter().map(|problem| point_at(&document, problem)).collect())?;
-    let directory = path.parent().unwrap_or_else(|| Path::new(""));
     let cluster = load_cluster(&document, &scenario, directory, &mut texts)?;
     let manifests: Vec<PathBuf> =
         scenario.manifests.iter().map(|manifest| directory.join(manifest)).collect();
@@ -58,7 +83,7 @@ pub fn load_scenario(path: &Path) -> Result<LoadedScenario, InputError> {
         texts.add(manifest);
     }
     let manifests = Manifests::load(&manifests)?;
-    let inputs = Inputs::of(manifests, cluster, &Surroundings::default())?;
+    let inputs = Inputs::of(manifests, cluster, surroundings)?;
     let unknown = scenario.unknown_objects(&inputs);
     LoadErrors::check(unknown.iter().map(|problem| point_at(&document, problem)).collect())?;
     let stateful_sets = load_stateful_sets(&document, &scenario, directory, &mut texts)?;

@@ -108,7 +108,7 @@ pub(super) fn way(client: &RunningClient, start: Time) -> Option<Way> {
 }
 
 /// The attempts that ended after the beginning of the workload.
-fn workload_attempts(client: &RunningClient, start: Time) -> Vec<Attempt> {
+pub(super) fn workload_attempts(client: &RunningClient, start: Time) -> Vec<Attempt> {
     client.journal.attempts().into_iter().filter(|attempt| attempt.record.started_at >= start).collect()
 }
 

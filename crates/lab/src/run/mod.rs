@@ -7,9 +7,11 @@
 //! clients there are only the faults, the looks, and what becomes of the cluster; see `observe` and `history`.
 
 mod bill;
+mod checks;
 mod clients;
 mod course;
 mod faults;
+mod findings;
 mod history;
 mod identity;
 mod journal;
@@ -17,6 +19,7 @@ mod load;
 mod measure;
 mod observe;
 mod readiness;
+mod recovery;
 mod save;
 mod sizes;
 mod times;
@@ -26,11 +29,11 @@ mod workload;
 use std::path::PathBuf;
 use std::time::Instant;
 
-pub use load::{LoadedScenario, load_scenario};
+pub use load::{LoadedScenario, load_scenario, read_scenario};
 pub use save::save_scenario;
 
 use crate::report::run::RunReport;
-use crate::simulate::{SimulationError, Start, simulate};
+use crate::simulate::{SimulationError, Start, Started, simulate};
 use course::Plan;
 
 /// How a scenario is run.
@@ -54,19 +57,40 @@ pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunRe
     let LoadedScenario { scenario, inputs, stateful_sets, .. } = loaded;
     let seed = options.seed.unwrap_or(scenario.seed);
     let scenario = scenario.drawn(&inputs, seed);
-    let start =
-        Start { seed, limit: scenario.bounds.start.span().into(), captures: options.captures.clone() };
-    let plan = Plan {
+    let start = Start {
         seed,
-        captures: options.captures,
-        profile: inputs.profile.clone(),
-        rejections: inputs.rejections.clone(),
-        scenario,
-        stateful_sets,
+        limit: scenario.bounds.start.span().into(),
+        captures: options.captures.clone(),
+        ..Start::default()
     };
+    let plan = Plan { seed, captures: options.captures, scenario, stateful_sets, inputs: inputs.clone() };
     let mut report = simulate(inputs, start, |started| course::run(started, plan))??;
     report.wall_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
     Ok(report)
+}
+
+/// What keeps the cluster from being ready, in words; `None` if everything is.
+pub fn unready(started: &Started) -> Option<String> {
+    readiness::check(started).map(|check| check.detail)
+}
+
+/// Plays the faults of a scenario from now on, to the end of its timeline. What could not be played is told in words.
+pub async fn play_faults(started: &Started, loaded: &LoadedScenario) -> Vec<String> {
+    let scenario = &loaded.scenario;
+    let times = times::Times::new(scenario, hopwise_engine::now());
+    let begin = tokio::time::Instant::now();
+    let last = scenario.faults.iter().map(|fault| fault.at.span()).max().unwrap_or_default();
+    let stakes = faults::Stakes {
+        cluster: &started.cluster,
+        brokers: &started.brokers,
+        verifier: None,
+        partitions: [].into(),
+        stateful_sets: &loaded.stateful_sets,
+        watched: Default::default(),
+    };
+    let end = begin + last.into();
+    let played = faults::play(&stakes, &scenario.faults, &times, (begin, end)).await;
+    played.failures.into_iter().map(|check| format!("{}: {}", check.name, check.detail)).collect()
 }
 
 #[expect(

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use hopwise_client::HostPort;
 use hopwise_engine::{Time, host};
 use hopwise_fabric::net;
 use hopwise_fabric::net::resolver::{QueryOutcome, QueryTrace};
@@ -37,13 +38,24 @@ fn client_of(index: usize) -> String {
     format!("observation-{index}")
 }
 
+/// A connection that did not end as it has to.
+#[derive(Clone, Debug)]
+pub(super) struct FailedLook {
+    /// Where the client stood.
+    pub from: Place,
+    /// What it dialled.
+    pub to: HostPort,
+    /// What came of it.
+    pub seen: probe::Connection,
+}
+
 /// Takes every look of the scenario and compares what was seen; looks that wait for an event give up at `end`.
 pub(super) async fn all(
     cluster: &Cluster,
     scenario: &Scenario,
     times: &Times<'_>,
     end: Instant,
-) -> Vec<Check> {
+) -> Vec<(Check, Option<FailedLook>)> {
     let looks = scenario
         .observations
         .iter()
@@ -58,12 +70,12 @@ async fn observe(
     times: &Times<'_>,
     end: Instant,
     name: String,
-) -> Check {
+) -> (Check, Option<FailedLook>) {
     let title = observation.title();
     let start = loop {
         match times.start_of(&observation.when) {
             Some(start) => break start,
-            None if Instant::now() >= end => return missing(&title, &observation.when),
+            None if Instant::now() >= end => return (missing(&title, &observation.when), None),
             None => sleep(EVENT_POLL).await,
         }
     };
@@ -80,25 +92,26 @@ async fn observe(
         // A place is looked for anew each time: its pod may be another one by now.
         let seen = match cluster.place(&observation.from, &name).await {
             Ok(site) => timeout(LONGEST_LOOK, look(cluster, site, observation)).await.unwrap_or_else(|_| {
-                Err("the client heard nothing at all: its pod or node is gone".to_owned())
+                Err(("the client heard nothing at all: its pod or node is gone".to_owned(), None))
             }),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err((error.to_string(), None)),
         };
         let tell = observation.when.tell(at, start);
-        let last = match (observation.when.window, seen) {
+        let (last, failure) = match (observation.when.window, seen) {
             (Window::Within(_), Ok(seen)) => {
-                return Check { name: title, ok: at >= from, detail: format!("it came {tell}: {seen}") };
+                let detail = format!("it came {tell}: {seen}");
+                return (Check { name: title, ok: at >= from, detail }, None);
             }
-            (Window::Within(_), Err(seen)) => format!("{tell}: {seen}"),
-            (_, Err(seen)) => return failed(&title, &format!("{tell}: {seen}")),
-            (_, Ok(seen)) => seen,
+            (Window::Within(_), Err((seen, failure))) => (format!("{tell}: {seen}"), failure),
+            (_, Err((seen, failure))) => return (failed(&title, &format!("{tell}: {seen}")), failure),
+            (_, Ok(seen)) => (seen, None),
         };
         // A look that takes longer delays the next one.
         due = (due + observation.every.span()).max(hopwise_engine::now());
         if due > to {
             let ok = !matches!(observation.when.window, Window::Within(_));
             let detail = if ok { last } else { format!("it did not come; the last look was {last}") };
-            return Check { name: title, ok, detail };
+            return (Check { name: title, ok, detail }, failure);
         }
     }
 }
@@ -110,8 +123,12 @@ fn instant_of(time: Time) -> Instant {
     Instant::now() + ahead
 }
 
-/// What is seen now; an error if it is not what is expected.
-async fn look(cluster: &Cluster, site: ClientSite, observation: &Observation) -> Result<String, String> {
+/// What is seen now; an error if it is not what is expected, with the connection if one failed.
+async fn look(
+    cluster: &Cluster,
+    site: ClientSite,
+    observation: &Observation,
+) -> Result<String, (String, Option<FailedLook>)> {
     match &observation.look {
         Look::Connect { to, transport, outcome, served_by, source } => {
             let seen = probe::connect(cluster, site, to, *transport).await;
@@ -126,12 +143,17 @@ async fn look(cluster: &Cluster, site: ClientSite, observation: &Observation) ->
                     .as_ref()
                     .is_none_or(|pods| seen.served_by.as_ref().is_some_and(|pod| pods.contains(pod)))
                 && source_fits;
-            if fits { Ok(told) } else { Err(told) }
+            if fits {
+                return Ok(told);
+            }
+            Err((told, Some(FailedLook { from: observation.from.clone(), to: to.clone(), seen })))
         }
         Look::Resolve { name, rcode, addresses } => {
             let host = name.clone();
             let asked = host::spawn_on(site.host, async move { net::lookup_explained(&host).await });
-            let Ok((found, queries)) = asked.await else { return Err("the client was stopped".to_owned()) };
+            let Ok((found, queries)) = asked.await else {
+                return Err(("the client was stopped".to_owned(), None));
+            };
             let code = last_code(&queries);
             let mut found: Vec<IpAddr> = found.unwrap_or_default();
             found.sort_unstable();
@@ -145,7 +167,7 @@ async fn look(cluster: &Cluster, site: ClientSite, observation: &Observation) ->
             let told = format!("{code} [{shown}]");
             let fits = rcode.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(&code))
                 && wanted.is_none_or(|wanted| wanted == found);
-            if fits { Ok(told) } else { Err(told) }
+            if fits { Ok(told) } else { Err((told, None)) }
         }
     }
 }

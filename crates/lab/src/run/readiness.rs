@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hopwise_engine::Span;
 use hopwise_kube::cluster::{Cluster, Settled};
 use hopwise_kube::store::pod_state;
 use k8s_openapi::api::core::v1::{ContainerState, Pod, Service};
@@ -10,18 +11,15 @@ use super::clients::failed;
 use crate::programs::Brokers;
 use crate::report::run::Check;
 use crate::scenario::Duration;
+use crate::simulate::Started;
 
 /// A failed check that says what is not ready and why; `None` if everything is.
-pub(super) fn check(
-    cluster: &Cluster,
-    brokers: &Brokers,
-    settled: Settled,
-    limit: Duration,
-) -> Option<Check> {
+pub(super) fn check(started: &Started) -> Option<Check> {
+    let Started { cluster, brokers, settled, limit } = started;
     let why = match settled {
         Settled::Ready => return None,
         Settled::Stuck => "nothing changes any more".to_owned(),
-        Settled::StillChanging => format!("the time is over ({limit})"),
+        Settled::StillChanging => format!("the time is over ({})", Duration(Span::from(*limit))),
     };
     let mut missing = pods_missing(cluster, brokers);
     missing.extend(balancers_missing(cluster));

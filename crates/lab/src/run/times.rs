@@ -16,17 +16,34 @@ pub(super) struct Times<'a> {
     scenario: &'a Scenario,
     start: Time,
     struck: RefCell<BTreeMap<String, Time>>,
+    /// Every fault that struck, in order.
+    strikes: RefCell<Vec<Strike>>,
+}
+
+/// A fault that struck.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Strike {
+    /// The fault's name.
+    pub fault: String,
+    /// When.
+    pub at: Time,
 }
 
 impl<'a> Times<'a> {
     /// A timeline that starts at `start`.
     pub(super) fn new(scenario: &'a Scenario, start: Time) -> Self {
-        Times { scenario, start, struck: RefCell::default() }
+        Times { scenario, start, struck: RefCell::default(), strikes: RefCell::default() }
     }
 
     /// A fault strikes now.
     pub(super) fn strike(&self, fault: String) {
+        self.strikes.borrow_mut().push(Strike { fault: fault.clone(), at: hopwise_engine::now() });
         self.struck.borrow_mut().entry(fault).or_insert_with(hopwise_engine::now);
+    }
+
+    /// Every fault that has struck, in order.
+    pub(super) fn strikes(&self) -> Vec<Strike> {
+        self.strikes.borrow().clone()
     }
 
     /// The time that `when` counts from; none if that has not come yet.

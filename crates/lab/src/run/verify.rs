@@ -86,13 +86,18 @@ fn places_of<'a>(client: &str, stored: &'a Stored) -> BTreeMap<(&'a Partition, u
     let mut places: BTreeMap<(&Partition, u64), Vec<usize>> = BTreeMap::new();
     for (partition, keys) in stored {
         for (place, key) in keys.iter().enumerate() {
-            let sequence = key.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
-            if let Some(sequence) = sequence.filter(|&sequence| *key == key_of(client, sequence)) {
+            if let Some(sequence) = sequence_of(client, key) {
                 places.entry((partition, sequence)).or_default().push(place);
             }
         }
     }
     places
+}
+
+/// The number of a record among those of `client`; none if it is another client's.
+pub(super) fn sequence_of(client: &str, key: &str) -> Option<u64> {
+    let sequence = key.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
+    sequence.filter(|&sequence| *key == key_of(client, sequence))
 }
 
 #[cfg(test)]

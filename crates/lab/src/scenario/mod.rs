@@ -5,6 +5,7 @@
 //! YAML and pointing at lines is `hopwise_kube::source`'s part: problems name fields in the way that its documents
 //! locate them (`expect.less[0].hops`).
 
+mod client;
 mod draw;
 mod event;
 mod expect;
@@ -18,9 +19,9 @@ mod state;
 mod timeline;
 mod when;
 
-use hopwise_fabric::net::resolver::{NoResolver, ResolverKind};
 use serde::{Deserialize, Serialize};
 
+pub use client::{Client, ClientBug, ClientProfile, Resolver};
 pub use draw::{Choices, Draw, KINDS, Listed, Stock, Target};
 pub use event::EventExpectation;
 pub use expect::{
@@ -36,8 +37,6 @@ pub use problems::Problem;
 pub use quantity::{DataSize, Duration, QuantityError};
 pub use state::{Fact, Facts, History, StateExpectation, Wanted, facts_of};
 pub use when::{When, Window, seconds};
-
-use crate::place::Place;
 
 /// A scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,29 +82,6 @@ pub struct Scenario {
     #[serde(default)]
     pub bounds: Bounds,
 }
-
-/// A client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Client {
-    /// Its name, which is also the route's name in the report.
-    pub name: String,
-    /// Where it stands.
-    pub place: Place,
-    /// `host:port` of the brokers that it asks first, in this order.
-    pub bootstrap: Vec<String>,
-    /// The name of the Kafka listener that it is expected to enter by.
-    #[serde(default)]
-    pub listener: Option<String>,
-    /// Whose resolver it uses.
-    #[serde(default)]
-    pub resolver: Resolver,
-}
-
-/// Whose resolver a client uses: `glibc`, `musl`, `go` or `jvm`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Resolver(pub ResolverKind);
 
 /// What every client does, at the same time: it produces and fetches, spread over the partitions in turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,20 +181,6 @@ impl Default for Bounds {
     fn default() -> Self {
         let minutes = |minutes: u64| Duration(hopwise_engine::Span::from_secs(minutes * 60));
         Bounds { start: minutes(20), run: minutes(30) }
-    }
-}
-
-impl TryFrom<String> for Resolver {
-    type Error = NoResolver;
-
-    fn try_from(text: String) -> Result<Self, NoResolver> {
-        text.parse().map(Resolver)
-    }
-}
-
-impl From<Resolver> for String {
-    fn from(resolver: Resolver) -> String {
-        resolver.0.to_string()
     }
 }
 

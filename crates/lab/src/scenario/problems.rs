@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Comparison, FaultKind, Scenario, Workload};
+use super::{Client, ClientBug, Comparison, FaultKind, Scenario, Workload};
 
 /// Something wrong with a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,13 @@ pub struct Problem {
 impl Scenario {
     /// Everything that is wrong beyond the types of fields; empty for a sound scenario.
     pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Problems(self.problems_of_parts());
+        self.check_observed(&mut problems);
+        problems.0
+    }
+
+    /// [`Scenario::problems`] of a scenario that somebody else looks at: it may expect nothing itself.
+    pub fn problems_of_parts(&self) -> Vec<Problem> {
         let mut problems = Problems::default();
         self.check_inputs(&mut problems);
         self.check_clients(&mut problems);
@@ -45,6 +52,10 @@ impl Scenario {
         problems.unless(clients || !workload, "workload", "there are no clients", "at least one client");
         let what = "the clients have nothing to do";
         problems.unless(workload || !clients, "clients", what, "a workload, or no clients");
+    }
+
+    fn check_observed(&self, problems: &mut Problems) {
+        let workload = self.workload.is_some();
         let observed =
             !self.observations.is_empty() || !self.expect.events.is_empty() || !self.expect.states.is_empty();
         let what = "nothing is looked at";
@@ -54,6 +65,7 @@ impl Scenario {
             what,
             "a workload, observations, or expected events or states",
         );
+        problems.0.extend(unbuilt_bugs(&self.clients, ClientBug::BUILT));
         let mut names = BTreeSet::new();
         for (index, client) in self.clients.iter().enumerate() {
             let field = |name: &str| format!("clients[{index}].{name}");
@@ -153,6 +165,17 @@ impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}; expected {}", self.field, self.what, self.expected)
     }
+}
+
+/// Clients that are to break rules, where nobody can: in a build without them.
+pub(super) fn unbuilt_bugs(clients: &[Client], built: bool) -> Vec<Problem> {
+    let buggy = clients.iter().enumerate().filter(|(_, client)| client.bug.is_some() && !built);
+    let problem = |(index, _)| Problem {
+        field: format!("clients[{index}].bug"),
+        what: "this build has no bugs: they are for tests of the checks".to_owned(),
+        expected: "no bug, or a build with feature `bugs`".to_owned(),
+    };
+    buggy.map(problem).collect()
 }
 
 fn check_workload(workload: &Workload, problems: &mut Problems) {

@@ -152,7 +152,9 @@ fn report() -> RunReport {
         faults: vec![],
         outages: vec![],
         cost: vec![],
+        clients: Vec::new(),
         ways: vec![],
+        findings: vec![],
     }
 }
 
@@ -282,8 +284,36 @@ fn a_client_may_name_its_resolver() {
         scenario(&SMALL.replace("place: external,", &format!("place: external, resolver: {resolver},")))
     };
     let resolvers: Vec<String> =
-        with("jvm").expect("it is one").clients.iter().map(|client| client.resolver.0.to_string()).collect();
+        with("jvm").expect("it is one").clients.iter().map(|client| client.resolver().to_string()).collect();
     assert_eq!(resolvers, ["glibc", "jvm"]);
     let error = with("bind").expect_err("it is none");
     assert!(error.contains("`bind` is no resolver; expected `glibc`, `musl`, `go` or `jvm`"), "{error}");
+}
+
+#[test]
+fn a_client_may_name_its_profile_and_has_that_profile_s_resolver() {
+    let with =
+        |fields: &str| scenario(&SMALL.replace("place: external,", &format!("place: external, {fields},")));
+    let second = |fields: &str| with(fields).expect("sound").clients[1].clone();
+    assert_eq!(second("profile: franz-go").profile.0, hopwise_client::Profile::FranzGo);
+    assert_eq!(second("profile: franz-go").resolver().to_string(), "go");
+    assert_eq!(second("profile: java").resolver().to_string(), "jvm");
+    assert_eq!(second("profile: java, resolver: musl").resolver().to_string(), "musl");
+    let error = with("profile: sarama").expect_err("it is none");
+    assert!(error.contains("`sarama` is not a client profile"), "{error}");
+    let error = with("bug: stale-everything").expect_err("it is none");
+    assert!(error.contains("stale-metadata"), "{error}");
+}
+
+#[test]
+fn a_bug_needs_a_build_that_has_bugs() {
+    let text = SMALL.replace("place: external,", "place: external, bug: stale-dns,");
+    let buggy = scenario(&text).expect("the words are known");
+    let problems = |built: bool| {
+        let problems = super::problems::unbuilt_bugs(&buggy.clients, built);
+        problems.into_iter().map(|problem| problem.to_string()).collect::<Vec<_>>()
+    };
+    assert!(problems(true).is_empty());
+    insta::assert_snapshot!(problems(false).join("\n"), @"clients[1].bug: this build has no bugs: they are for tests of the checks; expected no bug, or a build with feature `bugs`");
+    assert_eq!(buggy.problems().iter().any(|it| it.field.ends_with(".bug")), !ClientBug::BUILT);
 }

@@ -91,7 +91,7 @@ impl ServerSession {
 fn finish(token: &[u8], challenged: &Challenged) -> Result<ServerStep, SaslError> {
     let Challenged { client, credential, nonce, server_first } = challenged;
     let last = ClientFinal::parse(token)?;
-    if last.nonce != *nonce || last.binding != client.binding {
+    if !is_nonce(&last.nonce, nonce) || last.binding != client.binding {
         return Err(SaslError::Malformed("the nonce or the channel binding is another"));
     }
     let auth_message = message::auth_message(&client.bare, server_first, &last.without_proof);
@@ -100,6 +100,17 @@ fn finish(token: &[u8], challenged: &Challenged) -> Result<ServerStep, SaslError
     }
     let token = message::server_final(&credential.server_signature(&auth_message));
     Ok(ServerStep::Done { token, user: client.user.clone() })
+}
+
+/// Whether a client's last message has the nonce that it was sent, which is the client's own and then the server's.
+///
+/// RFC 5802 (5.1) wants exactly that nonce. librdkafka before 2.6.1 puts its own before it once more
+/// (confluentinc/librdkafka#4895), and distributions still ship it (Debian 12: 2.0.2). Kafka 3.8.1 to 3.9, which
+/// check the nonce because of CVE-2024-56128, let such clients in: it is enough that the nonce ends with the one
+/// that was sent. Kafka 4.0 no longer does (edenhill/kcat#462); Redpanda does (redpanda-data/redpanda#3015), so that
+/// is the rule here. What a replay would lack, the nonce that was sent, is there in full either way.
+fn is_nonce(answered: &str, sent: &str) -> bool {
+    answered.ends_with(sent)
 }
 
 /// PLAIN is checked against what is kept for either SCRAM mechanism.
@@ -119,6 +130,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
+    use crate::sasl::scram::credential;
 
     struct One(ScramCredential);
 
@@ -144,6 +156,35 @@ mod tests {
         let token = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_vec();
         assert_eq!(done, ServerStep::Done { token, user: "user".to_owned() });
         assert!(session.step(last.as_bytes(), &users).is_err());
+    }
+
+    /// What a server whose part of the nonce is `srv` says to a client that knows the password, whose own part is
+    /// `own` and whose last message has the nonce `answered`, correctly proved.
+    fn with_nonce_answered(answered: &str) -> Result<ServerStep, SaslError> {
+        let mechanism = Mechanism::ScramSha256;
+        let users = One(ScramCredential::with_salt(mechanism, "pencil", 1, vec![1]));
+        let mut session = ServerSession::with_nonce(mechanism, "srv".to_owned());
+        let client = ClientFirst::new("user", "own");
+        let ServerStep::Challenge(challenge) = session.step(&client.to_bytes(), &users).unwrap() else {
+            panic!("no challenge")
+        };
+        let mut last = ClientFinal::new(&client.binding, answered);
+        let challenge = String::from_utf8(challenge).unwrap();
+        let auth_message = message::auth_message(&client.bare, &challenge, &last.without_proof);
+        let salted = credential::salted(mechanism, "pencil", &[1], 1);
+        last.proof = credential::client_proof(mechanism, &salted, &auth_message).0;
+        session.step(&last.to_bytes(), &users)
+    }
+
+    /// confluentinc/librdkafka#4895: before 2.6.1 the client's part is there twice.
+    #[test]
+    fn a_nonce_may_repeat_the_clients_part_and_no_other_is_accepted() {
+        for accepted in ["ownsrv", "ownownsrv"] {
+            assert!(matches!(with_nonce_answered(accepted), Ok(ServerStep::Done { .. })), "{accepted}");
+        }
+        for refused in ["own", "srv", "ownown", "ownsrw", "wonsrv", "ownsrvown", ""] {
+            assert!(matches!(with_nonce_answered(refused), Err(SaslError::Malformed(_))), "{refused}");
+        }
     }
 
     #[test]

@@ -60,8 +60,18 @@ fn equal<T: PartialEq + Debug>(got: T, wanted: T, what: &str) -> Outcome {
 }
 
 async fn client(security: &Security) -> Result<Client, Box<dyn Error + Send + Sync>> {
+    patient_client(security, PATIENCE).await
+}
+
+/// A client that goes on trying for this long.
+async fn patient_client(
+    security: &Security,
+    deadline: Duration,
+) -> Result<Client, Box<dyn Error + Send + Sync>> {
     let bootstrap = environment("HOPWISE_BOOTSTRAP").split(',').map(str::to_owned).collect();
-    let backoff = BackoffConfig { deadline: Some(Duration::from_secs(10)), ..BackoffConfig::default() };
+    // By default the waits treble without end, so that it gives up long before the deadline while leaders are elected.
+    let max_backoff = Duration::from_millis(500);
+    let backoff = BackoffConfig { max_backoff, deadline: Some(deadline), ..BackoffConfig::default() };
     let mut builder = ClientBuilder::new(bootstrap).client_id("rskafka").backoff_config(backoff);
     if let Some((mechanism, password)) = &security.sasl {
         let user = if *mechanism == "SCRAM-SHA-512" { "HOPWISE_USER_512" } else { "HOPWISE_USER" };
@@ -274,7 +284,9 @@ async fn unknown_topic(security: Security) -> Outcome {
     let client = client(&security).await?;
     let opened = client.partition_client("rs-nowhere", 0, UnknownTopicHandling::Error).await;
     let error = match opened {
-        Ok(partition) => partition.produce(simple(1), Compression::NoCompression).await.err().map(|e| e.to_string()),
+        Ok(partition) => {
+            partition.produce(simple(1), Compression::NoCompression).await.err().map(|e| e.to_string())
+        }
         Err(error) => Some(error.to_string()),
     };
     let error = error.unwrap_or_default();
@@ -291,7 +303,8 @@ async fn round_trip(security: Security, topic: String) -> Outcome {
 async fn wrong_password() -> Outcome {
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
         let security = Security { sasl: Some((mechanism, "wrong".to_owned())), tls: false };
-        let error = client(&security).await.err().map(|error| error.to_string()).unwrap_or_default();
+        let client = patient_client(&security, Duration::from_secs(1)).await;
+        let error = client.err().map(|error| error.to_string()).unwrap_or_default();
         let said = error.to_lowercase();
         equal(said.contains("sasl") || said.contains("authenticat"), true, &format!("{mechanism}: {error}"))?;
     }
@@ -300,7 +313,8 @@ async fn wrong_password() -> Outcome {
 
 async fn restart_write(security: Security) -> Outcome {
     create(&security, "rs-restart", 1).await?;
-    let offsets = partition(&security, "rs-restart", 0).await?.produce(simple(20), Compression::NoCompression).await?;
+    let offsets =
+        partition(&security, "rs-restart", 0).await?.produce(simple(20), Compression::NoCompression).await?;
     equal(offsets.len(), 20, "offsets")
 }
 
@@ -327,7 +341,8 @@ fn checks(mode: &str) -> Vec<(String, Check)> {
     match mode {
         "sasl" => {
             for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
-                let security = Security { sasl: Some((mechanism, environment("HOPWISE_PASSWORD"))), tls: false };
+                let security =
+                    Security { sasl: Some((mechanism, environment("HOPWISE_PASSWORD"))), tls: false };
                 let name = mechanism.to_lowercase();
                 run!(format!("sasl-{name}"), round_trip(security, format!("rs-{name}")));
             }
@@ -372,12 +387,27 @@ fn checks(mode: &str) -> Vec<(String, Check)> {
                 ("delete-groups", "the client has no groups"),
                 ("alter-group-offsets", "the client has no groups"),
                 ("kip-848", "the client has no groups"),
-                ("describe-configs", "the client's only admin requests create and delete topics and delete records"),
-                ("alter-configs", "the client's only admin requests create and delete topics and delete records"),
-                ("create-partitions", "the client's only admin requests create and delete topics and delete records"),
+                (
+                    "describe-configs",
+                    "the client's only admin requests create and delete topics and delete records",
+                ),
+                (
+                    "alter-configs",
+                    "the client's only admin requests create and delete topics and delete records",
+                ),
+                (
+                    "create-partitions",
+                    "the client's only admin requests create and delete topics and delete records",
+                ),
                 ("acls", "the client's only admin requests create and delete topics and delete records"),
-                ("scram-users", "the client's only admin requests create and delete topics and delete records"),
-                ("describe-cluster", "the client's only admin requests create and delete topics and delete records"),
+                (
+                    "scram-users",
+                    "the client's only admin requests create and delete topics and delete records",
+                ),
+                (
+                    "describe-cluster",
+                    "the client's only admin requests create and delete topics and delete records",
+                ),
             ];
             all.extend(missing.map(|(name, why)| (name.to_owned(), Check::NotApplicable(why))));
         }

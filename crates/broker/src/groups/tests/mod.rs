@@ -210,7 +210,12 @@ fn commit(now: &Now, caller: Caller, offset: i64) -> CommitRequest {
         expires_ms: None,
         position: -1,
     };
-    CommitRequest { group: "g".into(), caller, offsets: BTreeMap::from([(orders(), committed)]) }
+    CommitRequest {
+        group: "g".into(),
+        caller,
+        knows_member_epochs: false,
+        offsets: BTreeMap::from([(orders(), committed)]),
+    }
 }
 
 /// A consumer that joins without an id, as clients before KIP-394.

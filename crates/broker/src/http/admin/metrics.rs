@@ -259,6 +259,16 @@ fn requests(node: &Node, out: &mut Exposition) {
         ("redpanda_node_status_rpcs_sent", "Pings sent to other brokers.", &status.sent),
         ("redpanda_node_status_rpcs_received", "Pings of other brokers.", &status.received),
         ("redpanda_node_status_rpcs_timed_out", "Pings without an answer.", &status.timed_out),
+        (
+            "redpanda_kafka_rpc_sasl_session_expiration_total",
+            "Connections that ended because their client did not authenticate again in time.",
+            &metrics.sasl_sessions_expired,
+        ),
+        (
+            "redpanda_kafka_rpc_sasl_session_reauth_attempts_total",
+            "Times that clients authenticated again on a connection.",
+            &metrics.sasl_reauthentications,
+        ),
     ];
     for (name, help, count) in entries {
         out.counter(name, help, &[], count.get());

@@ -57,7 +57,7 @@ async fn join(
     let waiting = shard.ask(now(session), |machine, now, ticket| machine.join(now, join, ticket))?;
     match answered(waiting).await? {
         Answer::Join(answer) => Ok(answer),
-        Answer::Sync(_) | Answer::Done(_) => Err(ResponseError::UnknownServerError),
+        Answer::Sync(_) | Answer::Heartbeat(_) | Answer::Done(_) => Err(ResponseError::UnknownServerError),
     }
 }
 

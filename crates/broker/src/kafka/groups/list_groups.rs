@@ -10,9 +10,6 @@ use crate::groups::request;
 use crate::kafka::authorization::{Operation, Resource, authorize};
 use crate::kafka::{Session, text};
 
-/// The one type that there is (KIP-848 names them).
-const CLASSIC: &str = "classic";
-
 pub(in crate::kafka) async fn answer(
     session: &Session,
     request: ListGroupsRequest,
@@ -20,7 +17,7 @@ pub(in crate::kafka) async fn answer(
 ) -> ListGroupsResponse {
     let states = &request.states_filter;
     let types = &request.types_filter;
-    let wanted = |group: &request::ListedGroup| named(states, group.state) && named(types, CLASSIC);
+    let wanted = |group: &request::ListedGroup| named(states, group.state) && named(types, group.kind.name());
     let mut groups = Vec::new();
     let mut error = 0;
     for shard in session.node.groups.shards(&session.node) {
@@ -40,11 +37,12 @@ pub(in crate::kafka) async fn answer(
     }
     groups.sort_by(|a, b| a.id.cmp(&b.id));
     let listed = groups.into_iter().map(|group| {
+        let kind = group.kind.name();
         let listed = ListedGroup::default()
             .with_group_id(GroupId(text(group.id)))
             .with_protocol_type(text(group.protocol_type));
         let listed = if version >= 4 { listed.with_group_state(text(group.state)) } else { listed };
-        if version >= 5 { listed.with_group_type(text(CLASSIC)) } else { listed }
+        if version >= 5 { listed.with_group_type(text(kind)) } else { listed }
     });
     ListGroupsResponse::default().with_error_code(error).with_groups(listed.collect())
 }

@@ -3,6 +3,8 @@
 //! A request that comes to another broker than the group's coordinator is answered with `NOT_COORDINATOR`
 //! (redpanda.md 4.3).
 
+pub(super) mod consumer_group_describe;
+pub(super) mod consumer_group_heartbeat;
 pub(super) mod delete_groups;
 pub(super) mod describe_groups;
 pub(super) mod heartbeat;
@@ -64,7 +66,7 @@ async fn answered(waiting: oneshot::Receiver<Answer>) -> Result<Answer, Response
 pub(super) async fn done(waiting: oneshot::Receiver<Answer>) -> Result<(), ResponseError> {
     match answered(waiting).await? {
         Answer::Done(result) => result,
-        Answer::Join(_) | Answer::Sync(_) => Err(ResponseError::UnknownServerError),
+        Answer::Join(_) | Answer::Sync(_) | Answer::Heartbeat(_) => Err(ResponseError::UnknownServerError),
     }
 }
 

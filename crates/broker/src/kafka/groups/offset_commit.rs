@@ -16,6 +16,9 @@ use crate::groups::request::CommitRequest;
 use crate::kafka::Session;
 use crate::kafka::authorization::Operation;
 
+/// From here on a generation may be the epoch of a member of the consumer protocol (KIP-848).
+const KNOWS_MEMBER_EPOCHS: i16 = 9;
+
 /// Offsets to commit, and what is wrong with those that cannot be.
 pub(in crate::kafka) struct Wanted {
     pub offsets: BTreeMap<TopicPartition, Committed>,
@@ -71,7 +74,7 @@ pub(in crate::kafka) async fn answer(
             wanted.add(session, partition, place, entry.committed_metadata.as_ref(), expires_ms);
         }
     }
-    let result = commit(session, &request, &wanted).await;
+    let result = commit(session, &request, version, &wanted).await;
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|entry| {
             let partition = named(&topic.name, entry.partition_index);
@@ -88,6 +91,7 @@ pub(in crate::kafka) async fn answer(
 async fn commit(
     session: &Session,
     request: &OffsetCommitRequest,
+    version: i16,
     wanted: &Wanted,
 ) -> Result<(), ResponseError> {
     let shard = shard(session, Operation::Read, &request.group_id)?;
@@ -98,6 +102,7 @@ async fn commit(
     let commit = CommitRequest {
         group: request.group_id.to_string(),
         caller: caller(&request.member_id, &request.group_instance_id, generation),
+        knows_member_epochs: version >= KNOWS_MEMBER_EPOCHS,
         offsets: wanted.offsets.clone(),
     };
     done(shard.ask(now(session), |machine, now, ticket| machine.commit(now, commit, ticket))?).await

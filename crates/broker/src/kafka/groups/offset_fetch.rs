@@ -31,7 +31,9 @@ pub(in crate::kafka) async fn answer(
             let topics = group.topics.as_ref().map(|topics| {
                 topics.iter().flat_map(|topic| partitions(&topic.name, &topic.partition_indexes)).collect()
             });
-            let found = fetch(session, &group.group_id, topics, stable);
+            // Before version 9 they are left at what says nothing.
+            let caller = (group.member_id.as_deref(), group.member_epoch);
+            let found = fetch(session, &group.group_id, caller, topics, stable);
             let response = OffsetFetchResponseGroup::default().with_group_id(group.group_id);
             match found {
                 Ok(found) => response.with_topics(several(found)),
@@ -44,7 +46,7 @@ pub(in crate::kafka) async fn answer(
         topics.iter().flat_map(|topic| partitions(&topic.name, &topic.partition_indexes)).collect()
     });
     let response = OffsetFetchResponse::default();
-    match fetch(session, &request.group_id, topics.clone(), stable) {
+    match fetch(session, &request.group_id, (None, -1), topics.clone(), stable) {
         Ok(found) => response.with_topics(single(found)),
         Err(error) if version >= HAS_GROUP_ERROR => response.with_error_code(error.code()),
         Err(error) => {
@@ -61,6 +63,7 @@ fn partitions<'a>(topic: &'a TopicName, indexes: &'a [i32]) -> impl Iterator<Ite
 fn fetch(
     session: &Session,
     group: &str,
+    (member, epoch): (Option<&str>, i32),
     partitions: Option<Vec<TopicPartition>>,
     require_stable: bool,
 ) -> Result<Found, ResponseError> {
@@ -69,8 +72,10 @@ fn fetch(
         authorize(session, Operation::Describe, Resource::Topic(&partition.topic))
     };
     let all = partitions.is_none();
-    let found =
-        shard.with(now(session), |machine, _| machine.fetch(group, partitions.as_deref(), require_stable))?;
+    let found = shard.with(now(session), |machine, _| {
+        machine.check_fetch(group, member, epoch)?;
+        Ok(machine.fetch(group, partitions.as_deref(), require_stable))
+    })??;
     // Where all were asked for, those that the client may not see are left out.
     let seen = found.into_iter().filter_map(|(partition, result)| match may(&partition) {
         Ok(()) => Some((partition, result)),

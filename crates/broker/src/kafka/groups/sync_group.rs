@@ -37,6 +37,6 @@ async fn sync(session: &Session, request: SyncGroupRequest) -> Result<SyncAnswer
     let waiting = shard.ask(now(session), |machine, now, ticket| machine.sync(now, sync, ticket))?;
     match answered(waiting).await? {
         Answer::Sync(answer) => Ok(answer),
-        Answer::Join(_) | Answer::Done(_) => Err(ResponseError::UnknownServerError),
+        Answer::Join(_) | Answer::Heartbeat(_) | Answer::Done(_) => Err(ResponseError::UnknownServerError),
     }
 }

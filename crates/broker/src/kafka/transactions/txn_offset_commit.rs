@@ -60,6 +60,7 @@ async fn commit(
         commit: CommitRequest {
             group: request.group_id.to_string(),
             caller: caller(&request.member_id, &request.group_instance_id, generation),
+            knows_member_epochs: false,
             offsets: wanted.offsets.clone(),
         },
         producer_id: request.producer_id.0,

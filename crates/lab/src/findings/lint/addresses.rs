@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::facts::{Advertised, Broker, Cluster, address_with_domain};
+use super::super::facts::{Advertised, Broker, Cluster, Listener, address_with_domain};
 use super::super::{Code, Finding};
 use super::{Group, groups, listed};
 
@@ -117,7 +117,7 @@ fn shared(group: &Group<'_>) -> Option<Finding> {
 
 /// L8, row 4: the address is that of a node, or of a load balancer, behind which another broker stands.
 fn other_brokers(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
-    for (broker, address) in advertising(group, |_, address| !address.host.is_empty()) {
+    for (broker, address) in advertising(group, |broker, address| is_own(group, broker, address)) {
         let addresses = cluster.external_addresses(&address.host);
         if let Some(finding) = other_balancer(cluster, group, broker, address, &addresses) {
             return Some(finding);
@@ -144,6 +144,14 @@ fn other_brokers(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
         return Some(group.finding(Code::AddressOfAnotherBroker, explanation));
     }
     None
+}
+
+/// Whether the broker alone advertises the address. One that several advertise is another finding.
+fn is_own(group: &Group<'_>, broker: &Broker, address: &Advertised) -> bool {
+    let same = |(other, listener): &(&Broker, &Listener)| {
+        other.pod != broker.pod && listener.advertised.as_ref() == Some(address)
+    };
+    !address.host.is_empty() && !group.members.iter().any(same)
 }
 
 /// The load balancer at the address leads to other brokers, and not to this one.

@@ -44,6 +44,8 @@ pub fn sound() -> Cluster {
             service_name: "redpanda".into(),
             anti_affinity: AntiAffinity::Required,
             pre_stop: true,
+            pre_stop_s: None,
+            grace_period_s: 90,
             configurator: Some(Configurator { position: position(70), ..Configurator::default() }),
         }],
         brokers: (0..3).map(broker).collect(),

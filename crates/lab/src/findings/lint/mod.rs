@@ -56,7 +56,7 @@ impl Group<'_> {
 
     /// `Kafka listener "default"`.
     pub fn title(&self) -> String {
-        format!("{} listener \"{}\"", api_title(self.api), self.name)
+        title(self.api, self.name)
     }
 }
 
@@ -96,6 +96,7 @@ pub(super) fn owner(cluster: &Cluster, broker: &Broker) -> String {
 
 /// The field of redpanda.yaml that holds a listener's advertised address, or the listener where there is none.
 pub(super) fn field(api: Api, name: &str) -> String {
+    // There is one RPC server, without a name.
     let list = match api {
         Api::Kafka => "redpanda.advertised_kafka_api",
         Api::HttpProxy => "pandaproxy.advertised_pandaproxy_api",
@@ -103,7 +104,15 @@ pub(super) fn field(api: Api, name: &str) -> String {
         Api::SchemaRegistry => "schema_registry.schema_registry_api",
         Api::Rpc => "redpanda.rpc_server",
     };
-    format!("{list}[{name}]")
+    if name.is_empty() { list.to_owned() } else { format!("{list}[{name}]") }
+}
+
+/// `Kafka listener "default"`, `RPC listener`.
+pub(super) fn title(api: Api, name: &str) -> String {
+    match name {
+        "" => format!("{} listener", api_title(api)),
+        _ => format!("{} listener \"{name}\"", api_title(api)),
+    }
 }
 
 /// The name of an API in a sentence.

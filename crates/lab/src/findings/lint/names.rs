@@ -13,6 +13,7 @@ pub(super) fn rules(cluster: &Cluster) -> Vec<Finding> {
     for group in groups(cluster) {
         findings.extend(certificate(cluster, &group));
         findings.extend(trailing_dot(&group));
+        findings.extend(other_domain(cluster, &group));
     }
     findings.extend(short_lists(cluster));
     findings.extend(prefix_templates(cluster));
@@ -59,6 +60,20 @@ fn trailing_dot(group: &Group<'_>) -> Option<Finding> {
     Some(group.finding(Code::TrailingDotWithTls, explanation))
 }
 
+/// Row 19.
+fn other_domain(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
+    let host = group.members.iter().find_map(|(_, listener)| {
+        let host = &listener.advertised.as_ref()?.host;
+        cluster.is_of_other_domain(host).then_some(host)
+    })?;
+    let explanation = format!(
+        "{} advertises \"{host}\"; the domain of this cluster is \"{}\". Its DNS answers that there is no such name.",
+        group.title(),
+        cluster.domain,
+    );
+    Some(group.finding(Code::OtherClusterDomain, explanation))
+}
+
 /// L7, row 6.
 fn short_lists(cluster: &Cluster) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -100,7 +115,7 @@ fn prefix_templates(cluster: &Cluster) -> Vec<Finding> {
     unused.collect()
 }
 
-/// L15; redpanda.md 4.1: metadata answers by listener name.
+/// L15, row 48; redpanda.md 4.1: metadata answers by listener name.
 fn advertised_names(cluster: &Cluster) -> Vec<Finding> {
     let mut findings: BTreeMap<(String, String), Finding> = BTreeMap::new();
     for broker in &cluster.brokers {
@@ -109,19 +124,26 @@ fn advertised_names(cluster: &Cluster) -> Vec<Finding> {
                 broker.listeners.iter().filter(|l| l.api == *api).map(|l| l.name.as_str()).collect();
             let missing = own.iter().find(|name| !advertised.iter().any(|other| other == *name));
             let surplus = advertised.iter().find(|name| !own.contains(&name.as_str()));
-            let (name, severity, what) = match (missing, surplus) {
-                (Some(name), _) => (
+            let twice = advertised.iter().enumerate().find(|(at, name)| advertised[..*at].contains(name));
+            let (name, severity, what) = match (missing, surplus, twice) {
+                (Some(name), ..) => (
                     (*name).to_owned(),
                     Severity::Error,
                     "has the listener and advertises nothing under its name. Metadata guesses another entry, and \
                      FindCoordinator answers COORDINATOR_NOT_AVAILABLE: producers work, consumer groups hang.",
                 ),
-                (None, Some(name)) => (
+                (None, Some(name), _) => (
                     name.clone(),
                     Severity::Warning,
                     "advertises an address under that name and has no such listener. Nobody is ever told the address.",
                 ),
-                (None, None) => continue,
+                (None, None, Some((_, name))) => (
+                    name.clone(),
+                    Severity::Warning,
+                    "advertises two addresses under that name. Clients are told the first; another address needs a \
+                     listener of its own.",
+                ),
+                (None, None, None) => continue,
             };
             let object = owner(cluster, broker);
             let explanation = format!("{} \"{name}\": {} {what}", api_title(*api), broker.pod);
@@ -290,6 +312,12 @@ mod tests {
     #[test]
     fn listeners_without_an_advertised_name_are_found() {
         let mut cluster = sound();
+        cluster.brokers[1].advertised_names[0].1 =
+            vec!["internal".into(), "default".into(), "default".into()];
+        let finding = only(&cluster, Code::AdvertisedListenersDiffer);
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(finding.explanation.contains("two addresses"), "{}", finding.explanation);
+        cluster.brokers[1].advertised_names[0].1 = vec!["internal".into(), "default".into()];
         cluster.brokers[1].advertised_names[0].1[1] = "renamed".into();
         let finding = only(&cluster, Code::AdvertisedListenersDiffer);
         assert_eq!(finding.severity, Severity::Error);
@@ -308,6 +336,13 @@ mod tests {
         assert!(
             finding.explanation.contains("Kafka \"internal\" and Kafka \"default\" both listen on port 9094")
         );
+    }
+
+    #[test]
+    fn an_advertised_name_of_another_domain_is_found() {
+        let mut cluster = sound();
+        cluster.domain = "example.org".into();
+        assert_eq!(codes(&cluster), [Code::SeedServerUnknown, Code::OtherClusterDomain]);
     }
 
     #[test]
@@ -335,6 +370,7 @@ mod tests {
     #[test]
     fn a_cluster_with_external_listeners_only_is_found() {
         let mut cluster = sound();
+        cluster.services[1].local_policy = false;
         for broker in &mut cluster.brokers {
             broker.listeners.remove(0);
             broker.advertised_names[0].1.remove(0);

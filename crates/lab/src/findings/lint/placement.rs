@@ -1,9 +1,11 @@
-//! Where brokers can run: L12 and L13 of redpanda.md 1.7; rows 32 and 33 of section 5.
+//! Where brokers can run, who they are, and how they stop: L12 and L13 of redpanda.md 1.7; rows 32, 33, 35 and 38 of
+//! section 5.
 
 use std::collections::BTreeMap;
 
 use super::super::facts::{AntiAffinity, Cluster, ServiceKind, StatefulSet};
 use super::super::{Code, Finding, Severity};
+use super::listed;
 
 pub(super) fn rules(cluster: &Cluster) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -11,6 +13,8 @@ pub(super) fn rules(cluster: &Cluster) -> Vec<Finding> {
         findings.extend(too_few_nodes(cluster, set));
         findings.extend(shared_node(cluster, set));
         findings.extend(no_drain(set));
+        findings.extend(short_grace(set));
+        findings.extend(ids_differ(cluster, set));
     }
     findings
 }
@@ -84,6 +88,39 @@ fn no_drain(set: &StatefulSet) -> Option<Finding> {
     Some(finding.field("spec.replicas").at(set.position.as_ref()))
 }
 
+/// Row 38: the time of the preStop hook counts towards the grace period (kubernetes.md 8).
+fn short_grace(set: &StatefulSet) -> Option<Finding> {
+    let hook_s = set.pre_stop_s.filter(|hook_s| *hook_s >= set.grace_period_s)?;
+    let explanation = format!(
+        "The preStop hook of {} may take {hook_s} s, and its pods have {} s in all. When they are over the broker is \
+         killed, in the middle of its drain and without having closed its log.",
+        set.object(),
+        set.grace_period_s,
+    );
+    let fix = format!("Set terminationGracePeriodSeconds to twice the hook's time ({} s).", hook_s * 2);
+    let finding = Finding::new(Code::GraceTooShort, set.object(), explanation).fix(fix);
+    Some(finding.field("spec.template.spec.terminationGracePeriodSeconds").at(set.position.as_ref()))
+}
+
+/// Row 35.
+fn ids_differ(cluster: &Cluster, set: &StatefulSet) -> Option<Finding> {
+    let ordinal = |pod: &str| pod.strip_prefix(&set.name)?.strip_prefix('-')?.parse::<i32>().ok();
+    let brokers = cluster.brokers.iter().filter(|broker| broker.namespace == set.namespace && broker.running);
+    let differ: Vec<String> = brokers
+        .filter(|broker| ordinal(&broker.pod).is_some_and(|ordinal| ordinal != broker.id))
+        .map(|broker| format!("{} has id {}", broker.pod, broker.id))
+        .collect();
+    if differ.is_empty() {
+        return None;
+    }
+    let explanation = format!(
+        "{}. Whoever takes the ordinal for the id decommissions, drains or moves another broker.",
+        listed(&differ)
+    );
+    let finding = Finding::new(Code::IdIsNotOrdinal, set.object(), explanation);
+    Some(finding.at(set.position.as_ref()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{codes, only, sound};
@@ -111,6 +148,30 @@ mod tests {
         let finding = only(&cluster, Code::BrokersShareNode);
         assert_eq!(finding.severity, Severity::Error);
         assert!(finding.explanation.starts_with("redpanda-0 and redpanda-1 run on node-0"));
+    }
+
+    #[test]
+    fn a_hook_that_outlasts_the_grace_period_is_found() {
+        let mut cluster = sound();
+        cluster.stateful_sets[0].pre_stop_s = Some(45);
+        assert_eq!(codes(&cluster), []);
+        cluster.stateful_sets[0].grace_period_s = 45;
+        let finding = only(&cluster, Code::GraceTooShort);
+        assert!(
+            finding.explanation.contains("may take 45 s, and its pods have 45 s"),
+            "{}",
+            finding.explanation
+        );
+    }
+
+    #[test]
+    fn ids_that_are_no_ordinals_are_noted_for_brokers_that_run() {
+        let mut cluster = sound();
+        cluster.brokers[1].id = 3;
+        let finding = only(&cluster, Code::IdIsNotOrdinal);
+        assert!(finding.explanation.starts_with("redpanda-1 has id 3."), "{}", finding.explanation);
+        cluster.brokers[1].running = false;
+        assert_eq!(codes(&cluster), []);
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! Ports between listeners and Services: L1 to L4 and L14 of redpanda.md 1.7; rows 7, 8, 9 and 39 of section 5.
+//! Ports between listeners and Services: L1 to L4 and L14 of redpanda.md 1.7; rows 7, 8, 9, 27 and 39 of
+//! section 5.
 
 use std::collections::BTreeMap;
 
 use super::super::facts::{Advertised, Broker, Cluster, Listener, Service, ServiceKind, ServicePort};
 use super::super::{Code, Finding};
 use super::{Group, groups, listed};
+use crate::entry::entry;
 use crate::report::check::Api;
 
 pub(super) fn rules(cluster: &Cluster) -> Vec<Finding> {
@@ -13,6 +15,9 @@ pub(super) fn rules(cluster: &Cluster) -> Vec<Finding> {
     findings.extend(used_twice(cluster));
     for group in groups(cluster).iter().filter(|group| group.is_external(cluster)) {
         findings.extend(not_opened(cluster, group));
+    }
+    for group in groups(cluster).iter().filter(|group| group.api == Api::Admin) {
+        findings.extend(redirects(cluster, group));
     }
     findings.extend(cluster.services.iter().filter_map(|service| targets_internal(cluster, service)));
     findings.extend(cluster.services.iter().filter_map(|service| dns_record(cluster, service)));
@@ -182,6 +187,33 @@ fn targets_internal(cluster: &Cluster, service: &Service) -> Option<Finding> {
     })
 }
 
+/// Row 27; redpanda.md 3.1.3: a write goes to the broker that has to do it by a redirect, to that broker's advertised
+/// Kafka host if the request came in by one, and to its name inside otherwise.
+fn redirects(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
+    if cluster.brokers.len() < 2 {
+        return None;
+    }
+    let (broker, address) = group.members.iter().find_map(|(broker, listener)| {
+        let address = entry(cluster, broker, listener, true)?;
+        let dialled = cluster.external_addresses(&address.host);
+        let outside = broker.listeners.iter().filter(|it| it.api == Api::Kafka && cluster.is_for_outside(it));
+        let mut hosts = outside.filter_map(|it| Some(&it.advertised.as_ref()?.host));
+        // A name that leads nowhere here may lead anywhere there.
+        let known = hosts.any(|host| {
+            let addresses = cluster.external_addresses(host);
+            addresses.is_empty() || addresses.iter().any(|it| dialled.contains(it))
+        });
+        (!known).then_some((*broker, address))
+    })?;
+    let explanation = format!(
+        "Clients outside reach the Admin API of {} at {address}, which is where none of its Kafka listeners is advertised. \
+         A write that another broker has to do (a user, a cluster property) is redirected to that broker's name inside, \
+         which clients outside cannot resolve.",
+        broker.pod,
+    );
+    Some(group.finding(Code::AdminRedirectsInside, explanation))
+}
+
 /// Row 39.
 fn dns_record(cluster: &Cluster, service: &Service) -> Option<Finding> {
     let hostname = service.dns_hostnames.first()?.trim_end_matches('.');
@@ -267,6 +299,28 @@ mod tests {
         cluster.services[1].ports.push(port("kafka-wrong", 9095, 9093, Some(31095)));
         let finding = only(&cluster, Code::TargetsInternalListener);
         assert_eq!(finding.field.as_deref(), Some("spec.ports[kafka-wrong].targetPort"));
+    }
+
+    #[test]
+    fn an_admin_api_behind_another_address_than_kafka_redirects_inside() {
+        let mut cluster = sound();
+        for broker in &mut cluster.brokers {
+            let mut admin = broker.listeners[1].clone();
+            (admin.api, admin.port, admin.advertised) = (Api::Admin, 9645, None);
+            broker.listeners.push(admin);
+        }
+        cluster.services[1].ports.push(port("admin-default", 9645, 9645, Some(31644)));
+        assert_eq!(codes(&cluster), []);
+        let mut balancer = cluster.services[1].clone();
+        (balancer.name, balancer.kind) = ("admin".into(), ServiceKind::LoadBalancer);
+        balancer.ports = vec![cluster.services[1].ports.pop().expect("it was pushed")];
+        (balancer.ports[0].node_port, balancer.ingress) = (None, vec!["198.51.100.7".into()]);
+        cluster.services.push(balancer);
+        let finding = only(&cluster, Code::AdminRedirectsInside);
+        assert_eq!(finding.field.as_deref(), Some("redpanda.admin[default]"));
+        cluster.brokers.truncate(1);
+        cluster.stateful_sets.clear();
+        assert_eq!(codes(&cluster), []);
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Services as such: selectors, pending load balancers, references; rows 16, 17, 23 and 43 of redpanda.md section 5.
+//! Services as such: selectors, pending load balancers, references; rows 16, 17, 23, 43 and 51 of redpanda.md
+//! section 5.
 
 use super::super::facts::{Cluster, Service, ServiceKind};
 use super::super::{Code, Finding, Severity};
-use super::listed;
+use super::{Group, groups, listed};
+use crate::report::check::Api;
 
 pub(super) fn rules(cluster: &Cluster) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -12,6 +14,7 @@ pub(super) fn rules(cluster: &Cluster) -> Vec<Finding> {
         findings.extend(hides_not_ready(cluster, service));
         findings.extend(pending(cluster, service));
     }
+    findings.extend(inside_by_node_port(cluster));
     findings.extend(missing(cluster));
     findings
 }
@@ -45,6 +48,7 @@ fn selects_others(cluster: &Cluster, service: &Service) -> Option<Finding> {
         .iter()
         .filter(|other| service.selected.contains(&other.pod))
         .map(|other| format!("{} of {}", other.pod, other.owner))
+        .chain(service.selected_templates.iter().map(|template| format!("the pods of {template}")))
         .collect();
     if others.is_empty() {
         return None;
@@ -99,6 +103,33 @@ fn pending(cluster: &Cluster, service: &Service) -> Option<Finding> {
     let finding = Finding::new(Code::LoadBalancerPending, service.object(), explanation).fix(fix);
     let severity = if for_brokers { Severity::Error } else { Severity::Warning };
     Some(finding.severity(severity).field("status.loadBalancer.ingress").at(service.position.as_ref()))
+}
+
+/// Row 51: without a listener for clients inside these use the one for outside, and are told a node's address.
+fn inside_by_node_port(cluster: &Cluster) -> Option<Finding> {
+    let kafka = |group: &&Group<'_>| group.api == Api::Kafka;
+    let groups = groups(cluster);
+    let has_inner = groups.iter().filter(kafka).any(|group| !group.is_external(cluster));
+    if has_inner || cluster.brokers.len() < 2 {
+        return None;
+    }
+    groups.iter().filter(kafka).find_map(|group| {
+        let (broker, listener) = group.members.first()?;
+        let address = listener.advertised.as_ref()?;
+        let node = cluster.external_addresses(&address.host).iter().find_map(|own| cluster.node(own))?;
+        let service = cluster.services.iter().find(|service| {
+            service.local_policy
+                && service.selected.contains(&broker.pod_key())
+                && service.ports.iter().any(|port| port.node_port == Some(address.port))
+        })?;
+        let explanation = format!(
+            "There is no listener for clients inside, so pods are told {address}, which is a node port of {} on {}. For \
+             traffic that comes from pods the policy Local does not hold: kube-proxy gives the connection to any broker.",
+            service.object(),
+            node.name,
+        );
+        Some(group.finding(Code::InClusterByNodePort, explanation))
+    })
 }
 
 /// Row 23.
@@ -167,6 +198,18 @@ mod tests {
         assert_eq!(only(&cluster, Code::LoadBalancerPending).severity, Severity::Error);
         cluster.managed_load_balancers = true;
         assert_eq!(codes(&cluster), []);
+    }
+
+    #[test]
+    fn pods_that_have_to_use_a_node_port_are_warned() {
+        let mut cluster = sound();
+        for broker in &mut cluster.brokers {
+            broker.listeners.remove(0);
+            broker.advertised_names[0].1.remove(0);
+        }
+        assert_eq!(codes(&cluster), [Code::InClusterByNodePort, Code::InternalListenerMissing]);
+        cluster.services[1].local_policy = false;
+        assert_eq!(codes(&cluster), [Code::InternalListenerMissing]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::super::check::Hop;
-use super::super::run::{Check, Data, Event, Routing};
+use super::super::run::{Check, ClientCourse, Data, Event, Routing};
 use super::*;
 use crate::cost::CostItem;
 
@@ -82,6 +82,8 @@ fn report() -> RunReport {
             item("loadbalancer", "traffic to the internet", 1000.0, 90.0),
             item("nodeport", "traffic to the internet", 1000.0, 90.0),
         ],
+        clients: Vec::new(),
+        findings: vec![],
         ways: vec![
             way("nodeport", &["internet", "zone-a", "node-0"]),
             way("loadbalancer", &["internet", "lb-redpanda-0", "zone-a", "node-0"]),
@@ -198,9 +200,39 @@ fn an_empty_report_has_a_verdict_only() {
         latency: vec![],
         events: vec![],
         cost: vec![],
+        clients: Vec::new(),
         ways: vec![],
         verdict: Verdict::Pass,
         ..report()
     };
     assert_eq!(run_text(&empty, Paper::default()).lines().count(), 3);
+}
+
+#[test]
+fn clients_are_compared_where_there_were_faults() {
+    let course = |client: &str, recoveries| ClientCourse {
+        client: client.into(),
+        profile: client.into(),
+        misrouted: 2,
+        connections_opened: 7,
+        metadata_requests: 3,
+        retries: 5,
+        recoveries,
+    };
+    let recovery = |fault: &str, failures, recovered_ns| Recovery {
+        fault: fault.into(),
+        at_ns: 10_000_000_000,
+        failures,
+        recovered_ns,
+    };
+    let text = |clients| run_text(&RunReport { clients, ..report() }, Paper::default());
+    let quiet = text(vec![course("java", Vec::new())]);
+    assert!(!quiet.contains("Clients"), "{quiet}");
+    let told = text(vec![
+        course("java", vec![recovery("lost", 3, Some(30_500_000_000)), recovery("back", 0, Some(0))]),
+        course("naive", vec![recovery("lost", 1, None), recovery("back", 0, Some(0))]),
+    ]);
+    for part in ["lost: 30.50 s", "back: not affected", "lost: never", "metadata requests"] {
+        assert!(told.contains(part), "no {part:?} in\n{told}");
+    }
 }

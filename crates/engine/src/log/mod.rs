@@ -4,6 +4,10 @@
 //! many and are kept only when asked for ([`Keep::Everything`]); notable events (a pod was deleted, a broker is
 //! ready) are always kept, for reports.
 
+mod difference;
+
+pub use difference::{Difference, Transcript};
+
 use twox_hash::xxhash3_128;
 
 use crate::{HostId, Time};

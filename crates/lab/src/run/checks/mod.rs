@@ -1,0 +1,3 @@
+//! What is always checked after a run, one file per promise.
+
+pub(super) mod placement;
