@@ -1,34 +1,10 @@
 //! The command line as other programs see it: exit statuses, and what is on which stream.
-//!
-//! These tests run the program itself. Cargo tells only a package's own tests where its binaries are, so they ask
-//! cargo to build it (which does nothing when it is built) into the directory that the tests run from.
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
+use hopwise_tests::program::hopwise;
 use hopwise_tests::{fixture, fixtures};
 use serde_json::Value;
-
-/// The program, of the same profile as the tests.
-fn hopwise() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        // target/PROFILE/deps/cli-HASH
-        let own = std::env::current_exe().expect("the test has a path");
-        let built = own.parent().and_then(Path::parent).expect("cargo's layout of target directories");
-        let profile = match built.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(profile) => profile,
-        };
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "hopwise", "--profile", profile]);
-        build.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"));
-        build.arg("--target-dir").arg(built.parent().expect("cargo's layout of target directories"));
-        assert!(build.status().expect("cargo starts").success(), "{build:?}");
-        built.join(format!("hopwise{}", std::env::consts::EXE_SUFFIX))
-    })
-}
 
 fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new(hopwise());

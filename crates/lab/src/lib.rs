@@ -19,3 +19,4 @@ pub mod scenario;
 pub mod serve;
 pub mod shrink;
 pub mod simulate;
+pub mod sweep;

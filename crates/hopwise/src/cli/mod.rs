@@ -8,10 +8,12 @@ mod check;
 mod dns;
 mod explain;
 mod input;
+mod merge;
 mod output;
 mod probe;
 mod run;
 mod serve;
+mod sweep;
 mod trace_log;
 
 use std::process::ExitCode;
@@ -42,12 +44,16 @@ enum Command {
     Dns(dns::DnsArguments),
     /// Tell all about a finding, or list all findings.
     Explain(explain::ExplainArguments),
+    /// Join the results of the shards of a sweep.
+    Merge(merge::MergeArguments),
     /// Dial any Service or pod, and tell the way of the packets and why it ends as it does.
     Probe(probe::ProbeArguments),
     /// Run a scenario and measure it.
     Run(run::RunArguments),
     /// Serve the brokers in real time on loopback sockets, for any Kafka client.
     Serve(serve::ServeArguments),
+    /// Run a scenario with many seeds, on all cores.
+    Sweep(sweep::SweepArguments),
 }
 
 /// How a command ended.
@@ -80,9 +86,11 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(arguments, cli.format),
         Command::Dns(arguments) => dns::dns(arguments, cli.format),
         Command::Explain(arguments) => explain::explain(arguments, cli.format),
+        Command::Merge(arguments) => merge::merge(arguments, cli.format),
         Command::Probe(arguments) => probe::probe(arguments, cli.format),
         Command::Run(arguments) => run::run(arguments, cli.format),
         Command::Serve(arguments) => serve::serve(arguments, cli.format),
+        Command::Sweep(arguments) => sweep::sweep(arguments, cli.format),
     };
     match ended {
         Ok(Ending::Well) => ExitCode::SUCCESS,

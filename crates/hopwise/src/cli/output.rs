@@ -45,6 +45,11 @@ fn json<T: Serialize>(report: &T) -> Result<String> {
     serde_json::to_string_pretty(report).into_diagnostic()
 }
 
+/// Paper without colour, for lines among others on standard error.
+pub fn plain() -> Paper {
+    Paper { colour: false, ..paper() }
+}
+
 /// The terminal's width and whether it takes colour; plain and 120 wide where there is none.
 fn paper() -> Paper {
     let terminal = std::io::stdout().is_terminal();

@@ -12,6 +12,7 @@ pub mod run;
 mod run_text;
 pub mod serve;
 mod serve_text;
+mod sweep_text;
 mod units;
 
 pub use check_text::check_text;
@@ -20,3 +21,4 @@ pub use paper::Paper;
 pub use probe_text::probe_text;
 pub use run_text::{Comparison, compare, run_text};
 pub use serve_text::serve_text;
+pub use sweep_text::{failure_text, sweep_text};

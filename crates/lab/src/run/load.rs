@@ -8,6 +8,7 @@ use hopwise_kube::cluster_file::ClusterFile;
 use hopwise_kube::manifest::Manifests;
 use hopwise_kube::source::{self, Document, FileError, LoadErrors, Source, SourceError};
 use k8s_openapi::api::apps::v1::StatefulSet;
+use twox_hash::XxHash3_128;
 
 use crate::inputs::{InputError, Inputs, Surroundings};
 use crate::scenario::{FaultKind, Problem, Scenario};
@@ -23,6 +24,8 @@ pub struct LoadedScenario {
     pub stateful_sets: BTreeMap<String, StatefulSet>,
     /// What its faults apply, by the files it is read from.
     pub applied: BTreeMap<String, Manifests>,
+    /// A hash of the texts of the scenario and of all files that it refers to, in hexadecimal.
+    pub hash: String,
     /// The file, to point at its lines.
     document: Document,
 }
@@ -44,8 +47,9 @@ impl LoadedScenario {
 /// Everything that is wrong with the scenario, its cluster file and its manifests, each with its place.
 pub fn load_scenario(path: &Path) -> Result<LoadedScenario, InputError> {
     let directory = path.parent().unwrap_or_else(|| Path::new(""));
-    let document = source::read_one(&only_file(path)?).map_err(LoadErrors::from)?;
-    read(document, directory, &Surroundings::default(), Scenario::problems)
+    let mut texts = Texts::default();
+    let document = source::read_one(texts.add(&only_file(path)?)).map_err(LoadErrors::from)?;
+    read(document, texts, directory, &Surroundings::default(), Scenario::problems)
 }
 
 /// Reads a scenario that the caller looks at, so that it need not expect anything itself. Its paths are relative to
@@ -58,12 +62,14 @@ pub fn read_scenario(
     directory: &Path,
     surroundings: &Surroundings,
 ) -> Result<LoadedScenario, InputError> {
-    let document = source::read_one(source).map_err(LoadErrors::from)?;
-    read(document, directory, surroundings, Scenario::problems_of_parts)
+    let mut texts = Texts::default();
+    let document = source::read_one(texts.add(source)).map_err(LoadErrors::from)?;
+    read(document, texts, directory, surroundings, Scenario::problems_of_parts)
 }
 
 fn read(
     document: Document,
+    mut texts: Texts,
     directory: &Path,
     surroundings: &Surroundings,
     problems: fn(&Scenario) -> Vec<Problem>,
@@ -71,16 +77,37 @@ fn read(
     let scenario: Scenario = document.parse().map_err(LoadErrors::from)?;
     let problems = problems(&scenario);
     LoadErrors::check(problems.iter().map(|problem| point_at(&document, problem)).collect())?;
-    let cluster = load_cluster(&document, &scenario, directory)?;
+    let cluster = load_cluster(&document, &scenario, directory, &mut texts)?;
     let manifests: Vec<PathBuf> =
         scenario.manifests.iter().map(|manifest| directory.join(manifest)).collect();
-    let manifests = Manifests::load(&source::read_paths(&manifests, &mut io::empty())?)?;
+    let manifests = source::read_paths(&manifests, &mut io::empty())?;
+    for manifest in &manifests {
+        texts.add(manifest);
+    }
+    let manifests = Manifests::load(&manifests)?;
     let inputs = Inputs::of(manifests, cluster, surroundings)?;
     let unknown = scenario.unknown_objects(&inputs);
     LoadErrors::check(unknown.iter().map(|problem| point_at(&document, problem)).collect())?;
-    let stateful_sets = load_stateful_sets(&document, &scenario, directory)?;
-    let applied = load_applied(&scenario, directory)?;
-    Ok(LoadedScenario { scenario, inputs, stateful_sets, applied, document })
+    let stateful_sets = load_stateful_sets(&document, &scenario, directory, &mut texts)?;
+    let applied = load_applied(&scenario, directory, &mut texts)?;
+    Ok(LoadedScenario { scenario, inputs, stateful_sets, applied, hash: texts.hash(), document })
+}
+
+/// Hashes the texts that a scenario is made of, in the order in which they are read.
+#[derive(Default)]
+struct Texts(XxHash3_128);
+
+impl Texts {
+    fn add<'a>(&mut self, source: &'a Source) -> &'a Source {
+        // With its length, no text runs on into the next.
+        self.0.write(&(source.text.len() as u64).to_le_bytes());
+        self.0.write(source.text.as_bytes());
+        source
+    }
+
+    fn hash(&self) -> String {
+        format!("{:032x}", self.0.finish_128())
+    }
 }
 
 /// The StatefulSets that faults create.
@@ -88,11 +115,12 @@ fn load_stateful_sets(
     document: &Document,
     scenario: &Scenario,
     directory: &Path,
+    texts: &mut Texts,
 ) -> Result<BTreeMap<String, StatefulSet>, InputError> {
     let mut sets = BTreeMap::new();
     for (index, fault) in scenario.faults.iter().enumerate() {
         let FaultKind::CreateStatefulSet(file) = &fault.kind else { continue };
-        let manifests = Manifests::load(&[only_file(&directory.join(file))?])?;
+        let manifests = Manifests::load(std::slice::from_ref(texts.add(&only_file(&directory.join(file))?)))?;
         let mut found = manifests.stateful_sets.into_iter().map(|object| object.value);
         let (Some(set), None) = (found.next(), found.next()) else {
             let problem = Problem {
@@ -108,11 +136,15 @@ fn load_stateful_sets(
 }
 
 /// What faults apply.
-fn load_applied(scenario: &Scenario, directory: &Path) -> Result<BTreeMap<String, Manifests>, InputError> {
+fn load_applied(
+    scenario: &Scenario,
+    directory: &Path,
+    texts: &mut Texts,
+) -> Result<BTreeMap<String, Manifests>, InputError> {
     let mut applied = BTreeMap::new();
     for fault in &scenario.faults {
         let FaultKind::Apply(file) = &fault.kind else { continue };
-        applied.insert(file.clone(), Manifests::load(&[only_file(&directory.join(file))?])?);
+        applied.insert(file.clone(), Manifests::load(std::slice::from_ref(texts.add(&only_file(&directory.join(file))?)))?);
     }
     Ok(applied)
 }
@@ -131,10 +163,11 @@ fn load_cluster(
     document: &Document,
     scenario: &Scenario,
     directory: &Path,
+    texts: &mut Texts,
 ) -> Result<ClusterFile, InputError> {
     Ok(match (scenario.cluster.as_str(), document.part("cluster")) {
         (None, Some(inline)) => ClusterFile::from_document(inline)?,
-        (path, _) => ClusterFile::load(&only_file(&directory.join(path.unwrap_or_default()))?)?,
+        (path, _) => ClusterFile::load(texts.add(&only_file(&directory.join(path.unwrap_or_default()))?))?,
     })
 }
 
@@ -198,6 +231,32 @@ mod tests {
             workload:\n  topics: [{name: t, partitions: 1, replication: 1}]\n  consumers: {requests: 1, interval: 1s}\n";
         let Err(InputError::Load(errors)) = load(text) else { panic!("a load error") };
         assert_eq!(errors.errors()[0].location().line, 5);
+    }
+
+    #[test]
+    fn the_hash_follows_every_text_and_no_path() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let copy = |from: &str, to: &str, edit: (&str, &str)| {
+            let text = std::fs::read_to_string(scenarios().join(from)).expect(from);
+            assert!(text.contains(edit.0), "{from}");
+            let path = directory.path().join(to);
+            std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+            std::fs::write(&path, text.replace(edit.0, edit.1)).expect("written");
+        };
+        let hash = || load_scenario(&directory.path().join("renamed.yaml")).expect("sound").hash;
+        let original = load_scenario(&scenarios().join("in-cluster.yaml")).expect("sound").hash;
+        copy("in-cluster.yaml", "renamed.yaml", ("name", "name"));
+        copy("manifests/brokers.yaml", "manifests/brokers.yaml", ("kind", "kind"));
+        assert_eq!(hash(), original);
+        copy(
+            "manifests/brokers.yaml",
+            "manifests/brokers.yaml",
+            ("kind: StatefulSet", "# one\nkind: StatefulSet"),
+        );
+        assert_ne!(hash(), original);
+        copy("manifests/brokers.yaml", "manifests/brokers.yaml", ("kind", "kind"));
+        copy("in-cluster.yaml", "renamed.yaml", ("seed: ", "seed: 1"));
+        assert_ne!(hash(), original);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod measure;
 mod observe;
 mod readiness;
 mod recovery;
+mod save;
 mod sizes;
 mod times;
 mod verify;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 pub use load::{LoadedScenario, load_scenario, read_scenario};
+pub use save::save_scenario;
 
 use crate::limits::Limits;
 use crate::report::run::RunReport;

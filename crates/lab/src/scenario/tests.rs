@@ -150,7 +150,7 @@ fn report() -> RunReport {
         data: Data { acknowledged: 10, ..Data::default() },
         events: vec![],
         faults: vec![],
-        recovery: vec![],
+        outages: vec![],
         cost: vec![],
         clients: Vec::new(),
         ways: vec![],

@@ -213,9 +213,10 @@ impl Placed {
     /// The fault, and what undoes it, as events of the timeline; `number` tells it from others of its kind.
     fn events(&self, number: usize) -> impl Iterator<Item = Fault> + use<> {
         let kind = (self.kind.make)(&self.target, Duration(Span::from_nanos(self.end_ns - self.start_ns)));
-        let undo = kind.undo().map(|undo| (self.end_ns, undo));
-        [(self.start_ns, kind)].into_iter().chain(undo).map(move |(at_ns, kind)| Fault {
-            name: Some(format!("{} {number}", kind.field())),
+        let name = format!("{} {number}", kind.field());
+        let undo = kind.undo().map(|undo| (self.end_ns, format!("{name}.end"), undo));
+        [(self.start_ns, name, kind)].into_iter().chain(undo).map(|(at_ns, name, kind)| Fault {
+            name: Some(name),
             may_miss: true,
             ..Fault::at(Duration(Span::from_nanos(at_ns)), kind)
         })

@@ -20,26 +20,20 @@ fn draw(text: &str) -> Draw {
 
 const MANY: &str = "{faults: 20, within: [5s, 45s], lasts: [1s, 10s]}";
 
-/// What a fault does and takes back, by the object: of every object the faults that last at a time.
+/// From when to when each fault lasts; one that passes by itself lasts no time.
 fn intervals(faults: &[Fault]) -> Vec<(u64, u64, FaultKind)> {
     let at = |fault: &Fault| nanoseconds(fault.at);
-    let number = |fault: &Fault| fault.name().rsplit_once(' ').expect("it has a number").1.to_owned();
-    let undone = |first: &Fault| {
-        let same = |other: &&Fault| number(other) == number(first) && other.name != first.name;
-        faults.iter().find(|other| same(other)).map(at)
+    let end = |first: &Fault| {
+        let name = format!("{}.end", first.name());
+        faults.iter().find(|fault| fault.name() == name)
     };
-    let is_undo = |fault: &Fault| {
-        faults.iter().any(|other| {
-            other.kind.undo().as_ref() == Some(&fault.kind)
-                && number(other) == number(fault)
-                && other.at <= fault.at
-                && other.name != fault.name
+    let starts = faults.iter().filter(|fault| !fault.name().ends_with(".end"));
+    starts
+        .map(|fault| {
+            let end = end(fault);
+            assert_eq!(end.map(|end| end.kind.clone()), fault.kind.undo(), "{fault:?}");
+            (at(fault), end.map_or(at(fault), at), fault.kind.clone())
         })
-    };
-    faults
-        .iter()
-        .filter(|fault| !is_undo(fault))
-        .map(|fault| (at(fault), undone(fault).unwrap_or(at(fault)), fault.kind.clone()))
         .collect()
 }
 
