@@ -53,7 +53,7 @@ async fn read(client: Client) -> Vec<Vec<FetchedRecord>> {
     read
 }
 
-async fn delete_and_compare(Started { cluster, brokers, settled }: Started) {
+async fn delete_and_compare(Started { cluster, brokers, settled, .. }: Started) {
     assert_eq!(settled, Settled::Ready);
     let site = cluster.place(&Place::InCluster, "client").await.expect("a client pod");
     let bootstrap = HostPort::new("rp-0.rp.kafka.svc.cluster.local.", 9092);

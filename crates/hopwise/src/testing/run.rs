@@ -82,8 +82,11 @@ where
     }
 
     fn attempt(&self, seed: u64, keep: Keep, captures: Option<&Path>) -> Result<Trace, Failure> {
-        let start = Start { seed, limit: self.ready_within, captures: captures.map(Path::to_owned), keep };
-        let (loaded, body, captures) = (self.loaded.clone(), self.body.clone(), start.captures.clone());
+        let captures = captures.map(Path::to_owned);
+        let start =
+            Start { seed, limit: self.ready_within, captures: captures.clone(), keep, ..Start::default() };
+        let (mut loaded, body) = (self.loaded.clone(), self.body.clone());
+        loaded.scenario = loaded.scenario.drawn(&loaded.inputs, seed);
         let run = simulate(self.loaded.inputs.clone(), start, move |started| async move {
             run_in(started, loaded, captures, body).await?;
             let transcript = if keep == Keep::Everything {

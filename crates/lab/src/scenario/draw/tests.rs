@@ -87,7 +87,7 @@ fn every_kind_that_suits_the_cluster_is_drawn_and_no_other() {
     let kinds = |text: &str| {
         let draw = draw(text);
         let all = (0..100).flat_map(|seed| draw.timeline(&stock, &mut stream_of(seed, STREAM)));
-        let mut kinds: Vec<String> = all.map(|fault| fault.kind.field()).collect();
+        let mut kinds: Vec<String> = all.map(|fault| fault.kind.field().to_owned()).collect();
         kinds.sort_unstable();
         kinds.dedup();
         kinds
