@@ -263,6 +263,36 @@ mod tests {
     }
 
     #[test]
+    fn faults_on_what_is_not_there_point_at_their_lines() {
+        let file = |name: &str| scenarios().join(name).display().to_string();
+        let text = format!(
+            "name: x\ncluster: {}\nmanifests: [{}]\nexpect: {{events: [{{kind: pod.ready, within: [0s, 1s]}}]}}\nfaults:\n  \
+             - {{at: 1s, cutLink: node/node-9 -> external}}\n  \
+             - {{at: 1s, delayLink: {{link: zone/zone-a <-> zone/zone-d, by: 1s}}}}\n  \
+             - {{at: 1s, fillDisk: persistentVolumeClaim redpanda/datadir-redpanda-x}}\n  \
+             - {{at: 1s, stopLoadBalancer: service redpanda/lb}}\n  \
+             - {{at: 1s, hangContainer: {{pod: redpanda/redpanda-0, container: redpand}}}}\n  \
+             - {{at: 1s, fillConntrack: nod-1}}\n",
+            file("three-zones.yaml"),
+            file("manifests/brokers.yaml"),
+        );
+        let Err(InputError::Load(errors)) = load(&text) else { panic!("a load error") };
+        let told: Vec<_> =
+            errors.errors().iter().map(|error| (error.location().line, error.field().to_string())).collect();
+        let expected = [
+            (6, "faults[0].cutLink"),
+            (7, "faults[1].delayLink.link"),
+            (8, "faults[2].fillDisk"),
+            (9, "faults[3].stopLoadBalancer"),
+            (10, "faults[4].hangContainer.container"),
+            (11, "faults[5].fillConntrack"),
+        ];
+        assert_eq!(told, expected.map(|(line, field)| (line, field.to_owned())));
+        let last = errors.errors().last().expect("six").to_string();
+        assert!(last.contains("expected `node-1` perhaps"), "{last}");
+    }
+
+    #[test]
     fn files_that_are_not_there_are_named() {
         assert!(matches!(load_scenario(Path::new("nowhere.yaml")), Err(InputError::File(_))));
         assert!(matches!(load_scenario(&scenarios()), Err(InputError::Directory { .. })));

@@ -247,7 +247,11 @@ fn a_scenario_needs_no_clients_and_survives_a_round_trip() {
 #[test]
 fn faults_observations_and_expectations_say_what_they_need() {
     for (from, to, words) in [
-        ("powerOnNode: node-0", "powerOn: node-0", "unknown field `powerOn`, expected one of `at`, `name`"),
+        (
+            "powerOnNode: node-0",
+            "powerOn: node-0",
+            "unknown field `powerOn`, expected one of `at`, `when`, `for`, `name`",
+        ),
         ("downFor: 30s", "for: 30s", "unknown field `for`"),
         ("stopApiServer: true", "stopApiServer: false", "leave the fault out"),
         (
@@ -273,9 +277,14 @@ fn times_count_from_what_there_is() {
         let problems = plain(from, to).expect("it parses").problems();
         problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
     };
-    insta::assert_snapshot!(problems("after: ready, at: 1s", "after: raedy, at: 1s"), @"expect.states[0].after: no fault, and no event before it, is called `raedy`; expected one of back, powerOffNode, ready, rebootNode, stopApiServer");
+    insta::assert_snapshot!(problems("after: ready, at: 1s", "after: raedy, at: 1s"), @"expect.states[0].after: no fault, and no event before it, is called `raedy`; expected `ready` perhaps, or another of back, powerOffNode, ready, rebootNode, stopApiServer");
     insta::assert_snapshot!(problems("{at: 5s, powerOffNode", "{at: 5s, name: back, powerOffNode"), @"faults[1].name: another fault is called `back`; expected a name of its own");
-    insta::assert_snapshot!(problems("faults:", "duration: 1m\nfaults:"), @"duration: the scenario names times up to 181s; expected at least 181s, or no duration");
+    insta::assert_snapshot!(problems("faults:", "duration: 1m\nfaults:"), @r"
+    faults[1].at: 1m is after the end of the run at 1m; expected a time before duration
+    faults[2].at: 2m is after the end of the run at 1m; expected a time before duration
+    faults[3].at: 3m is after the end of the run at 1m; expected a time before duration
+    duration: the scenario names times up to 181s; expected at least 181s, or no duration
+    ");
 }
 
 #[test]

@@ -104,22 +104,22 @@ fn a_fault_may_wait_for_an_event_or_a_fault() {
 
 #[test]
 fn what_a_fault_waits_for_is_known_and_ends() {
-    insta::assert_snapshot!(problems(&["{name: first, when: {after: second}, deletePod: a/b}", "{at: 5s, name: second, deletePod: a/c}"]), @"");
-    insta::assert_snapshot!(problems(&["{when: {event: pod.ready}, deletePod: a/b}"]), @"");
+    insta::assert_snapshot!(problems(&["{name: first, when: {after: second}, deletePod: a/b}", "{at: 5s, name: second, deletePod: a/c}"]), @"faults[0].when.after: no fault before it is called `second`; expected no `after`: there are no faults and no named events before it");
+    insta::assert_snapshot!(problems(&["{when: {event: pod.ready}, deletePod: a/b}"]), @"faults[0].when: nobody knows how long to wait for the event; expected `within: [FROM, TO]` beside `event`, or a `duration` of the scenario");
     insta::assert_snapshot!(problems(&["{name: down, at: 1s, for: 5s, stopApiServer: true}", "{when: {after: down.end}, at: 1s, deletePod: a/b}"]), @"");
 }
 
 #[test]
 fn faults_are_over_before_the_run_is() {
-    insta::assert_snapshot!(problems(&["{at: 29m, for: 2m, powerOffNode: n}"]), @"");
-    insta::assert_snapshot!(problems(&["{at: 1s, for: 0s, powerOffNode: n}"]), @"");
+    insta::assert_snapshot!(problems(&["{at: 29m, for: 2m, powerOffNode: n}"]), @"faults[0].for: it is over at 31m, after the end of the run at 30m; expected an end before bounds.run, or no `for`");
+    insta::assert_snapshot!(problems(&["{at: 1s, for: 0s, powerOffNode: n}"]), @"faults[0].for: it lasts for no time; expected a time above 0");
 }
 
 #[test]
 fn faults_that_contradict_each_other_are_told() {
-    insta::assert_snapshot!(problems(&["{at: 5s, for: 20s, powerOffNode: n}", "{at: 10s, shutDownNode: n}"]), @"");
-    insta::assert_snapshot!(problems(&["{at: 5s, for: 20s, cutLink: node/a -> node/b}", "{at: 24s, name: two, cutLink: node/b <-> node/a}"]), @"");
-    insta::assert_snapshot!(problems(&["{at: 5s, powerOffNode: n}", "{at: 5s, powerOnNode: n}"]), @"");
+    insta::assert_snapshot!(problems(&["{at: 5s, for: 20s, powerOffNode: n}", "{at: 10s, shutDownNode: n}"]), @"faults[1].shutDownNode: shutDownNode (node n) falls into the time of faults[0], powerOffNode (node n) at 5s, one of which lasts for 20s; expected times that do not overlap, or one fault for both");
+    insta::assert_snapshot!(problems(&["{at: 5s, for: 20s, cutLink: node/a -> node/b}", "{at: 24s, name: two, cutLink: node/b <-> node/a}"]), @"faults[1].cutLink: cutLink (link node/b to node/a, link node/a to node/b) falls into the time of faults[0], cutLink (link node/a to node/b) at 5s, one of which lasts for 20s; expected times that do not overlap, or one fault for both");
+    insta::assert_snapshot!(problems(&["{at: 5s, powerOffNode: n}", "{at: 5s, powerOnNode: n}"]), @"faults[1].at: powerOnNode (node n) is the opposite of faults[0], powerOffNode (node n) at 5s, at the same time; expected another time");
     // Another node, another aspect, another time, or another event.
     assert_eq!(
         problems(&[
