@@ -98,15 +98,15 @@ impl Client {
     fn reconsider(&self, subject: &Subject, setback: &mut Setback) -> Next {
         let (behaviour, bugs) = (&self.inner.options.behaviour, self.inner.bugs);
         let not_leader = setback.code == Some(NOT_LEADER);
-        let heard = !bugs.keep_metadata && !(bugs.ignore_not_leader && not_leader);
+        let deaf = bugs.keep_metadata || bugs.ignore_not_leader && not_leader;
         let told = setback.code.is_some() || behaviour.refresh_on == RefreshOn::AnyFailure;
-        let hint = setback.hint.take().filter(|_| heard && behaviour.leader_hints != LeaderHints::Ignored);
+        let hint = setback.hint.take().filter(|_| !deaf && behaviour.leader_hints != LeaderHints::Ignored);
         let mut state = self.state();
         let place = subject.topic.as_deref().zip(subject.partition);
         let taken = hint.zip(place).is_some_and(|(hint, (topic, partition))| {
             state.knowledge.cluster.take_hint(topic, partition, hint)
         });
-        state.knowledge.doubted |= setback.doubt && heard && told && !taken;
+        state.knowledge.doubted |= setback.doubt && !deaf && told && !taken;
         match behaviour.leader_hints {
             LeaderHints::TakenAtOnce if taken => Next::AtOnce,
             _ => Next::AfterBackoff,

@@ -143,8 +143,7 @@ fn clients(out: &mut String, report: &RunReport, paper: Paper) {
         let words = [client.client.clone(), client.profile.clone(), recoveries.join("\n")];
         words.into_iter().map(Cell::new).chain(numbers.map(Cell::new)).collect()
     });
-    let header =
-        ["client", "profile", "recovered", "misrouted", "connections", "metadata requests", "retries"];
+    let header = ["client", "profile", "recovered", "misrouted", "connections", "metadata", "retries"];
     paper.table(out, &header, &[3, 4, 5, 6], rows.collect());
 }
 

@@ -232,7 +232,7 @@ fn clients_are_compared_where_there_were_faults() {
         course("java", vec![recovery("lost", 3, Some(30_500_000_000)), recovery("back", 0, Some(0))]),
         course("naive", vec![recovery("lost", 1, None), recovery("back", 0, Some(0))]),
     ]);
-    for part in ["lost: 30.50 s", "back: not affected", "lost: never", "metadata requests"] {
+    for part in ["lost: 30.50 s", "back: not affected", "lost: never", "metadata"] {
         assert!(told.contains(part), "no {part:?} in\n{told}");
     }
 }
