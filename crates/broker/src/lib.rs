@@ -44,4 +44,4 @@ pub use config::{
 pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};
 pub use status::{BrokerStatus, Counter, Phase};
-pub use volume::Disk;
+pub use volume::{Disk, DiskTrouble};

@@ -24,7 +24,7 @@ impl Tasks {
     /// Starts a task.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        set.spawn(task);
+        set.spawn(hopwise_engine::scheduling::scheduled(task));
         while let Some(finished) = set.try_join_next() {
             if let Err(error) = finished
                 && error.is_panic()

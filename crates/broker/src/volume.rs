@@ -9,6 +9,7 @@
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use turmoil_fs::{Fs, FsContext};
@@ -18,8 +19,19 @@ use turmoil_fs::{Fs, FsContext};
 pub enum Disk {
     /// A simulated file system, which can crash; the configured data directory is a path on it.
     Simulated(Fs),
+    /// The same, with what may be wrong with it.
+    Troubled(Fs, Arc<dyn DiskTrouble>),
     /// A directory of the machine, which stands for the configured data directory.
     Machine(PathBuf),
+}
+
+/// What is wrong with a simulated disk, asked at each operation. What fails and what is corrupted is up to the file
+/// system itself.
+pub trait DiskTrouble: Send + Sync {
+    /// Whether there is no space left.
+    fn is_full(&self) -> bool;
+    /// How much longer a sync takes.
+    fn extra_latency(&self) -> Duration;
 }
 
 /// A volume and the data directory on it.
@@ -27,6 +39,7 @@ pub enum Disk {
 pub(crate) struct Volume {
     /// `None` on the machine's own file system.
     simulated: Option<Fs>,
+    trouble: Option<Arc<dyn DiskTrouble>>,
     root: PathBuf,
 }
 
@@ -50,18 +63,21 @@ macro_rules! on {
 impl Volume {
     /// A data directory on a simulated file system.
     pub fn simulated(fs: Fs, root: PathBuf) -> Volume {
-        Volume { simulated: Some(fs), root }
+        Volume { simulated: Some(fs), trouble: None, root }
     }
 
     /// A directory of the machine.
     pub fn machine(root: PathBuf) -> Volume {
-        Volume { simulated: None, root }
+        Volume { simulated: None, trouble: None, root }
     }
 
     /// The volume of a disk, with the data directory that the node configuration names.
     pub fn new(disk: Disk, data_directory: &Path) -> Volume {
         match disk {
             Disk::Simulated(fs) => Volume::simulated(fs, data_directory.to_owned()),
+            Disk::Troubled(fs, trouble) => {
+                Volume { trouble: Some(trouble), ..Volume::simulated(fs, data_directory.to_owned()) }
+            }
             Disk::Machine(root) => Volume::machine(root),
         }
     }
@@ -74,13 +90,23 @@ impl Volume {
     /// How long the simulated disk takes for the next operation that reaches it; zero on a machine's, which
     /// takes its time itself.
     pub fn latency(&self) -> Duration {
-        match &self.simulated {
-            Some(fs) => {
-                let _inside = fs.enter();
-                FsContext::current(|context| context.fs.calculate_latency(false))
+        let extra = self.trouble.as_ref().map_or(Duration::ZERO, |trouble| trouble.extra_latency());
+        extra
+            + match &self.simulated {
+                Some(fs) => {
+                    let _inside = fs.enter();
+                    FsContext::current(|context| context.fs.calculate_latency(false))
+                }
+                None => Duration::ZERO,
             }
-            None => Duration::ZERO,
+    }
+
+    /// Whether the disk has space for more.
+    fn space(&self) -> io::Result<()> {
+        if self.trouble.as_ref().is_some_and(|trouble| trouble.is_full()) {
+            return Err(io::Error::new(ErrorKind::StorageFull, "no space left on device"));
         }
+        Ok(())
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
@@ -106,6 +132,7 @@ impl Volume {
         if self.exists(path) {
             return Ok(());
         }
+        self.space()?;
         let missing: Vec<&Path> = path.ancestors().take_while(|path| !self.exists(path)).collect();
         on!(self, { fs::create_dir_all(path)? });
         missing.into_iter().rev().filter(|path| !path.as_os_str().is_empty()).try_for_each(|path| {
@@ -164,6 +191,7 @@ impl Volume {
 
     /// Writes `bytes` at `position` of a file that exists. They are not durable before [`Volume::sync`].
     pub fn write_at(&self, path: &Path, position: u64, bytes: &[u8]) -> io::Result<()> {
+        self.space()?;
         on!(self, { fs::OpenOptions::new().write(true).open(path)?.write_all_at(bytes, position) })
     }
 
@@ -200,6 +228,7 @@ impl Volume {
     }
 
     fn replace_by(&self, path: &Path, next: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.space()?;
         on!(self, {
             let file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(next)?;
             file.write_all_at(bytes, 0)?;
@@ -267,6 +296,36 @@ mod tests {
         volume.replace(path, b"").unwrap();
         fs.crash();
         assert_eq!(volume.read(path).unwrap().as_deref(), Some(&b""[..]));
+    }
+
+    struct Full;
+
+    impl DiskTrouble for Full {
+        fn is_full(&self) -> bool {
+            true
+        }
+        fn extra_latency(&self) -> Duration {
+            Duration::from_millis(7)
+        }
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_new_and_gives_back_what_it_has() {
+        let (volume, fs) = simulated();
+        volume.create_directory(Path::new("/data")).unwrap();
+        let path = Path::new("/data/file");
+        volume.replace(path, b"one").unwrap();
+        let full = Volume::new(Disk::Troubled(fs, Arc::new(Full)), Path::new("/data"));
+        for refused in [
+            full.write_at(path, 3, b"two"),
+            full.replace(path, b"two"),
+            full.create_directory(Path::new("/data/more")),
+        ] {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::StorageFull);
+        }
+        assert_eq!(full.read(path).unwrap().as_deref(), Some(&b"one"[..]));
+        assert_eq!(full.latency(), Duration::from_millis(7));
+        full.remove(path).unwrap();
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 
+use tokio::sync::watch;
+
 use crate::log::{EventId, EventLog, Keep, Kind, Notable};
 use crate::random::{self, Stream};
 use crate::{Time, host};
@@ -14,6 +16,8 @@ thread_local! {
 struct Current {
     seed: u64,
     log: EventLog,
+    /// How many notable events there are.
+    notable: watch::Sender<usize>,
 }
 
 /// The right to set the simulation's clock; the driver lends it to the [`World`](crate::World).
@@ -74,6 +78,7 @@ pub fn notable(kind: &'static str, object: impl Into<String>, detail: impl Into<
             let (object, detail) = (object.into(), detail.into());
             tracing::debug!(target: "hopwise", kind, object, detail);
             current.log.notable(NOW.get(), EventId::NONE, kind, object, detail);
+            current.notable.send_replace(current.log.notable_events().len());
         }
     });
 }
@@ -81,6 +86,14 @@ pub fn notable(kind: &'static str, object: impl Into<String>, detail: impl Into<
 /// The notable events so far.
 pub fn notable_events() -> Vec<Notable> {
     with(|current| current.log.notable_events().to_vec())
+}
+
+/// Wakes at every notable event; the value is how many there are.
+///
+/// # Panics
+/// Outside a simulation.
+pub fn watch_notable() -> watch::Receiver<usize> {
+    with(|current| current.notable.subscribe())
 }
 
 /// The log's fingerprint so far, in hexadecimal.
@@ -101,7 +114,7 @@ fn with<R>(f: impl FnOnce(&mut Current) -> R) -> R {
 pub(crate) fn begin(seed: u64, keep: Keep) -> (Clock, Guard) {
     CURRENT.with_borrow_mut(|current| {
         assert!(current.is_none(), "a simulation already runs on this thread");
-        *current = Some(Current { seed, log: EventLog::new(keep) });
+        *current = Some(Current { seed, log: EventLog::new(keep), notable: watch::Sender::new(0) });
     });
     NOW.set(Time::ZERO);
     host::reset();

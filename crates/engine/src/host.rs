@@ -11,9 +11,12 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::ready;
 
 use rustc_hash::FxHashMap;
 use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::scheduling::{self, Turn};
 
 /// A host of the running simulation. Ids are given in order of creation and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -131,16 +134,20 @@ where
     handle
 }
 
-/// Runs `future`, and keeps a panic of it for [`or_panic_of_a_task`].
+/// Runs `future` as its host gets its turns, and keeps a panic of it for [`or_panic_of_a_task`].
 async fn keeping_panics<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(poll) => poll,
-        Err(panic) => {
-            PANIC.with_borrow_mut(|kept| {
-                kept.get_or_insert(panic);
-            });
-            resume_unwind(Box::new("a task of the simulation panicked"));
+    let mut turn = Turn::default();
+    poll_fn(|cx| {
+        ready!(turn.poll(cx));
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(panic) => {
+                PANIC.with_borrow_mut(|kept| {
+                    kept.get_or_insert(panic);
+                });
+                resume_unwind(Box::new("a task of the simulation panicked"));
+            }
         }
     })
     .await
@@ -161,11 +168,13 @@ pub fn kill(host: HostId) {
     for task in tasks {
         task.abort();
     }
+    scheduling::forget(host);
 }
 
 /// Forgets all hosts and starts over with the root only.
 pub(crate) fn reset() {
     CURRENT.set(HostId::ROOT);
+    scheduling::reset();
     HOSTS.with_borrow_mut(|hosts| {
         *hosts = Hosts::default();
         hosts.add("root");

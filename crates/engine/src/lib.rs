@@ -23,11 +23,13 @@ pub mod host;
 pub mod log;
 mod queue;
 pub mod random;
+pub mod scheduling;
 mod simulation;
 mod time;
 
 pub use context::{
-    Clock, is_running, notable, notable_events, now, record, seed, stream, trace_hash, with_log,
+    Clock, is_running, notable, notable_events, now, record, seed, stream, trace_hash, watch_notable,
+    with_log,
 };
 pub use driver::World;
 pub use host::HostId;

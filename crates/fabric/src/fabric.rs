@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use crate::Action;
 use crate::capture::{Capture, Way};
 use crate::device::{Context, Device, DeviceId, Outputs, PortIndex};
+use crate::impairment::{Impaired, Impairment, ImpairmentId, Traffic};
 use crate::link::{Direction, Fate, LinkConfig};
 use crate::net::resolver::{ApplicationCache, ResolverConfig, ResolverKind};
 use crate::packet::Packet;
@@ -47,6 +48,8 @@ pub struct Fabric {
     queue: Queue<Event>,
     devices: Vec<Slot>,
     links: Vec<Link>,
+    /// By their ids; none where one was lifted.
+    impairments: Vec<Option<Impairment>>,
     stack_of: FxHashMap<HostId, DeviceId>,
     dirty: Vec<DeviceId>,
     traced: FxHashSet<HostId>,
@@ -81,6 +84,8 @@ struct Port {
 struct Link {
     /// From the first device to the second, and back.
     directions: [Direction; 2],
+    /// What else is wrong with it; most links have nothing.
+    impaired: Option<Box<Impaired>>,
 }
 
 enum Event {
@@ -119,7 +124,7 @@ impl Fabric {
         let direction = |from: &str, to: &str| {
             Direction::new(config.clone(), hopwise_engine::stream(&format!("link/{}/{from}/{to}", link.0)))
         };
-        self.links.push(Link { directions: [direction(&a, &b), direction(&b, &a)] });
+        self.links.push(Link { directions: [direction(&a, &b), direction(&b, &a)], impaired: None });
         let first_port = PortIndex(self.devices[first.0 as usize].ports.len() as u32);
         let second_port =
             PortIndex(self.devices[second.0 as usize].ports.len() as u32 + u32::from(first == second));
@@ -142,9 +147,50 @@ impl Fabric {
         routes.insert(network, NextHop { port, via });
     }
 
+    /// Cuts all links of `device`, or mends them.
+    pub fn cut_off(&mut self, device: DeviceId, cut: bool) {
+        let links: Vec<LinkId> = self.devices[device.0 as usize].ports.iter().map(|port| port.link).collect();
+        for link in links {
+            for reverse in [false, true] {
+                self.change_link(link, reverse, |config| config.cut = cut);
+            }
+        }
+    }
+
     /// Changes one direction of a link: from its first device (`reverse` false) or from its second.
     pub fn change_link(&mut self, link: LinkId, reverse: bool, change: impl FnOnce(&mut LinkConfig)) {
         self.links[link.0 as usize].directions[usize::from(reverse)].change(change);
+    }
+
+    /// Impairs `traffic` on some directions of links, each the one from the link's first device (`false`) or from its second:
+    /// together they are one more link of this configuration. What is too big for it vanishes without an answer if
+    /// the configuration says so, and is lost in any case. `name` is what its random stream is named after.
+    pub fn impair(
+        &mut self,
+        name: &str,
+        ways: &[(LinkId, bool)],
+        traffic: Traffic,
+        config: LinkConfig,
+    ) -> ImpairmentId {
+        let id = ImpairmentId(u32::try_from(self.impairments.len()).expect("fewer than 2^32 impairments"));
+        self.impairments.push(Some(Impairment::new(name, traffic, config)));
+        for (link, reverse) in ways {
+            let impaired = self.links[link.0 as usize].impaired.get_or_insert_default();
+            impaired.0[usize::from(*reverse)].push(id);
+        }
+        id
+    }
+
+    /// Lifts an impairment: packets that it holds back arrive when they would have.
+    pub fn lift(&mut self, id: ImpairmentId) {
+        self.impairments[id.0 as usize] = None;
+        for link in &mut self.links {
+            let Some(impaired) = &mut link.impaired else { continue };
+            impaired.0.iter_mut().for_each(|ids| ids.retain(|other| *other != id));
+            if impaired.0.iter().all(Vec::is_empty) {
+                link.impaired = None;
+            }
+        }
     }
 
     /// Writes what `device` receives and sends from now on to `writer`, as pcapng. A capture that there is ends.
@@ -337,17 +383,13 @@ impl Fabric {
             return;
         };
         let direction = &mut self.links[port.link.0 as usize].directions[usize::from(port.second)];
-        let (device, to) = (port.peer, port.peer_port);
         let reason = match direction.send(now, packet.bytes.len()) {
             Fate::Arrives { at, again_at } => {
                 if let Some(again_at) = again_at {
-                    self.last_packet_id += 1;
-                    let mut copy = Packet::new(packet.bytes.clone(), self.last_packet_id);
-                    (copy.next_hop, copy.previous_hop) = (packet.next_hop, packet.previous_hop);
-                    copy.cause = packet.cause;
-                    self.queue.push(again_at, Event::Arrival { device, port: to, packet: copy });
+                    let copy = self.copy_of(&packet);
+                    self.arrive_by(port, again_at, copy);
                 }
-                self.queue.push(at, Event::Arrival { device, port: to, packet });
+                self.arrive_by(port, at, packet);
                 return;
             }
             Fate::Lost(loss) => Arc::from(loss.as_str()),
@@ -355,11 +397,55 @@ impl Fabric {
                 if !direction.config().mtu_black_hole {
                     self.tell_too_big(now, sender, index, &packet, mtu);
                 }
-                format!("{} bytes are more than the link's MTU of {mtu}", packet.bytes.len()).into()
+                too_big(&packet, mtu)
             }
         };
+        self.lose(port, packet, now, reason);
+    }
+
+    /// Lets `packet` arrive at the other end of the link of `port` at `at`, unless an impairment changes that.
+    fn arrive_by(&mut self, port: Port, at: Time, packet: Packet) {
+        let impaired = self.links[port.link.0 as usize].impaired.as_ref();
+        match impaired.map(|impaired| impaired.0[usize::from(port.second)].clone()) {
+            Some(ids) if !ids.is_empty() => self.arrive_impaired(port, at, packet, &ids),
+            _ => self.queue.push(at, Event::Arrival { device: port.peer, port: port.peer_port, packet }),
+        }
+    }
+
+    /// Lets `packet` pass the impairments that pick it, one after the other.
+    fn arrive_impaired(&mut self, port: Port, mut at: Time, packet: Packet, ids: &[ImpairmentId]) {
+        for (index, id) in ids.iter().enumerate() {
+            let impairment = self.impairments[id.0 as usize].as_mut().filter(|it| it.picks(&packet));
+            let Some(impairment) = impairment else { continue };
+            let reason = match impairment.send(at, packet.bytes.len()) {
+                Fate::Arrives { at: later, again_at } => {
+                    if let Some(again_at) = again_at {
+                        let copy = self.copy_of(&packet);
+                        self.arrive_impaired(port, again_at, copy, &ids[index + 1..]);
+                    }
+                    at = later;
+                    continue;
+                }
+                Fate::Lost(loss) => Arc::from(loss.as_str()),
+                Fate::TooBig { mtu } => too_big(&packet, mtu),
+            };
+            return self.lose(port, packet, hopwise_engine::now(), reason);
+        }
+        self.queue.push(at, Event::Arrival { device: port.peer, port: port.peer_port, packet });
+    }
+
+    fn copy_of(&mut self, packet: &Packet) -> Packet {
+        self.last_packet_id += 1;
+        let mut copy = Packet::new(packet.bytes.clone(), self.last_packet_id);
+        (copy.next_hop, copy.previous_hop) = (packet.next_hop, packet.previous_hop);
+        copy.cause = packet.cause;
+        copy
+    }
+
+    /// Ends the path of a packet on the link of `port`.
+    fn lose(&mut self, port: Port, mut packet: Packet, now: Time, reason: Arc<str>) {
         hopwise_engine::record(packet.cause, &LOST, packet.id, u64::from(port.link.0));
-        let name = self.devices[device.0 as usize].name.clone();
+        let name = self.devices[port.peer.0 as usize].name.clone();
         packet.hop(&name, Action::Lost, now, Some(reason));
     }
 
@@ -390,6 +476,10 @@ impl Fabric {
         let peer = slot.ports.get(index.0 as usize).map(|port| &self.devices[port.peer.0 as usize].name);
         (name, peer.map_or_else(|| "not connected".into(), |peer| format!("to {peer}")))
     }
+}
+
+fn too_big(packet: &Packet, mtu: usize) -> Arc<str> {
+    format!("{} bytes are more than the link's MTU of {mtu}", packet.bytes.len()).into()
 }
 
 /// Installs `fabric` on this thread; what was installed before is returned.

@@ -6,6 +6,7 @@ mod capture;
 mod device;
 mod fabric;
 mod icmp;
+mod impairment;
 mod link;
 pub mod nat;
 pub mod net;
@@ -29,6 +30,7 @@ pub use capture::CaptureBuffer;
 pub use device::{Context, Device, DeviceId, Outputs, PortIndex};
 pub use fabric::{Connection, Fabric, FabricWorld, LinkId, install, is_installed, uninstall, with};
 pub use icmp::{IcmpError, Unreachable};
+pub use impairment::{Addresses, ImpairmentId, Traffic};
 pub use link::{Delay, LinkConfig};
 pub use node::{
     Allowance, Allowances, Chain, Filter, FilterAction, FilterRule, Isolation, LinuxNode, NodeConfig, Peers,

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod findings;
 pub mod inputs;
 pub mod latency;
+pub mod limits;
 pub mod place;
 pub mod probe;
 pub mod programs;

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hopwise_broker::{
-    BootstrapUser, Broker, BrokerStatus, Disk, Environment, HostPort, NodeConfig, StartParameters,
+    BootstrapUser, Broker, BrokerStatus, Disk, DiskTrouble, Environment, HostPort, NodeConfig,
+    StartParameters,
 };
 use hopwise_client::Whois;
 use hopwise_kube::cluster::{Container, Process, Programs};
@@ -155,11 +157,13 @@ impl LabPrograms {
         let data_directory = config.data_directory.clone();
         let mount = container.disks.iter().find(|(path, _)| data_directory.starts_with(path));
         let volume = match mount {
-            Some((_, disk)) => disk.file_system.clone(),
+            Some((_, disk)) => {
+                Disk::Troubled(disk.file_system.clone(), Arc::new(MountedTrouble(disk.trouble.clone())))
+            }
             // Without a mounted disk the data lives in the container's own file system, and dies with it.
-            None => turmoil_fs::Fs::builder().seed(hopwise_engine::seed()).build(),
+            None => Disk::Simulated(turmoil_fs::Fs::builder().seed(hopwise_engine::seed()).build()),
         };
-        let status = BrokerStatus::new();
+        let (status, clock) = (BrokerStatus::new(), container.clock.clone());
         let files = Arc::new(files_of(&container.files));
         let bootstrap = container.environment.get(BOOTSTRAP_USER);
         let bootstrap = bootstrap.and_then(|text| BootstrapUser::parse(text, Mechanism::ScramSha256));
@@ -169,8 +173,8 @@ impl LabPrograms {
         let parameters = StartParameters {
             environment: Environment { files: Arc::new(read), users },
             config: config.clone(),
-            volume: Disk::Simulated(volume),
-            clock: Arc::new(hopwise_engine::clock::unix_ms),
+            volume,
+            clock: Arc::new(move || clock.unix_ms()),
             seed: seed_of(&container.pod_uid),
             status: status.clone(),
         };
@@ -202,6 +206,19 @@ impl LabPrograms {
             reason
         };
         Ok(Process { run: Box::pin(run), ready: is_ready })
+    }
+}
+
+/// What is wrong with a mounted disk, as brokers ask for it.
+struct MountedTrouble(hopwise_kube::cluster::DiskTrouble);
+
+impl DiskTrouble for MountedTrouble {
+    fn is_full(&self) -> bool {
+        self.0.is_full()
+    }
+
+    fn extra_latency(&self) -> Duration {
+        self.0.extra_latency()
     }
 }
 

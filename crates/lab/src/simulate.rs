@@ -14,6 +14,7 @@ use hopwise_kube::cluster::{Cluster, ClusterSpec, Settled};
 
 use crate::certificates;
 use crate::inputs::Inputs;
+use crate::limits::{Limits, Passed};
 use crate::programs::{Brokers, LabPrograms};
 
 /// How a cluster is brought up.
@@ -27,11 +28,19 @@ pub struct Start {
     pub captures: Option<PathBuf>,
     /// Which records of the event log stay in memory.
     pub keep: Keep,
+    /// What the simulation may use.
+    pub limits: Limits,
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Start { seed: 0, limit: Duration::from_secs(20 * 60), captures: None, keep: Keep::Notable }
+        Start {
+            seed: 0,
+            limit: Duration::from_secs(20 * 60),
+            captures: None,
+            keep: Keep::Notable,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -53,6 +62,9 @@ pub enum SimulationError {
     /// It did not end.
     #[error(transparent)]
     Stalled(#[from] Stalled),
+    /// It has used more than it may.
+    #[error(transparent)]
+    Limit(#[from] Passed),
     /// A capture cannot be written.
     #[error("captures in {}: {error}", path.display())]
     Capture {
@@ -102,14 +114,25 @@ where
                 without_pods,
             };
             let cluster = Cluster::start(spec);
-            let settled = cluster.settle(QUIET, start.limit).await;
-            main(Started { cluster, brokers, settled, limit: start.limit }).await
+            let course = async {
+                let settled = cluster.settle(QUIET, start.limit).await;
+                main(Started { cluster, brokers, settled, limit: start.limit }).await
+            };
+            // Whoever sets no limit does without the looks.
+            if start.limits == Limits::default() {
+                return Ok(course.await);
+            }
+            tokio::select! {
+                biased;
+                output = course => Ok(output),
+                passed = start.limits.passed() => Err(passed),
+            }
         });
     let fabric = installed.take();
     if let (Some(mut fabric), Some(path)) = (fabric, captures) {
         fabric.finish_captures().map_err(|error| SimulationError::Capture { path, error })?;
     }
-    Ok(result?)
+    Ok(result??)
 }
 
 /// A fabric that is this thread's for as long as this lives: a simulation that panics leaves none behind.

@@ -43,6 +43,13 @@ pub(super) enum Seen {
 }
 
 impl DirectFlows {
+    /// Forgets all choices; says how many there were.
+    pub(super) fn clear(&mut self) -> usize {
+        let count = self.flows.len();
+        self.flows.clear();
+        count
+    }
+
     /// Finds out what `packet` is; a flow that is seen is remembered for `idle` more.
     pub(super) fn observe(&mut self, packet: &Packet, idle: Span, now: Time) -> Seen {
         if let Some(about) = quoted(packet) {

@@ -135,6 +135,11 @@ impl LoadBalancer {
         self.direct.cut_off(target) + self.translator.conntrack.delete_where(to_target)
     }
 
+    /// Forgets all flows to its listeners, each of which ends as one that was idle too long; says how many there were.
+    pub fn forget_flows(&mut self) -> usize {
+        self.direct.clear() + self.translator.conntrack.delete_where(|flow| flow.label.is_some())
+    }
+
     /// Its own sockets.
     pub fn stack(&self) -> &Stack {
         &self.stack

@@ -51,6 +51,8 @@ struct Shared {
     list: Mutex<RoundRobin>,
     /// How often the connections to an address were cut off.
     cuts: watch::Sender<BTreeMap<IpAddr, u64>>,
+    /// How often all connections were taken for idle.
+    expiries: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +81,19 @@ impl Targets {
     /// Resets the connections to `target`, at both ends.
     pub fn cut_off(&self, target: IpAddr) {
         self.0.cuts.send_modify(|cuts| *cuts.entry(target).or_default() += 1);
+    }
+
+    /// Ends all connections as if they had been silent for too long.
+    pub fn expire(&self) {
+        self.0.expiries.send_modify(|expiries| *expiries += 1);
+    }
+
+    /// Ends when all connections are taken for idle.
+    async fn expired(&self) {
+        let mut expiries = self.0.expiries.subscribe();
+        if expiries.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Ends when the connections to `target` are cut off.
@@ -137,6 +152,7 @@ async fn serve(mut client: TcpStream, targets: Targets, config: ProxyConfig) {
     let ended = tokio::select! {
         ended = relay(&mut client, &mut target, config.idle_timeout) => ended,
         () = targets.cut(address) => Err(io::ErrorKind::ConnectionReset.into()),
+        () = targets.expired() => Ok(End::Idle),
     };
     let is_broken = match ended {
         Ok(End::Finished) => false,

@@ -63,6 +63,8 @@ pub struct Conntrack {
     index: FxHashMap<Tuple, (u32, Direction)>,
     deadlines: BinaryHeap<Reverse<Deadline>>,
     flow_count: usize,
+    /// Entries that others than the flows of this table take up.
+    occupied: usize,
 }
 
 #[derive(Default)]
@@ -90,6 +92,7 @@ impl Conntrack {
             index: FxHashMap::default(),
             deadlines: BinaryHeap::new(),
             flow_count: 0,
+            occupied: 0,
         }
     }
 
@@ -115,7 +118,13 @@ impl Conntrack {
 
     /// Whether no other flow can be added.
     pub fn is_full(&self) -> bool {
-        self.flow_count >= self.config.flows_max
+        self.flow_count.saturating_add(self.occupied) >= self.config.flows_max
+    }
+
+    /// Lets flows of no concern here take up `count` entries: the flows that there are go on, and no other finds room
+    /// when the table is full with them.
+    pub fn occupy(&mut self, count: usize) {
+        self.occupied = count;
     }
 
     /// The flows, in an order fixed by the table's history.

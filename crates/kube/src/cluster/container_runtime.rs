@@ -90,6 +90,11 @@ pub fn is_serving(shared: &Shared, uid: &str, container: &str) -> bool {
     found.is_some_and(|it| it.host.is_some() && *it.is_serving.borrow())
 }
 
+/// The host of a container's process; none while it does not run.
+pub fn host_of(shared: &Shared, uid: &str, container: &str) -> Option<HostId> {
+    shared.running.borrow().get(uid)?.containers.get(container)?.host
+}
+
 /// Starts a container in its pod's sandbox; tells how often it was started before.
 pub fn start(shared: &Rc<Shared>, machine: &Machine, uid: &str, container: &Container) -> i32 {
     let host = host::create(&format!("{}/{}/{}", container.namespace, container.pod, container.name));
@@ -182,11 +187,7 @@ fn ended(
 
 /// Ends the process of a container; says whether it ran.
 pub fn kill(shared: &Shared, uid: &str, container: &str, end: (i32, &str, &str)) -> bool {
-    let host = {
-        let running = shared.running.borrow();
-        running.get(uid).and_then(|pod| pod.containers.get(container)).and_then(|entry| entry.host)
-    };
-    let Some(host) = host else { return false };
+    let Some(host) = host_of(shared, uid, container) else { return false };
     machine::kill(host);
     ended(shared, uid, container, Some(host), end);
     true

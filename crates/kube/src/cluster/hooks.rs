@@ -4,7 +4,7 @@
 //! understood is an assumption: it ends at once. postStart hooks are taken to end at once.
 //! Source: kubernetes.md 1.8.
 
-use hopwise_engine::Time;
+use hopwise_engine::{Time, scheduling};
 use k8s_openapi::api::core::v1::LifecycleHandler;
 
 use super::container_runtime::{self, ContainerState};
@@ -33,11 +33,16 @@ async fn signalled(probed: &Probed, termination: Termination) -> (i32, &'static 
         let _ = tokio::time::timeout(time_until(until), pre_stop(probed, hook)).await;
     }
     match termination.after_hook(hopwise_engine::now(), hook.is_some()) {
-        End::Terminate { kill_at } if time_until(kill_at) >= timing::PROCESS_STOP => {
-            tokio::time::sleep(timing::PROCESS_STOP).await;
-            (0, "Completed", "it was told to end")
-        }
         End::Terminate { kill_at } => {
+            let (shared, name) = (&probed.pod.shared, &probed.declared.name);
+            // A process that is stopped notices the signal when it goes on.
+            if let Some(host) = container_runtime::host_of(shared, &probed.pod.uid, name) {
+                let _ = tokio::time::timeout(time_until(kill_at), scheduling::resumed(host)).await;
+            }
+            if time_until(kill_at) >= timing::PROCESS_STOP {
+                tokio::time::sleep(timing::PROCESS_STOP).await;
+                return (0, "Completed", "it was told to end");
+            }
             tokio::time::sleep(time_until(kill_at)).await;
             (container_runtime::KILLED, "Error", "it did not end in time")
         }

@@ -12,6 +12,7 @@ use hopwise_fabric::DeviceId;
 
 use super::api::{Api, Line};
 use super::kubelet::Kubelet;
+use super::programs::MachineClock;
 use super::state::Shared;
 use super::topology::linux_node;
 use super::{container_runtime, kube_proxy, kubelet, network_policies, node_status};
@@ -29,6 +30,8 @@ pub struct Machine {
     pub kubelet: RefCell<Weak<Kubelet>>,
     /// How much longer than usual its kube-proxy takes to write rules.
     pub proxy_lag: kube_proxy::ExtraLag,
+    /// Its clock.
+    pub clock: MachineClock,
     line: Rc<Line>,
     boots: Cell<u32>,
     programs: [Cell<Option<HostId>>; 4],
@@ -52,8 +55,8 @@ impl Machine {
     pub fn new(facts: NodeFacts, device: DeviceId, api: &Api) -> Machine {
         let line = Rc::new(Line::default());
         let api = api.over(line.clone());
-        let (kubelet, proxy_lag, boots, programs) = Default::default();
-        Machine { facts, device, api, kubelet, proxy_lag, line, boots, programs }
+        let (kubelet, proxy_lag, clock, boots, programs) = Default::default();
+        Machine { facts, device, api, kubelet, proxy_lag, clock, line, boots, programs }
     }
 
     /// Its node's name.

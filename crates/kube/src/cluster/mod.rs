@@ -52,9 +52,11 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
-pub use operations::{Cascade, ExitReason, OperationError};
+pub use operations::{
+    Aspect, Cascade, DiskAspect, DiskFault, DnsServers, ExitReason, LinkEnd, OperationError,
+};
 pub use place::{CLIENT_POD, ClientSite, NoPlace, Place, PlaceError, is_client_pod};
-pub use programs::{Container, ContainerPort, Disk, Process, Programs};
+pub use programs::{Container, ContainerPort, Disk, DiskTrouble, MachineClock, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
 
 use crate::cluster_file::ClusterFile;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Cluster;
 use super::names::{self, Answering, Names};
+use super::operations::DnsServers;
 use super::state::Shared;
 use super::workloads;
 
@@ -270,7 +271,8 @@ pub fn start_internet_dns(shared: &Rc<Shared>, names: &Names) {
             fabric.set_resolver(machine.device, shared.resolv_conf.of_node());
         }
     });
-    let answering = Answering::server(names.internet(), hopwise_engine::stream("dns/internet"));
+    let trouble = names.trouble(DnsServers::Internet).clone();
+    let answering = Answering::server(names.internet(), hopwise_engine::stream("dns/internet"), trouble);
     host::spawn_on(host, names::serve(vec![address], answering));
 }
 

@@ -331,10 +331,17 @@ fn prepare_now(pod: &PodContext) -> Result<Prepared, NotStarting> {
     pod.show_addresses();
     let disk_of = |claim: &str| {
         let volume = shared.api.read(|store| volumes::volume_of(store, &pod.name.0, claim))?;
-        Some(Disk { claim: claim.to_owned(), file_system: shared.file_system(&volume) })
+        let (file_system, trouble) = shared.disk(&volume);
+        Some(Disk { claim: claim.to_owned(), file_system, trouble })
     };
-    let facts =
-        PodFacts { pod: &pod.pod, name: &pod.name, node, pod_ips: &site.addresses, host_ips: &host_ips };
+    let facts = PodFacts {
+        pod: &pod.pod,
+        name: &pod.name,
+        node,
+        pod_ips: &site.addresses,
+        host_ips: &host_ips,
+        clock: &pod.machine.clock,
+    };
     preparation::containers(shared, &facts, &disk_of)
 }
 

@@ -12,7 +12,7 @@ use turmoil_fs::Fs;
 use super::environment::{Surroundings, expand};
 use super::kubelet::PodName;
 use super::mounts::{Mounted, PodVolumes};
-use super::programs::{Container, ContainerPort, Disk};
+use super::programs::{Container, ContainerPort, Disk, DiskTrouble, MachineClock};
 use super::state::{Assumption, InitFailure, InitProblem, Shared};
 use crate::shell;
 
@@ -28,6 +28,8 @@ pub struct PodFacts<'a> {
     pub pod_ips: &'a [IpAddr],
     /// Its node's addresses.
     pub host_ips: &'a [IpAddr],
+    /// Its node's clock.
+    pub clock: &'a MachineClock,
 }
 
 /// Why a pod's containers do not start.
@@ -168,6 +170,7 @@ fn container_of(
         ports: ports.collect(),
         addresses: facts.pod_ips.to_vec(),
         node: facts.node.to_owned(),
+        clock: facts.clock.clone(),
     }
 }
 
@@ -182,7 +185,11 @@ pub fn preview(
     node: &str,
 ) -> Result<Vec<Container>, NotStarting> {
     let host_ips = shared.topology.borrow().node_addresses(node);
-    let disk_of = |claim: &str| Some(Disk { claim: claim.to_owned(), file_system: Fs::builder().build() });
-    let facts = PodFacts { pod, name, node, pod_ips: &[], host_ips: &host_ips };
+    let disk_of = |claim: &str| {
+        let (claim, file_system) = (claim.to_owned(), Fs::builder().build());
+        Some(Disk { claim, file_system, trouble: DiskTrouble::default() })
+    };
+    let clock = MachineClock::default();
+    let facts = PodFacts { pod, name, node, pod_ips: &[], host_ips: &host_ips, clock: &clock };
     containers(shared, &facts, &disk_of).map(|prepared| prepared.containers)
 }

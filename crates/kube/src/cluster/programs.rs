@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use turmoil_fs::Fs;
@@ -51,6 +54,8 @@ pub struct Container {
     pub addresses: Vec<IpAddr>,
     /// The node's name.
     pub node: String,
+    /// The node's clock.
+    pub clock: MachineClock,
 }
 
 /// A port that a container declares.
@@ -71,6 +76,56 @@ pub struct Disk {
     pub claim: String,
     /// Its file system: what is not synced is lost when the node loses power.
     pub file_system: Fs,
+    /// What is wrong with it.
+    pub trouble: DiskTrouble,
+}
+
+/// The clock of a machine, which may be ahead of the true time or behind it; its clones are the same clock.
+#[derive(Clone, Debug, Default)]
+pub struct MachineClock(Arc<AtomicI64>);
+
+impl MachineClock {
+    /// Unix time in milliseconds, as the machine has it.
+    pub fn unix_ms(&self) -> i64 {
+        hopwise_engine::clock::unix_ms().saturating_add(self.offset_ms())
+    }
+
+    /// How far it is ahead, in milliseconds; below zero if it is behind.
+    pub fn offset_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets how far it is ahead, in milliseconds.
+    pub fn set_offset_ms(&self, offset_ms: i64) {
+        self.0.store(offset_ms, Ordering::Relaxed);
+    }
+}
+
+/// What is wrong with a disk; its clones are about the same disk. What fails and what is corrupted is the file system's
+/// own part ([`turmoil_fs`]).
+#[derive(Clone, Debug, Default)]
+pub struct DiskTrouble(Arc<(AtomicBool, AtomicU64)>);
+
+impl DiskTrouble {
+    /// Whether there is no space left on it.
+    pub fn is_full(&self) -> bool {
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// Fills it, or frees its space again.
+    pub fn set_full(&self, full: bool) {
+        self.0.0.store(full, Ordering::Relaxed);
+    }
+
+    /// How much longer a sync takes than it would.
+    pub fn extra_latency(&self) -> Duration {
+        Duration::from_nanos(self.0.1.load(Ordering::Relaxed))
+    }
+
+    /// Sets how much longer a sync takes.
+    pub fn set_extra_latency(&self, latency: Duration) {
+        self.0.1.store(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 /// A program that runs.

@@ -17,7 +17,8 @@ use super::kubelet::PodName;
 use super::machine::Machine;
 use super::names::ResolvConf;
 use super::network_policies;
-use super::programs::Programs;
+use super::operations::Impairments;
+use super::programs::{DiskTrouble, Programs};
 use super::topology::Topology;
 use crate::proxy::ServiceName;
 use crate::shell::{Exit, NodeMetadata, NodeQuery, ShellError};
@@ -135,6 +136,10 @@ pub struct Shared {
     pub running: RefCell<BTreeMap<String, RunningPod>>,
     /// The load balancers, by their Services.
     pub balancers: RefCell<BTreeMap<ServiceName, Instance>>,
+    /// The load balancers that go up and down, and what lets them.
+    pub flapping: RefCell<BTreeMap<ServiceName, tokio::task::JoinHandle<()>>>,
+    /// What is wrong with the ways between places.
+    pub impairments: RefCell<Impairments>,
     /// What NetworkPolicies come to, for all nodes.
     pub network_policies: Rc<RefCell<network_policies::Compiled>>,
     /// The host of the control plane's tasks.
@@ -148,7 +153,7 @@ pub struct Shared {
     /// Init containers that did not succeed.
     pub init_failures: RefCell<Vec<InitFailure>>,
     assumptions: RefCell<BTreeSet<Assumption>>,
-    file_systems: RefCell<BTreeMap<VolumeId, Fs>>,
+    file_systems: RefCell<BTreeMap<VolumeId, (Fs, DiskTrouble)>>,
 }
 
 impl Shared {
@@ -169,6 +174,8 @@ impl Shared {
             programs,
             running: RefCell::default(),
             balancers: RefCell::default(),
+            flapping: RefCell::default(),
+            impairments: RefCell::default(),
             network_policies: Rc::default(),
             control_plane,
             dns_address,
@@ -195,13 +202,13 @@ impl Shared {
         self.assumptions.borrow().iter().cloned().collect()
     }
 
-    /// The file system of a volume; the same one for as long as the volume exists.
-    pub fn file_system(&self, volume: &VolumeId) -> Fs {
+    /// The file system of a volume, and what is wrong with it; the same for as long as the volume exists.
+    pub fn disk(&self, volume: &VolumeId) -> (Fs, DiskTrouble) {
         let mut file_systems = self.file_systems.borrow_mut();
         let new = || {
             use rand::Rng;
             let seed = hopwise_engine::stream(&format!("volume/{}", volume.0)).next_u64();
-            Fs::builder().seed(seed).build()
+            (Fs::builder().seed(seed).build(), DiskTrouble::default())
         };
         file_systems.entry(volume.clone()).or_insert_with(new).clone()
     }

@@ -304,6 +304,11 @@ impl Topology {
         device
     }
 
+    /// The nodes, in order of their names.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeSite> {
+        self.nodes.values().map(|node| &node.site)
+    }
+
     /// The zones, in order.
     pub fn zones(&self) -> impl Iterator<Item = &str> {
         self.zones.keys().map(String::as_str)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hopwise_engine::{Span, Time, host};
 use hopwise_kube::admission::Rejection;
+use hopwise_kube::manifest::Manifests;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use tokio::time::{Instant, timeout};
 
@@ -18,6 +19,7 @@ use super::workload::Partition;
 use super::{bill, checks, history, measure, observe, readiness, recovery, verify, workload};
 use crate::inputs::Inputs;
 use crate::latency::Latencies;
+use crate::limits::Passed;
 use crate::report::check::Verdict;
 use crate::report::run::{Check, Data, Event, PlayedFault, Routing, RunReport};
 use crate::scenario::{PodIdentity, Scenario, check_pods, check_report};
@@ -39,6 +41,8 @@ pub(super) struct Plan {
     pub scenario: Scenario,
     /// The StatefulSets that faults create, by their files.
     pub stateful_sets: BTreeMap<String, StatefulSet>,
+    /// What faults apply, by its files.
+    pub applied: BTreeMap<String, Manifests>,
     /// What the cluster was made from: prices, objects that the API server rejects, and what findings point at.
     pub inputs: Inputs,
     /// The seed.
@@ -210,8 +214,8 @@ impl<'a> Stage<'a> {
         let (partitions, verifier) = (self.partitions.clone(), self.verifier.as_ref());
         let expected = &self.plan.scenario.expect.pods_return;
         let watched = expected.iter().map(|expected| expected.pod.clone()).collect();
-        let stateful_sets = &self.plan.stateful_sets;
-        let stakes = Stakes { cluster, brokers, verifier, partitions, stateful_sets, watched };
+        let Plan { stateful_sets, applied, .. } = self.plan;
+        let stakes = Stakes { cluster, brokers, verifier, partitions, stateful_sets, applied, watched };
         faults::play(&stakes, &self.plan.scenario.faults, times, span).await
     }
 
@@ -277,7 +281,19 @@ fn rejected(rejection: &Rejection) -> Check {
     failed("the API server takes every object", &format!("{location}: {object}: {field}: {what}"))
 }
 
-fn empty_report(plan: &Plan) -> RunReport {
+/// The report of a run that has used more than it may.
+pub(super) fn limited(report: RunReport, passed: &Passed) -> RunReport {
+    let check = failed("the run stays within its bounds", &passed.to_string());
+    RunReport {
+        checks: vec![check],
+        simulated_ns: passed.at.as_nanos(),
+        trace_hash: passed.trace_hash.clone(),
+        ..report
+    }
+}
+
+/// A report of nothing yet.
+pub(super) fn empty_report(plan: &Plan) -> RunReport {
     RunReport {
         scenario: plan.scenario.name.clone(),
         seed: plan.seed,
@@ -310,11 +326,16 @@ fn finished(mut report: RunReport) -> RunReport {
 
 /// What has happened to the cluster so far.
 pub(super) fn events_so_far() -> Vec<Event> {
-    let event = |event: hopwise_engine::log::Notable| Event {
+    events_from(0)
+}
+
+/// What has happened to the cluster so far, but for the first so many events.
+pub(super) fn events_from(first: usize) -> Vec<Event> {
+    let event = |event: &hopwise_engine::log::Notable| Event {
         at_ns: event.at.as_nanos(),
         kind: event.kind.to_owned(),
-        object: event.object,
-        detail: event.detail,
+        object: event.object.clone(),
+        detail: event.detail.clone(),
     };
-    hopwise_engine::notable_events().into_iter().map(event).collect()
+    hopwise_engine::with_log(|log| log.notable_events().iter().skip(first).map(event).collect())
 }

@@ -22,6 +22,8 @@ pub struct LoadedScenario {
     pub inputs: Inputs,
     /// The StatefulSets that its faults create, by the files they are read from.
     pub stateful_sets: BTreeMap<String, StatefulSet>,
+    /// What its faults apply, by the files it is read from.
+    pub applied: BTreeMap<String, Manifests>,
     /// A hash of the texts of the scenario and of all files that it refers to, in hexadecimal.
     pub hash: String,
     /// The file, to point at its lines.
@@ -87,7 +89,8 @@ fn read(
     let unknown = scenario.unknown_objects(&inputs);
     LoadErrors::check(unknown.iter().map(|problem| point_at(&document, problem)).collect())?;
     let stateful_sets = load_stateful_sets(&document, &scenario, directory, &mut texts)?;
-    Ok(LoadedScenario { scenario, inputs, stateful_sets, hash: texts.hash(), document })
+    let applied = load_applied(&scenario, directory, &mut texts)?;
+    Ok(LoadedScenario { scenario, inputs, stateful_sets, applied, hash: texts.hash(), document })
 }
 
 /// Hashes the texts that a scenario is made of, in the order in which they are read.
@@ -130,6 +133,21 @@ fn load_stateful_sets(
         sets.insert(file.clone(), set);
     }
     Ok(sets)
+}
+
+/// What faults apply.
+fn load_applied(
+    scenario: &Scenario,
+    directory: &Path,
+    texts: &mut Texts,
+) -> Result<BTreeMap<String, Manifests>, InputError> {
+    let mut applied = BTreeMap::new();
+    for fault in &scenario.faults {
+        let FaultKind::Apply(file) = &fault.kind else { continue };
+        let source = only_file(&directory.join(file))?;
+        applied.insert(file.clone(), Manifests::load(std::slice::from_ref(texts.add(&source)))?);
+    }
+    Ok(applied)
 }
 
 /// The text of one file, where a directory would be several.

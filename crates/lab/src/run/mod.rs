@@ -32,6 +32,7 @@ use std::time::Instant;
 pub use load::{LoadedScenario, load_scenario, read_scenario};
 pub use save::save_scenario;
 
+use crate::limits::Limits;
 use crate::report::run::RunReport;
 use crate::simulate::{SimulationError, Start, Started, simulate};
 use course::Plan;
@@ -54,17 +55,23 @@ pub struct RunOptions {
 /// If captures cannot be written, or the simulation cannot end.
 pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunReport, SimulationError> {
     let began = machine_time();
-    let LoadedScenario { scenario, inputs, stateful_sets, .. } = loaded;
+    let LoadedScenario { scenario, inputs, stateful_sets, applied, .. } = loaded;
     let seed = options.seed.unwrap_or(scenario.seed);
     let scenario = scenario.drawn(&inputs, seed);
     let start = Start {
         seed,
         limit: scenario.bounds.start.span().into(),
         captures: options.captures.clone(),
+        limits: Limits { events: scenario.bounds.events, memory_bytes: scenario.bounds.memory.bytes() },
         ..Start::default()
     };
-    let plan = Plan { seed, captures: options.captures, scenario, stateful_sets, inputs: inputs.clone() };
-    let mut report = simulate(inputs, start, |started| course::run(started, plan))??;
+    let plan =
+        Plan { seed, captures: options.captures, scenario, stateful_sets, applied, inputs: inputs.clone() };
+    let unfinished = course::empty_report(&plan);
+    let mut report = match simulate(inputs, start, |started| course::run(started, plan)) {
+        Err(SimulationError::Limit(passed)) => course::limited(unfinished, &passed),
+        outcome => outcome??,
+    };
     report.wall_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
     Ok(report)
 }
@@ -79,13 +86,14 @@ pub async fn play_faults(started: &Started, loaded: &LoadedScenario) -> Vec<Stri
     let scenario = &loaded.scenario;
     let times = times::Times::new(scenario, hopwise_engine::now());
     let begin = tokio::time::Instant::now();
-    let last = scenario.faults.iter().map(|fault| fault.at.span()).max().unwrap_or_default();
+    let last = scenario.last_fault().unwrap_or_default().span();
     let stakes = faults::Stakes {
         cluster: &started.cluster,
         brokers: &started.brokers,
         verifier: None,
         partitions: [].into(),
         stateful_sets: &loaded.stateful_sets,
+        applied: &loaded.applied,
         watched: Default::default(),
     };
     let end = begin + last.into();

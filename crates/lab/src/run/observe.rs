@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hopwise_client::HostPort;
-use hopwise_engine::{Time, host};
+use hopwise_engine::host;
 use hopwise_fabric::net;
 use hopwise_fabric::net::resolver::{QueryOutcome, QueryTrace};
 use hopwise_kube::cluster::{ClientSite, Cluster};
@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::clients::failed;
-use super::times::{Times, missing};
+use super::times::{Times, instant_of, missing};
 use crate::place::Place;
 use crate::probe;
 use crate::report::run::Check;
@@ -114,13 +114,6 @@ async fn observe(
             return (Check { name: title, ok, detail }, failure);
         }
     }
-}
-
-fn instant_of(time: Time) -> Instant {
-    let now = hopwise_engine::now();
-    // Times in the past are due at once.
-    let ahead = if time > now { Duration::from(time - now) } else { Duration::ZERO };
-    Instant::now() + ahead
 }
 
 /// What is seen now; an error if it is not what is expected, with the connection if one failed.

@@ -3,13 +3,17 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use hopwise_engine::Time;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::clients::failed;
-use super::course::events_so_far;
+use super::course::{events_from, events_so_far};
 use super::history::Histories;
 use crate::report::run::{Check, Event};
-use crate::scenario::{Scenario, When};
+use crate::scenario::{Scenario, Trigger, TriggerEvent, When, seconds};
 
 /// When the faults of a scenario struck and the events came that times count from.
 pub(super) struct Times<'a> {
@@ -18,6 +22,8 @@ pub(super) struct Times<'a> {
     struck: RefCell<BTreeMap<String, Time>>,
     /// Every fault that struck, in order.
     strikes: RefCell<Vec<Strike>>,
+    /// Wakes at every fault.
+    news: watch::Sender<()>,
 }
 
 /// A fault that struck.
@@ -32,13 +38,52 @@ pub(super) struct Strike {
 impl<'a> Times<'a> {
     /// A timeline that starts at `start`.
     pub(super) fn new(scenario: &'a Scenario, start: Time) -> Self {
-        Times { scenario, start, struck: RefCell::default(), strikes: RefCell::default() }
+        let (struck, strikes) = Default::default();
+        Times { scenario, start, struck, strikes, news: watch::Sender::new(()) }
     }
 
     /// A fault strikes now.
     pub(super) fn strike(&self, fault: String) {
         self.strikes.borrow_mut().push(Strike { fault: fault.clone(), at: hopwise_engine::now() });
         self.struck.borrow_mut().entry(fault).or_insert_with(hopwise_engine::now);
+        self.news.send_replace(());
+    }
+
+    /// Waits for what a fault waits for; when that came.
+    ///
+    /// # Errors
+    /// What did not come until it had to, or until `end`.
+    pub(super) async fn wait_for(&self, trigger: &Trigger, end: Instant) -> Result<Instant, String> {
+        let after = match &trigger.after {
+            None => self.start,
+            Some(name) => {
+                let struck = timeout_at(end, self.wait_for_fault(name)).await;
+                struck.map_err(|_| format!("{name} never came, and it waits for that"))?
+            }
+        };
+        let Some(event) = &trigger.event else { return Ok(instant_of(after)) };
+        let [from, to] = event.within.map_or([after, Time::MAX], |window| window.map(|it| after + it.span()));
+        let deadline = event.within.map_or(end, |_| end.min(instant_of(to)));
+        let object = event.object.as_ref().map(|object| format!(" of {object}")).unwrap_or_default();
+        let missing = |why: String| format!("{}{object} {why}, and it waits for that", event.kind);
+        // What comes at the last moment counts.
+        let came = timeout_at(deadline + Duration::from_millis(1), wait_for_event(event, after)).await;
+        let came = came.map_err(|_| missing("did not come in time".to_owned()))?;
+        if came < from || came > to {
+            return Err(missing(format!("came {}", seconds(came - after))));
+        }
+        Ok(instant_of(came))
+    }
+
+    async fn wait_for_fault(&self, name: &str) -> Time {
+        let mut news = self.news.subscribe();
+        loop {
+            if let Some(struck) = self.struck.borrow().get(name) {
+                return *struck;
+            }
+            // The sender lives as long as this does.
+            let _ = news.changed().await;
+        }
     }
 
     /// Every fault that has struck, in order.
@@ -85,6 +130,30 @@ impl<'a> Times<'a> {
         });
         of_events.chain(of_states).collect()
     }
+}
+
+/// The first event that fits, from `after` on; only what is new is looked at.
+async fn wait_for_event(wanted: &TriggerEvent, after: Time) -> Time {
+    let mut news = hopwise_engine::watch_notable();
+    let mut seen = 0;
+    loop {
+        let events = events_from(seen);
+        seen += events.len();
+        let fits = |event: &&Event| event.at_ns >= after.as_nanos() && wanted.fits(event);
+        if let Some(event) = events.iter().find(fits) {
+            return Time::from_nanos(event.at_ns);
+        }
+        if news.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A time of the simulation as tokio counts it; one in the past is now.
+pub(super) fn instant_of(time: Time) -> Instant {
+    let now = hopwise_engine::now();
+    let ahead = if time > now { Duration::from(time - now) } else { Duration::ZERO };
+    Instant::now() + ahead
 }
 
 /// The check of something whose time never began.

@@ -6,6 +6,7 @@
 //! locate them (`expect.less[0].hops`).
 
 mod client;
+mod contradictions;
 mod draw;
 mod event;
 mod expect;
@@ -28,8 +29,12 @@ pub use expect::{
     Comparison, Expect, Kept, Measure, Percentile, PodIdentity, PodReturn, check_pods, check_report,
 };
 pub use fault::{
-    Cascade, DeleteWorkload, ExitContainer, ExitReason, Fault, FaultKind, LagKubeProxy, PodName, RebootNode,
-    RemoveTaint, Scale, SetImage, TaintEffect, TaintNode, Yes,
+    BlackHole, Cascade, ContainerName, DelayedLink, DeleteWorkload, DiskTrouble, DnsServers, ExitContainer,
+    ExitReason, ExpiredFlows, FailingDisk, Fault, FaultKind, FlappingBalancer, FlowEnd, ImpairedShare,
+    LagKubeProxy, LimitedLink, LinkAspect, MendedDisk, MendedLink, PodName, RebootNode, RemoveTaint,
+    ReorderedLink, Scale, SetImage, Share, Skew, SkewedClock, SlowContainer, SlowDisk, SlowDns,
+    SlowRegistration, TaintEffect, TaintNode, Target as FaultTarget, Trigger, TriggerEvent, Way, Yes,
+    catalogue,
 };
 pub use object::{ObjectKind, ObjectName};
 pub use observation::{Address, Look, Observation};
@@ -169,6 +174,10 @@ pub struct Bounds {
     pub start: Duration,
     /// Virtual time from then until the workload is done.
     pub run: Duration,
+    /// Records of the event log.
+    pub events: u64,
+    /// Memory of the process.
+    pub memory: DataSize,
 }
 
 impl Default for Cost {
@@ -180,7 +189,13 @@ impl Default for Cost {
 impl Default for Bounds {
     fn default() -> Self {
         let minutes = |minutes: u64| Duration(hopwise_engine::Span::from_secs(minutes * 60));
-        Bounds { start: minutes(20), run: minutes(30) }
+        Bounds {
+            start: minutes(20),
+            run: minutes(30),
+            // Some hundred times what the largest scenario of the repository writes.
+            events: 10_000_000_000,
+            memory: DataSize(32_000_000_000),
+        }
     }
 }
 

@@ -34,6 +34,8 @@ impl Scenario {
         self.check_faults(&mut problems);
         self.check_draw(&mut problems);
         self.check_expectations(&mut problems);
+        self.check_contradicting_expectations(&mut problems);
+        self.check_bounds(&mut problems);
         self.check_timeline(&mut problems);
         problems.0
     }
@@ -92,23 +94,15 @@ impl Scenario {
         }
     }
 
-    fn check_faults(&self, problems: &mut Problems) {
-        for (index, fault) in self.faults.iter().enumerate() {
-            let run = self.bounds.run;
-            let what = format!("{} is after the end of the run at {run}", fault.at);
-            problems.unless(
-                fault.at < run,
-                &format!("faults[{index}].at"),
-                &what,
-                "a time before bounds.run",
-            );
-            if let Some(grace) = fault.grace_period {
-                // The API counts the grace period in whole seconds.
-                let whole = grace.span().as_nanos().is_multiple_of(1_000_000_000);
-                let field = format!("faults[{index}].gracePeriod");
-                problems.unless(whole, &field, &format!("{grace} is not whole seconds"), "whole seconds");
-            }
-        }
+    fn check_bounds(&self, problems: &mut Problems) {
+        let what = "a run without any cannot be made";
+        problems.unless(self.bounds.events > 0, "bounds.events", what, "at least 1 event");
+        problems.unless(
+            self.bounds.memory.bytes() > 0,
+            "bounds.memory",
+            what,
+            "an amount above 0, such as `4 GB`",
+        );
     }
 
     fn check_expectations(&self, problems: &mut Problems) {

@@ -20,12 +20,25 @@ pub struct DataSize(pub u64);
 
 /// The text is no quantity of that kind.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{text}` is no {kind}; expected a number and one of {units}, such as `{example}`")]
-pub struct QuantityError {
-    text: String,
-    kind: &'static str,
-    units: String,
-    example: &'static str,
+pub enum QuantityError {
+    /// It is no number with a unit.
+    #[error("`{text}` is no {kind}; expected a number and one of {units}, such as `{example}`")]
+    Unreadable {
+        /// The text.
+        text: String,
+        /// What it should be.
+        kind: &'static str,
+        /// The units.
+        units: String,
+        /// One that can be read.
+        example: &'static str,
+    },
+    /// It is a duration below zero.
+    #[error("`{text}` is in the past, or less than no time; expected a time from `0s` on, such as `250ms`")]
+    Past {
+        /// The text.
+        text: String,
+    },
 }
 
 const TIME_UNITS: [(&str, u64); 6] = [
@@ -45,6 +58,11 @@ impl Duration {
     pub fn span(self) -> Span {
         self.0
     }
+
+    /// The sum of the two; the longest duration there is if that is longer.
+    pub fn plus(self, other: Duration) -> Duration {
+        Duration(Span::from_nanos(self.0.as_nanos().saturating_add(other.0.as_nanos())))
+    }
 }
 
 impl DataSize {
@@ -57,6 +75,9 @@ impl DataSize {
 impl FromStr for Duration {
     type Err = QuantityError;
     fn from_str(text: &str) -> Result<Self, QuantityError> {
+        if text.strip_prefix('-').is_some_and(|rest| parse(rest, &TIME_UNITS).is_some()) {
+            return Err(QuantityError::Past { text: text.to_owned() });
+        }
         let nanoseconds =
             parse(text, &TIME_UNITS).ok_or_else(|| error(text, "duration", &TIME_UNITS, "250ms"))?;
         Ok(Duration(Span::from_nanos(nanoseconds)))
@@ -149,7 +170,7 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 fn error(text: &str, kind: &'static str, units: &[(&str, u64)], example: &'static str) -> QuantityError {
     let units = units.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    QuantityError { text: text.to_owned(), kind, units, example }
+    QuantityError::Unreadable { text: text.to_owned(), kind, units, example }
 }
 
 /// The greatest unit that divides the amount.

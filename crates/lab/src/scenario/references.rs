@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use hopwise_kube::cluster::LinkEnd;
 use hopwise_kube::source::nearest;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
 use super::problems::Problems;
 use super::{
-    Address, DeleteWorkload, Fault, FaultKind, Look, ObjectKind, ObjectName, PodName, Problem, RemoveTaint,
-    Scale, Scenario, SetImage, facts_of,
+    Address, Fault, FaultTarget as Target, Look, ObjectKind, ObjectName, PodName, Problem, Scenario, Way,
+    facts_of,
 };
 use crate::inputs::Inputs;
 use crate::place::Place;
@@ -108,61 +109,46 @@ impl Known {
     }
 
     fn check_fault(&self, field: &str, fault: &Fault, inputs: &Inputs, problems: &mut Problems) {
-        use FaultKind as F;
-        let field = |rest: &str| format!("{field}.{}{rest}", fault.kind.field());
-        match &fault.kind {
-            F::DeletePod(pod) | F::EvictPod(pod) => self.check_pod(&field(""), pod, problems),
-            F::ExitContainer(exit) => {
-                self.check_pod(&field(".pod"), &exit.pod, problems);
-                let containers = containers_of(inputs, &exit.pod);
-                let what = format!("pod {} has no container `{}`", exit.pod, exit.container);
-                let expected = near(&exit.container, containers.iter().map(String::as_str));
-                let sound = containers.is_empty() || containers.contains(&exit.container);
-                problems.unless(sound, &field(".container"), &what, &expected);
+        if let Some(object) = fault.when.as_ref().and_then(|when| when.event.as_ref()?.object.as_ref()) {
+            self.check_object(&format!("{field}.when.object"), object, problems);
+        }
+        for (below, target) in fault.kind.targets() {
+            let field = format!("{field}.{}{below}", fault.kind.field());
+            match target {
+                Target::Pod(pod) => self.check_pod(&field, pod, problems),
+                Target::Container(pod, container) => {
+                    check_container(&field, pod, container, inputs, problems)
+                }
+                Target::Node(node) => self.check_node(&field, node, problems),
+                Target::Zone(zone) => self.check_zone(&field, zone, problems),
+                Target::Workload(object) => self.check_workload(&field, object, problems),
+                Target::Claim(object) => self.check_claim(&field, object, problems),
+                Target::Link(way) => self.check_way(&field, way, problems),
+                Target::Balancer(object) => self.check_balancer(&field, object, problems),
+                Target::Dns(_) | Target::ApiServer | Target::File(_) => {}
             }
-            F::PowerOffNode(node) | F::PowerOnNode(node) | F::ShutDownNode(node) => {
-                self.check_node(&field(""), node, problems);
-            }
-            F::CutNodeFromControlPlane(node) | F::ReconnectNodeToControlPlane(node) => {
-                self.check_node(&field(""), node, problems);
-            }
-            F::CutNodeFromNetwork(node) | F::ReconnectNodeToNetwork(node) => {
-                self.check_node(&field(""), node, problems);
-            }
-            F::StopKubelet(node)
-            | F::StartKubelet(node)
-            | F::StopKubeProxy(node)
-            | F::StartKubeProxy(node) => {
-                self.check_node(&field(""), node, problems);
-            }
-            F::CordonNode(node) | F::UncordonNode(node) | F::DrainNode(node) | F::DeleteNode(node) => {
-                self.check_node(&field(""), node, problems);
-            }
-            F::RebootNode(reboot) => self.check_node(&field(".node"), &reboot.node, problems),
-            F::LagKubeProxy(lag) => self.check_node(&field(".node"), &lag.node, problems),
-            F::TaintNode(taint) => self.check_node(&field(".node"), &taint.node, problems),
-            F::RemoveTaint(RemoveTaint { node, .. }) => self.check_node(&field(".node"), node, problems),
-            F::PowerOffZone(zone) | F::PowerOnZone(zone) => self.check_zone(&field(""), zone, problems),
-            F::CutZoneFromControlPlane(zone) | F::ReconnectZoneToControlPlane(zone) => {
-                self.check_zone(&field(""), zone, problems);
-            }
-            F::CutZoneFromNetwork(zone) | F::ReconnectZoneToNetwork(zone) => {
-                self.check_zone(&field(""), zone, problems);
-            }
-            F::StopApiServer(_) | F::StartApiServer(_) | F::CreateStatefulSet(_) => {}
-            F::RestartRollout(object) | F::RollBack(object) => {
-                self.check_workload(&field(""), object, problems);
-            }
-            F::Scale(Scale { object, .. })
-            | F::SetImage(SetImage { object, .. })
-            | F::DeleteWorkload(DeleteWorkload { object, .. }) => {
-                self.check_workload(&field(".object"), object, problems);
-            }
-            F::DeleteClaim(object) => {
-                let is_claim = object.kind == ObjectKind::PersistentVolumeClaim;
-                let what = format!("{object} is no claim");
-                problems.unless(is_claim, &field(""), &what, "`persistentVolumeClaim NAMESPACE/NAME`");
-                self.check_object(&field(""), object, problems);
+        }
+    }
+
+    fn check_claim(&self, field: &str, object: &ObjectName, problems: &mut Problems) {
+        let is_claim = object.kind == ObjectKind::PersistentVolumeClaim;
+        let what = format!("{object} is no claim");
+        problems.unless(is_claim, field, &what, "`persistentVolumeClaim NAMESPACE/NAME`");
+        self.check_object(field, object, problems);
+    }
+
+    fn check_balancer(&self, field: &str, object: &ObjectName, problems: &mut Problems) {
+        let is_service = object.kind == ObjectKind::Service;
+        problems.unless(is_service, field, &format!("{object} is no Service"), "`service NAMESPACE/NAME`");
+        self.check_object(field, object, problems);
+    }
+
+    fn check_way(&self, field: &str, way: &Way, problems: &mut Problems) {
+        for end in [&way.from, &way.to] {
+            match end {
+                LinkEnd::Node(node) => self.check_node(field, node, problems),
+                LinkEnd::Zone(zone) => self.check_zone(field, zone, problems),
+                LinkEnd::External => {}
             }
         }
     }
@@ -263,6 +249,14 @@ impl Known {
             }
         }
     }
+}
+
+fn check_container(field: &str, pod: &PodName, container: &str, inputs: &Inputs, problems: &mut Problems) {
+    let containers = containers_of(inputs, pod);
+    let what = format!("pod {pod} has no container `{container}`");
+    let expected = near(container, containers.iter().map(String::as_str));
+    let sound = containers.is_empty() || containers.iter().any(|known| known == container);
+    problems.unless(sound, field, &what, &expected);
 }
 
 /// Whether the name is one of `stems` with an ordinal.

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hopwise_kube::source::nearest;
+
 use super::problems::Problems;
-use super::{Duration, Scenario, When};
+use super::{Duration, Fault, Scenario, When};
 
 /// What is watched after the last time that the scenario names.
 const AFTER_THE_LAST: Duration = Duration(hopwise_engine::Span::from_secs(1));
@@ -16,7 +18,12 @@ impl Scenario {
 
     /// When the last fault strikes, or is undone; none without faults.
     pub fn last_fault(&self) -> Option<Duration> {
-        self.faults.iter().map(|fault| fault.at).max()
+        let latest = self.latest_times();
+        let of = |fault: &Fault| {
+            let name = fault.end_name().unwrap_or_else(|| fault.name());
+            latest.get(&name).copied().unwrap_or(fault.at)
+        };
+        self.faults.iter().map(of).max()
     }
 
     /// The last time that the scenario names, and a little more. A time that counts from an event counts from the end of
@@ -25,28 +32,41 @@ impl Scenario {
         let latest = self.latest_times();
         let of = |when: &When, end: Option<Duration>| {
             let start = when.after.as_ref().and_then(|name| latest.get(name)).copied().unwrap_or_default();
-            plus(start, end.unwrap_or_default())
+            start.plus(end.unwrap_or_default())
         };
-        let faults = self.faults.iter().map(|fault| fault.at);
+        let faults = latest.values().copied();
         let events = self.expect.events.iter().map(|event| of(&event.when, event.ends()));
         let states = self.expect.states.iter().map(|state| of(&state.when, state.when.window.end()));
         let looks = self.observations.iter().map(|look| of(&look.when, look.when.window.end()));
         let drawn = self.draw.iter().map(|draw| draw.within[1]);
-        plus(
-            faults.chain(drawn).chain(events).chain(states).chain(looks).max().unwrap_or_default(),
-            AFTER_THE_LAST,
-        )
+        let all = faults.chain(drawn).chain(events).chain(states).chain(looks);
+        all.max().unwrap_or_default().plus(AFTER_THE_LAST)
     }
 
     /// The latest time of every name that times may count from.
     fn latest_times(&self) -> BTreeMap<String, Duration> {
-        let mut latest: BTreeMap<String, Duration> =
-            self.faults.iter().map(|fault| (fault.name(), fault.at)).collect();
+        let mut latest: BTreeMap<String, Duration> = BTreeMap::new();
+        let of = |latest: &BTreeMap<String, Duration>, after: Option<&String>| {
+            after.and_then(|name| latest.get(name)).copied().unwrap_or_default()
+        };
+        for fault in &self.faults {
+            let trigger = fault.when.as_ref();
+            let start = of(&latest, trigger.and_then(|trigger| trigger.after.as_ref()));
+            let waits = trigger.and_then(|trigger| trigger.event.as_ref()?.within).map(|[_, to]| to);
+            let at = start.plus(waits.unwrap_or_default()).plus(fault.at);
+            // Of several faults of one name the last counts.
+            let end = at.plus(fault.lasts.unwrap_or_default());
+            for (name, time) in
+                [Some((fault.name(), at)), fault.end_name().map(|name| (name, end))].into_iter().flatten()
+            {
+                let known = latest.entry(name).or_default();
+                *known = time.max(*known);
+            }
+        }
         for event in &self.expect.events {
             let Some(name) = &event.name else { continue };
-            let start =
-                event.when.after.as_ref().and_then(|name| latest.get(name)).copied().unwrap_or_default();
-            latest.insert(name.clone(), plus(start, event.ends().unwrap_or_default()));
+            let start = of(&latest, event.when.after.as_ref());
+            latest.insert(name.clone(), start.plus(event.ends().unwrap_or_default()));
         }
         latest
     }
@@ -55,6 +75,7 @@ impl Scenario {
         let mut names: BTreeSet<String> = BTreeSet::new();
         let mut twice: BTreeSet<String> = BTreeSet::new();
         for (index, fault) in self.faults.iter().enumerate() {
+            self.check_trigger(&format!("faults[{index}].when"), fault, &names, &twice, problems);
             let name = fault.name();
             let is_new = names.insert(name.clone());
             if fault.name.is_some() {
@@ -62,6 +83,11 @@ impl Scenario {
                 problems.unless(is_new, &format!("faults[{index}].name"), &what, "a name of its own");
             } else if !is_new {
                 twice.insert(name);
+            }
+            if let Some(end) = fault.end_name()
+                && !names.insert(end.clone())
+            {
+                twice.insert(end);
             }
         }
         for (index, event) in self.expect.events.iter().enumerate() {
@@ -89,6 +115,23 @@ impl Scenario {
             problems.unless(duration >= last, "duration", &what, &format!("at least {last}, or no duration"));
         }
     }
+
+    /// What a fault waits for stands further up, and comes in a time that is known.
+    fn check_trigger(
+        &self,
+        field: &str,
+        fault: &Fault,
+        names: &BTreeSet<String>,
+        twice: &BTreeSet<String>,
+        problems: &mut Problems,
+    ) {
+        let Some(trigger) = &fault.when else { return };
+        check_after(trigger.after.as_ref(), field, "no fault before it", names, twice, problems);
+        let ends = trigger.event.as_ref().is_none_or(|event| event.within.is_some());
+        let what = "nobody knows how long to wait for the event";
+        let expected = "`within: [FROM, TO]` beside `event`, or a `duration` of the scenario";
+        problems.unless(ends || self.duration.is_some(), field, what, expected);
+    }
 }
 
 fn check_reference(
@@ -98,19 +141,29 @@ fn check_reference(
     twice: &BTreeSet<String>,
     problems: &mut Problems,
 ) {
-    let Some(after) = &when.after else { return };
+    check_after(when.after.as_ref(), field, "no fault, and no event before it,", names, twice, problems);
+}
+
+fn check_after(
+    after: Option<&String>,
+    field: &str,
+    nothing: &str,
+    names: &BTreeSet<String>,
+    twice: &BTreeSet<String>,
+    problems: &mut Problems,
+) {
+    let Some(after) = after else { return };
     let field = format!("{field}.after");
-    let known = match names.is_empty() {
-        true => "no `after`: there are no faults and no named events before it".to_owned(),
-        false => format!("one of {}", names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
+    let listed = || names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let known = match nearest(after, names.iter().map(String::as_str)) {
+        Some(near) => format!("`{near}` perhaps, or another of {}", listed()),
+        None if names.is_empty() => {
+            "no `after`: there are no faults and no named events before it".to_owned()
+        }
+        None => format!("one of {}", listed()),
     };
-    let what = format!("no fault, and no event before it, is called `{after}`");
+    let what = format!("{nothing} is called `{after}`");
     problems.unless(names.contains(after), &field, &what, &known);
     let what = format!("several faults are called `{after}`");
     problems.unless(!twice.contains(after), &field, &what, "a fault with a `name` of its own");
-}
-
-fn plus(first: Duration, second: Duration) -> Duration {
-    let sum = first.span().as_nanos().saturating_add(second.span().as_nanos());
-    Duration(hopwise_engine::Span::from_nanos(sum))
 }

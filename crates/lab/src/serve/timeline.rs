@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::planned::PlannedBroker;
-use crate::scenario::{Fault, FaultKind, Problem, Scenario};
+use crate::scenario::{self, FaultKind, Problem, Scenario};
 
 /// How long the process of a pod that was deleted, or whose container exited, is away: the order of magnitude that a
 /// StatefulSet's controller, the scheduler and a kubelet with the image need.
@@ -46,11 +46,25 @@ pub fn steps(scenario: &Scenario, brokers: &[PlannedBroker]) -> Result<Vec<Step>
     let mut steps = Vec::new();
     let mut problems = Vec::new();
     for (index, fault) in scenario.faults.iter().enumerate() {
-        match steps_of(fault, brokers) {
-            Ok(some) => steps.extend(some),
-            Err((what, expected)) => {
-                let field = format!("faults[{index}].{}", fault.kind.field());
-                problems.push(Problem { field, what, expected });
+        if fault.when.is_some() {
+            let field = format!("faults[{index}].when");
+            let what = "events of a cluster do not come to brokers that are served on loopback".to_owned();
+            problems.push(Problem {
+                field,
+                what,
+                expected: "`at`; `hopwise run` plays the others".to_owned(),
+            });
+            continue;
+        }
+        let undo = fault.lasts.and_then(|lasts| Some((fault.at.plus(lasts), fault.kind.undo()?)));
+        for (at, kind) in [(fault.at, fault.kind.clone())].into_iter().chain(undo) {
+            match steps_of(at, &kind, brokers) {
+                Ok(some) => steps.extend(some),
+                Err((what, expected)) => {
+                    let field = format!("faults[{index}].{}", fault.kind.field());
+                    problems.push(Problem { field, what, expected });
+                    break;
+                }
             }
         }
     }
@@ -62,16 +76,20 @@ pub fn steps(scenario: &Scenario, brokers: &[PlannedBroker]) -> Result<Vec<Step>
     Ok(steps)
 }
 
-fn steps_of(fault: &Fault, brokers: &[PlannedBroker]) -> Result<Vec<Step>, (String, String)> {
+fn steps_of(
+    at: scenario::Duration,
+    kind: &FaultKind,
+    brokers: &[PlannedBroker],
+) -> Result<Vec<Step>, (String, String)> {
     use Action::{Kill, LosePower, Start};
     use FaultKind as F;
-    let at = Duration::from(fault.at.span());
+    let at = Duration::from(at.span());
     let pod = |name: &str| chosen(brokers, |broker| broker.pod == name, &format!("pod {name}"));
     let node =
         |name: &str| chosen(brokers, |broker| broker.node.as_deref() == Some(name), &format!("node {name}"));
     let zone =
         |name: &str| chosen(brokers, |broker| broker.zone.as_deref() == Some(name), &format!("zone {name}"));
-    let (hit, actions): (Vec<usize>, Vec<(Duration, Action)>) = match &fault.kind {
+    let (hit, actions): (Vec<usize>, Vec<(Duration, Action)>) = match kind {
         F::DeletePod(name) | F::EvictPod(name) => {
             (pod(&name.to_string())?, vec![(at, Kill), (at + REPLACED_AFTER, Start)])
         }
@@ -96,7 +114,7 @@ fn steps_of(fault: &Fault, brokers: &[PlannedBroker]) -> Result<Vec<Step>, (Stri
             ));
         }
     };
-    let step = |broker: usize, (at, action)| Step { at, broker, action, fault: fault.kind.field() };
+    let step = |broker: usize, (at, action)| Step { at, broker, action, fault: kind.field().to_owned() };
     Ok(actions.iter().flat_map(|action| hit.iter().map(move |broker| step(*broker, *action))).collect())
 }
 
@@ -140,6 +158,7 @@ mod tests {
             "  - {at: 5s, powerOffZone: b}
   - {at: 2s, deletePod: plain/redpanda-0}
   - {at: 9s, rebootNode: {node: node-1, downFor: 3s}}
+  - {at: 20s, for: 5s, powerOffNode: node-0}
 ",
         );
         let steps = steps(&scenario, &brokers()).expect("all apply");
@@ -156,6 +175,8 @@ mod tests {
                 "5s LosePower 2 powerOffZone",
                 "9s LosePower 1 rebootNode",
                 "12s Start 1 rebootNode",
+                "20s LosePower 0 powerOffNode",
+                "25s Start 0 powerOnNode",
             ]
         );
     }

@@ -35,6 +35,10 @@ pub struct Instance {
     pub fronts: Vec<Front>,
     /// The address that a node has.
     pub announced: Option<(IpAddr, Option<String>)>,
+    /// Whether it is down.
+    pub is_down: bool,
+    /// How much longer than its settings say targets take to register.
+    pub extra_registration: Span,
     /// The host from which targets are checked.
     pub host: HostId,
     /// The addresses that are published.
@@ -73,6 +77,8 @@ impl Instance {
             is_local: false,
             fronts: Vec::new(),
             announced: None,
+            is_down: false,
+            extra_registration: Span::ZERO,
             host: shared.control_plane,
             published,
             settings,
@@ -132,6 +138,26 @@ impl Instance {
             front.give(&members);
         }
         with_targets
+    }
+
+    /// Takes its devices down, or brings them up.
+    pub fn set_down(&mut self, down: bool) {
+        self.is_down = down;
+        hopwise_fabric::with(|fabric| {
+            self.fronts.iter().for_each(|front| fabric.cut_off(front.device, down));
+        });
+    }
+
+    /// Ends all flows as those that were silent for too long.
+    pub fn expire_flows(&self) {
+        for front in &self.fronts {
+            with_balancer(front.device, |balancer| balancer.forget_flows());
+            for open in front.listeners.values() {
+                if let Some((targets, _)) = &open.proxied {
+                    targets.expire();
+                }
+            }
+        }
     }
 
     /// Cuts off the flows to `target`.

@@ -269,7 +269,8 @@ impl Cloud {
             let is_local = needs_health_check_port(&service);
             let listeners = pool::listeners(&service);
             let members = pool::members(&instance.settings, &listeners, &self.nodes, &slices, is_local);
-            let delays = (instance.settings.registration_delay, instance.settings.deregistration_delay);
+            let registration = instance.settings.registration_delay + instance.extra_registration;
+            let delays = (registration, instance.settings.deregistration_delay);
             instance.with_endpoints = pool::nodes_with_endpoints(&slices);
             instance.is_local = is_local;
             let was_leaving = instance.registry.next_leave().is_some();
@@ -286,6 +287,20 @@ impl Cloud {
     }
 }
 
+/// Takes the load balancer of a Service down, or brings it up; says whether that changes anything, and nothing if there is
+/// none.
+pub fn set_down(shared: &Shared, name: &ServiceName, down: bool) -> Option<bool> {
+    let was_down = {
+        let mut balancers = shared.balancers.borrow_mut();
+        let instance = balancers.get_mut(name)?;
+        let was_down = instance.is_down;
+        instance.set_down(down);
+        was_down
+    };
+    announce(shared, name);
+    Some(was_down != down)
+}
+
 /// Lets the node that is elected for an address without a device answer for it.
 fn announce(shared: &Shared, name: &ServiceName) {
     let (address, node) = {
@@ -294,7 +309,8 @@ fn announce(shared: &Shared, name: &ServiceName) {
         let candidates =
             election::candidates(instance.registry.healthy(), &instance.with_endpoints, instance.is_local);
         let Some((address, before)) = &mut instance.announced else { return };
-        let node = election::elect(*address, &candidates).map(str::to_owned);
+        let is_up = !instance.is_down;
+        let node = election::elect(*address, &candidates).filter(|_| is_up).map(str::to_owned);
         if *before == node {
             return;
         }

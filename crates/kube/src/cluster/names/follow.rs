@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::super::api::Api;
 use super::super::timing;
 use super::super::watches::Changes;
-use super::SharedServer;
+use super::{DnsTrouble, SharedServer};
 use crate::dns::{self, Endpoint, Port, ServiceKind, Slice, Zone};
 use crate::proxy::ServiceName;
 use crate::store::{Action, Kind, Object, Store, pod_state};
@@ -20,11 +20,18 @@ const KINDS: &[Kind] = &[Kind::Service, Kind::EndpointSlice, Kind::Namespace];
 const KINDS_WITH_PODS: &[Kind] = &[Kind::Service, Kind::EndpointSlice, Kind::Namespace, Kind::Pod];
 
 /// Follows the API server; `synced` becomes true with the first objects. CoreDNS watches pods only if it needs them.
-pub(super) async fn follow(api: Api, server: SharedServer, needs_pods: bool, synced: watch::Sender<bool>) {
+pub(super) async fn follow(
+    api: Api,
+    server: SharedServer,
+    needs_pods: bool,
+    synced: watch::Sender<bool>,
+    trouble: DnsTrouble,
+) {
     let mut watch = api.watch(if needs_pods { KINDS_WITH_PODS } else { KINDS });
     let mut objects = Objects::default();
     loop {
         let changes = watch.next(timing::DNS_LAG).await;
+        trouble.thawed().await;
         let zone = &mut server.borrow_mut().zone;
         match changes {
             Changes::Some(changes) => {

@@ -9,6 +9,7 @@ mod node_cache;
 mod outside;
 mod resolv_conf;
 mod serve;
+mod trouble;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::watch;
 
 use super::api::Api;
+use super::operations::DnsServers;
 use super::programs::{Container, Process};
 use super::state::{Assumption, Shared};
 use super::timing;
@@ -30,6 +32,7 @@ use crate::dns::{Corefile, Explanation, Server, SharedUpstream};
 pub use node_cache::NODE_CACHE_ADDRESS;
 pub use resolv_conf::ResolvConf;
 pub use serve::{Answering, serve};
+pub use trouble::DnsTrouble;
 
 /// The image of the cluster's own DNS servers.
 pub const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns";
@@ -47,6 +50,9 @@ pub struct Names {
     node_caches: RefCell<BTreeMap<String, node_cache::SharedCache>>,
     /// Changes of names outside that are not published yet.
     unpublished: RefCell<bool>,
+    cluster_trouble: DnsTrouble,
+    cache_trouble: DnsTrouble,
+    internet_trouble: DnsTrouble,
 }
 
 impl Names {
@@ -63,8 +69,20 @@ impl Names {
             servers: RefCell::default(),
             node_caches: RefCell::default(),
             unpublished: RefCell::new(true),
+            cluster_trouble: DnsTrouble::default(),
+            cache_trouble: DnsTrouble::default(),
+            internet_trouble: DnsTrouble::default(),
         };
         (Rc::new(names), assumptions)
+    }
+
+    /// What is wrong with some servers.
+    pub fn trouble(&self, servers: DnsServers) -> &DnsTrouble {
+        match servers {
+            DnsServers::Cluster => &self.cluster_trouble,
+            DnsServers::NodeCaches => &self.cache_trouble,
+            DnsServers::Internet => &self.internet_trouble,
+        }
     }
 
     /// The internet's resolver.
@@ -124,7 +142,8 @@ impl Names {
     /// Starts the cache of each node.
     pub fn start_node_caches(self: &Rc<Self>, shared: &Shared) {
         for machine in shared.machines.values() {
-            let cache = node_cache::start(machine.name(), machine.device, shared.dns_address);
+            let cache =
+                node_cache::start(machine.name(), machine.device, shared.dns_address, &self.cache_trouble);
             self.node_caches.borrow_mut().insert(machine.name().to_owned(), cache);
         }
     }
@@ -165,11 +184,13 @@ pub fn core_dns(names: &Rc<Names>, api: Api, container: &Container) -> Process {
     names.servers.borrow_mut().insert(container.pod.clone(), Rc::downgrade(&server));
     let addresses = container.addresses.clone();
     let random = hopwise_engine::stream(&format!("dns/{}", container.pod));
+    let trouble = names.cluster_trouble.clone();
     let run = async move {
-        host::spawn(follow::follow(api, server.clone(), needs_pods, ready.clone()));
+        let follow = follow::follow(api, server.clone(), needs_pods, ready.clone(), trouble.clone());
+        host::spawn(follow);
         let mut synced = ready.subscribe();
         let _ = tokio::time::timeout(timing::DNS_SYNC_WAIT, synced.wait_for(|ready| *ready)).await;
-        serve(addresses, Answering::server(server, random)).await
+        serve(addresses, Answering::server(server, random, trouble)).await
     };
     Process { run: Box::pin(run), ready: is_ready }
 }
@@ -199,6 +220,7 @@ mod tests {
             ports: Vec::new(),
             addresses: Vec::new(),
             node: "node-0".into(),
+            clock: Default::default(),
         }
     }
 

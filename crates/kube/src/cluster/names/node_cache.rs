@@ -14,6 +14,7 @@ use hopwise_fabric::DeviceId;
 use hopwise_fabric::net::TcpStream;
 
 use super::super::topology::linux_node;
+use super::DnsTrouble;
 use super::serve::{Answering, read_message, serve, write_message};
 use crate::dns::{CacheOptions, Forwarder, Transport};
 
@@ -31,12 +32,18 @@ pub struct NodeCache {
     cache: SharedCache,
     core_dns: SocketAddr,
     random: RefCell<Stream>,
+    trouble: DnsTrouble,
 }
 
 impl NodeCache {
+    /// What is wrong with it.
+    pub fn trouble(&self) -> &DnsTrouble {
+        &self.trouble
+    }
+
     /// Replies from the cache, or asks CoreDNS first.
     pub async fn reply(&self, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
-        let now = hopwise_engine::now();
+        let now = self.trouble.cache_time(hopwise_engine::now());
         let kept = self.cache.borrow().reply(now, query, transport, &mut *self.random.borrow_mut());
         let question = match kept {
             Ok(reply) => return reply,
@@ -45,7 +52,7 @@ impl NodeCache {
         let asked = tokio::time::timeout(FORWARD_TIMEOUT, ask(self.core_dns, &question.message)).await;
         let reply = asked.ok().flatten();
         let mut random = self.random.borrow_mut();
-        let now = hopwise_engine::now();
+        let now = self.trouble.cache_time(hopwise_engine::now());
         self.cache.borrow_mut().replied(now, &question, reply.as_deref(), transport, &mut *random)
     }
 }
@@ -57,7 +64,7 @@ async fn ask(server: SocketAddr, query: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Starts the cache of a node.
-pub fn start(node: &str, device: DeviceId, core_dns: IpAddr) -> SharedCache {
+pub fn start(node: &str, device: DeviceId, core_dns: IpAddr, trouble: &DnsTrouble) -> SharedCache {
     let cache: SharedCache = Rc::new(RefCell::new(Forwarder::new(CacheOptions::node_local())));
     let address = IpAddr::V4(NODE_CACHE_ADDRESS);
     let machine = host::create(&format!("node-local-dns on {node}"));
@@ -69,6 +76,7 @@ pub fn start(node: &str, device: DeviceId, core_dns: IpAddr) -> SharedCache {
         cache: cache.clone(),
         core_dns: SocketAddr::new(core_dns, 53),
         random: RefCell::new(hopwise_engine::stream(&format!("dns/node/{node}"))),
+        trouble: trouble.clone(),
     };
     host::spawn_on(machine, serve(vec![address], Answering::Cache(Rc::new(server))));
     cache

@@ -47,6 +47,7 @@ pub(super) async fn follow(api: Api, cluster: Rc<ClusterFile>, names: Rc<Names>)
         } else {
             Some(watch.next(timing::DNS_LAG).await)
         };
+        names.internet_trouble.thawed().await;
         let now = hopwise_engine::now();
         if let Some(changes) = changes {
             let (services, others) = changed(&api, changes);

@@ -9,8 +9,8 @@ use hopwise_engine::random::Stream;
 use hopwise_fabric::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::SharedServer;
 use super::node_cache::NodeCache;
+use super::{DnsTrouble, SharedServer};
 use crate::dns::Transport;
 
 /// The longest datagram that a client may ask with, in bytes (EDNS, as CoreDNS reads).
@@ -20,30 +20,48 @@ const QUERY_MAX: usize = 4096;
 #[derive(Clone)]
 pub enum Answering {
     /// A server that answers from what it knows.
-    Server(SharedServer, Rc<RefCell<Stream>>),
+    Server(SharedServer, Rc<RefCell<Stream>>, DnsTrouble),
     /// A node's cache, which may have to ask first.
     Cache(Rc<NodeCache>),
 }
 
 impl Answering {
     /// A server; the order of addresses is drawn from `random`.
-    pub fn server(server: SharedServer, random: Stream) -> Answering {
-        Answering::Server(server, Rc::new(RefCell::new(random)))
+    pub fn server(server: SharedServer, random: Stream, trouble: DnsTrouble) -> Answering {
+        Answering::Server(server, Rc::new(RefCell::new(random)), trouble)
     }
 
     async fn reply(&self, client: IpAddr, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        let trouble = self.trouble();
+        if trouble.is_down() {
+            // A datagram is lost on a silent server; a connection waits for it.
+            match transport {
+                Transport::Udp => return None,
+                Transport::Tcp => trouble.up().await,
+            }
+        }
+        trouble.wait().await;
         match self {
-            Answering::Server(server, random) => {
-                let (now, mut random) = (hopwise_engine::now(), random.borrow_mut());
+            Answering::Server(server, random, trouble) => {
+                let now = trouble.cache_time(hopwise_engine::now());
+                let mut random = random.borrow_mut();
                 server.borrow_mut().reply(now, client, query, transport, &mut *random)
             }
             Answering::Cache(cache) => cache.reply(query, transport).await,
         }
     }
 
+    /// What is wrong with whoever answers.
+    fn trouble(&self) -> &DnsTrouble {
+        match self {
+            Answering::Server(_, _, trouble) => trouble,
+            Answering::Cache(cache) => cache.trouble(),
+        }
+    }
+
     /// Whether a reply can take time, in which other queries are not to wait.
     fn waits(&self) -> bool {
-        matches!(self, Answering::Cache(_))
+        matches!(self, Answering::Cache(_)) || self.trouble().delays()
     }
 }
 

@@ -28,7 +28,10 @@ impl Cluster {
     /// # Errors
     /// A node that is not there, or is off.
     pub fn power_off_node(&self, name: &str) -> Result<(), OperationError> {
-        let machine = self.machine_that_is_on(name)?;
+        let machine = self.machine(name)?;
+        if !machine.is_on() {
+            return Err(OperationError::AlreadySo(format!("node {name} has no power")));
+        }
         hopwise_engine::notable("node.power_off", format!("node {name}"), "");
         machine::lose_power(&self.shared, &machine);
         Ok(())
@@ -41,7 +44,7 @@ impl Cluster {
     pub fn power_on_node(&self, name: &str) -> Result<(), OperationError> {
         let machine = self.machine(name)?;
         if machine.is_on() {
-            return Err(OperationError::Refused(format!("node {name} has power already")));
+            return Err(OperationError::AlreadySo(format!("node {name} has power already")));
         }
         hopwise_engine::notable("node.power_on", format!("node {name}"), "");
         machine::boot(&self.shared, &machine);
@@ -142,7 +145,7 @@ impl Cluster {
     pub fn stop_kubelet(&self, name: &str) -> Result<(), OperationError> {
         let machine = self.machine_that_is_on(name)?;
         if machine.host_of(Program::Kubelet).is_none() {
-            return Err(OperationError::Refused(format!("the kubelet of node {name} does not run")));
+            return Err(OperationError::AlreadySo(format!("the kubelet of node {name} does not run")));
         }
         machine::stop(&machine, Program::Kubelet);
         hopwise_engine::notable("kubelet.stopped", format!("node {name}"), "");
@@ -156,7 +159,7 @@ impl Cluster {
     pub fn start_kubelet(&self, name: &str) -> Result<(), OperationError> {
         let machine = self.machine_that_is_on(name)?;
         if machine.host_of(Program::Kubelet).is_some() {
-            return Err(OperationError::Refused(format!("the kubelet of node {name} runs already")));
+            return Err(OperationError::AlreadySo(format!("the kubelet of node {name} runs already")));
         }
         machine::start(&self.shared, &machine, Program::Kubelet);
         hopwise_engine::notable("kubelet.started", format!("node {name}"), "");
@@ -168,7 +171,9 @@ impl Cluster {
     /// # Errors
     /// If it is down.
     pub fn stop_api_server(&self) -> Result<(), OperationError> {
-        self.needs_api_server()?;
+        if !self.shared.api.is_reachable() {
+            return Err(OperationError::AlreadySo("the API server is down already".into()));
+        }
         self.shared.api.set_up(false);
         hopwise_engine::notable("api_server.stopped", "API server", "");
         Ok(())
@@ -180,7 +185,7 @@ impl Cluster {
     /// If it is up.
     pub fn start_api_server(&self) -> Result<(), OperationError> {
         if self.shared.api.is_reachable() {
-            return Err(OperationError::Refused("the API server runs already".into()));
+            return Err(OperationError::AlreadySo("the API server runs already".into()));
         }
         self.shared.api.set_up(true);
         hopwise_engine::notable("api_server.started", "API server", "");

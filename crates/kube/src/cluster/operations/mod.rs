@@ -3,11 +3,23 @@
 //! Each operation is a method of [`Cluster`](super::Cluster) and takes effect at once; what follows from it takes its
 //! time.
 
+mod apply;
+mod balancers;
+mod conntrack;
+mod disks;
+mod dns;
+mod exec;
+mod links;
 mod machines;
 mod nodes;
+mod processes;
 mod proxies;
 mod workloads;
 
+pub use disks::{DiskAspect, DiskFault};
+pub use dns::DnsServers;
+pub(in crate::cluster) use links::Impairments;
+pub use links::{Aspect, LinkEnd};
 pub use machines::ExitReason;
 pub use workloads::Cascade;
 
@@ -37,6 +49,9 @@ pub enum OperationError {
     /// The API server refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It is so already: asking for it again changes nothing.
+    #[error("{0}")]
+    AlreadySo(String),
     /// The cluster's state does not allow it.
     #[error("{0}")]
     Refused(String),

@@ -16,7 +16,7 @@ impl Cluster {
     pub fn stop_kube_proxy(&self, node: &str) -> Result<(), OperationError> {
         let machine = self.machine(node)?;
         if machine.host_of(Program::KubeProxy).is_none() {
-            return Err(OperationError::Refused(format!("the kube-proxy of {node} does not run")));
+            return Err(OperationError::AlreadySo(format!("the kube-proxy of {node} does not run")));
         }
         machine::stop(&machine, Program::KubeProxy);
         hopwise_engine::notable("kube_proxy.stopped", format!("node {node}"), "");
@@ -30,7 +30,7 @@ impl Cluster {
     pub fn start_kube_proxy(&self, node: &str) -> Result<(), OperationError> {
         let machine = self.machine(node)?;
         if machine.host_of(Program::KubeProxy).is_some() {
-            return Err(OperationError::Refused(format!("the kube-proxy of {node} runs already")));
+            return Err(OperationError::AlreadySo(format!("the kube-proxy of {node} runs already")));
         }
         machine::start(&self.shared, &machine, Program::KubeProxy);
         hopwise_engine::notable("kube_proxy.started", format!("node {node}"), "");

@@ -7,8 +7,7 @@
 
 use super::target::{Stock, Target};
 use crate::scenario::{
-    Duration, ExitContainer, ExitReason, FaultKind, LagKubeProxy, RebootNode, RemoveTaint, TaintEffect,
-    TaintNode,
+    Duration, ExitContainer, ExitReason, FaultKind, LagKubeProxy, RebootNode, TaintEffect, TaintNode,
 };
 
 /// The key of drawn taints.
@@ -72,30 +71,4 @@ kinds! {
 /// The kind called `name`.
 pub fn kind_called(name: &str) -> Option<&'static DrawnKind> {
     KINDS.iter().find(|kind| kind.name == name)
-}
-
-impl FaultKind {
-    /// What takes the fault back; none for what passes by itself, or cannot be taken back.
-    pub fn undo(&self) -> Option<FaultKind> {
-        use FaultKind as F;
-        Some(match self {
-            F::PowerOffNode(node) | F::ShutDownNode(node) => F::PowerOnNode(node.clone()),
-            F::CutNodeFromControlPlane(node) => F::ReconnectNodeToControlPlane(node.clone()),
-            F::CutNodeFromNetwork(node) => F::ReconnectNodeToNetwork(node.clone()),
-            F::PowerOffZone(zone) => F::PowerOnZone(zone.clone()),
-            F::CutZoneFromControlPlane(zone) => F::ReconnectZoneToControlPlane(zone.clone()),
-            F::CutZoneFromNetwork(zone) => F::ReconnectZoneToNetwork(zone.clone()),
-            F::StopKubelet(node) => F::StartKubelet(node.clone()),
-            F::StopKubeProxy(node) => F::StartKubeProxy(node.clone()),
-            F::LagKubeProxy(lag) if lag.by > Duration::default() => {
-                F::LagKubeProxy(LagKubeProxy { node: lag.node.clone(), by: Duration::default() })
-            }
-            F::StopApiServer(yes) => F::StartApiServer(*yes),
-            F::CordonNode(node) | F::DrainNode(node) => F::UncordonNode(node.clone()),
-            F::TaintNode(taint) => {
-                F::RemoveTaint(RemoveTaint { node: taint.node.clone(), key: taint.key.clone() })
-            }
-            _ => return None,
-        })
-    }
 }
