@@ -73,6 +73,9 @@ pub struct PlayedFault {
     pub at_ns: u64,
     /// What expectations call it.
     pub name: String,
+    /// How long until it is undone. Absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ns: Option<u64>,
     /// What happens, as the scenario file has it: `{"powerOffNode": "node-1"}`.
     pub fault: serde_json::Value,
 }
@@ -196,7 +199,12 @@ fn is_zero(number: &u64) -> bool {
 impl From<&Fault> for PlayedFault {
     fn from(fault: &Fault) -> PlayedFault {
         let kind = serde_json::to_value(&fault.kind).unwrap_or_default();
-        PlayedFault { at_ns: fault.at.span().as_nanos(), name: fault.name(), fault: kind }
+        PlayedFault {
+            at_ns: fault.at.span().as_nanos(),
+            for_ns: fault.lasts.map(|lasts| lasts.span().as_nanos()),
+            name: fault.name(),
+            fault: kind,
+        }
     }
 }
 

@@ -109,7 +109,8 @@ fn faults(out: &mut String, report: &RunReport) {
     }
     out.push_str("\nFaults\n");
     for fault in &report.faults {
-        let _ = writeln!(out, "  {:>9}  {fault}", time(fault.at_ns));
+        let lasts = fault.for_ns.map_or_else(String::new, |lasts| format!(" for {}", time(lasts)));
+        let _ = writeln!(out, "  {:>9}  {fault}{lasts}", time(fault.at_ns));
     }
 }
 

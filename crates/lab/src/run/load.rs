@@ -144,10 +144,8 @@ fn load_applied(
     let mut applied = BTreeMap::new();
     for fault in &scenario.faults {
         let FaultKind::Apply(file) = &fault.kind else { continue };
-        applied.insert(
-            file.clone(),
-            Manifests::load(std::slice::from_ref(texts.add(&only_file(&directory.join(file))?)))?,
-        );
+        let source = only_file(&directory.join(file))?;
+        applied.insert(file.clone(), Manifests::load(std::slice::from_ref(texts.add(&source)))?);
     }
     Ok(applied)
 }

@@ -33,7 +33,7 @@ fn moved(scenario: &Scenario, old: &Path, new: &Path) -> Scenario {
         *path = moved(path);
     }
     for fault in &mut scenario.faults {
-        if let FaultKind::CreateStatefulSet(path) = &mut fault.kind {
+        if let FaultKind::CreateStatefulSet(path) | FaultKind::Apply(path) = &mut fault.kind {
             *path = moved(path);
         }
     }

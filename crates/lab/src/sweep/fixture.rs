@@ -40,7 +40,11 @@ pub(super) fn row(seed: u64) -> SeedRow {
         counts: Counts { requests: 120, acknowledged: 60, lost: u64::from(fails), ..Counts::default() },
         latency: vec![latency("fetch"), latency("produce")],
         outages: vec![Outage { route: "inside".into(), longest_ns: 7_000_000_000, recovered_ns: Some(seed) }],
-        faults: vec![SeedFault { at_ns: 5_000_000_000, fault: "powerOffNode: node-1".into() }],
+        faults: vec![SeedFault {
+            at_ns: 5_000_000_000,
+            for_ns: Some(seed),
+            fault: "powerOffNode: node-1".into(),
+        }],
         scenario: "small".into(),
         sweep: identity(),
     }

@@ -104,6 +104,9 @@ pub struct Counts {
 pub struct SeedFault {
     /// When, since the timeline's start.
     pub at_ns: u64,
+    /// How long until it is undone; none if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ns: Option<u64>,
     /// What, as the scenario file has it: `powerOffNode: node-1`.
     pub fault: String,
 }
@@ -169,7 +172,7 @@ impl SeedRow {
             faults: report
                 .faults
                 .iter()
-                .map(|fault| SeedFault { at_ns: fault.at_ns, fault: fault.to_string() })
+                .map(|fault| SeedFault { at_ns: fault.at_ns, for_ns: fault.for_ns, fault: fault.to_string() })
                 .collect(),
             trace_hash: report.trace_hash,
             latency: report.latency,

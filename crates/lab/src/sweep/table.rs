@@ -225,7 +225,7 @@ fn schema() -> SchemaRef {
         Field::new("counts", object(numbers(&counts)), false),
         list("latency", latency),
         list("outages", outage),
-        list("faults", vec![number("at_ns"), text("fault")]),
+        list("faults", vec![number("at_ns"), Field::new("for_ns", DataType::UInt64, true), text("fault")]),
         text("scenario"),
         Field::new("sweep", object(vec![text("inputs_hash"), text("version"), text("seeds")]), false),
     ]))

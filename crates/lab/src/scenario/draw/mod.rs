@@ -1,7 +1,7 @@
 //! Faults drawn from the seed.
 //!
 //! `draw` in a scenario says how many faults, of which kinds, on which objects, when, and how long each lasts. From it,
-//! the objects of the cluster and a source of choices follows an ordinary timeline: every fault with what undoes it, so
+//! the objects of the cluster and a source of choices follows an ordinary timeline: every fault with the time after which it is undone, so
 //! that all is healed when the window ends. The seed's own stream is the source in a run ([`Scenario::drawn`]); it is no
 //! other consumer's, so that a new kind of fault shifts nothing else.
 //!
@@ -136,7 +136,7 @@ impl Scenario {
 }
 
 impl Draw {
-    /// The timeline that follows from the objects and the choices, by time: faults, and what undoes them.
+    /// The timeline that follows from the objects and the choices, by time.
     pub fn timeline(&self, stock: &Stock, choices: &mut dyn Choices) -> Vec<Fault> {
         let suiting = self.suiting(stock);
         let mut placed: Vec<Placed> = Vec::new();
@@ -144,10 +144,7 @@ impl Draw {
             placed.extend(self.place(&suiting, &placed, stock, choices));
         }
         placed.sort_by_key(|fault| fault.start_ns);
-        let mut faults: Vec<Fault> =
-            placed.iter().enumerate().flat_map(|(index, fault)| fault.events(index + 1)).collect();
-        faults.sort_by_key(|fault| fault.at);
-        faults
+        placed.iter().enumerate().map(|(index, fault)| fault.fault(index + 1)).collect()
     }
 
     /// The kinds with the objects that each may hit.
@@ -210,16 +207,16 @@ impl Placed {
         self.start_ns < until(other) && other.start_ns < until(self)
     }
 
-    /// The fault, and what undoes it, as events of the timeline; `number` tells it from others of its kind.
-    fn events(&self, number: usize) -> impl Iterator<Item = Fault> + use<> {
-        let kind = (self.kind.make)(&self.target, Duration(Span::from_nanos(self.end_ns - self.start_ns)));
-        let name = format!("{} {number}", kind.field());
-        let undo = kind.undo().map(|undo| (self.end_ns, format!("{name}.end"), undo));
-        [(self.start_ns, name, kind)].into_iter().chain(undo).map(|(at_ns, name, kind)| Fault {
-            name: Some(name),
+    /// The fault as the timeline has it; `number` tells it from others of its kind.
+    fn fault(&self, number: usize) -> Fault {
+        let lasts = Duration(Span::from_nanos(self.end_ns - self.start_ns));
+        let kind = (self.kind.make)(&self.target, lasts);
+        Fault {
+            name: Some(format!("{} {number}", kind.field())),
+            lasts: kind.undo().map(|_| lasts),
             may_miss: true,
-            ..Fault::at(Duration(Span::from_nanos(at_ns)), kind)
-        })
+            ..Fault::at(Duration(Span::from_nanos(self.start_ns)), kind)
+        }
     }
 }
 
