@@ -245,3 +245,40 @@ fn a_scenario_s_report() {
     let written = std::fs::read(&file).expect("--json writes the report");
     assert_eq!(serde_json::from_slice::<Value>(&written).expect("JSON"), report);
 }
+
+#[test]
+fn explain_tells_all_about_a_finding_or_lists_them() {
+    let output = run(&["explain", "HW0012"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8_lossy(&output.stdout);
+    for part in [
+        "HW0012",
+        "What you see",
+        "Why",
+        "How to tell",
+        "What to change",
+        "helm-charts-468-wrong-order",
+        "Sources",
+    ] {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    let one = json(&run(&["explain", "hw0012", "--format", "json"]));
+    assert_eq!((one["code"].as_str(), one["severity"].as_str()), (Some("HW0012"), Some("error")));
+    let difference = one["example"]["difference"].as_str().expect("it has an example");
+    assert!(difference.lines().any(|line| line.starts_with('-')), "{difference}");
+    let all = json(&run(&["explain", "--format", "json"]));
+    let findings = all["findings"].as_array().expect("a list");
+    assert_eq!(findings[11]["title"], one["title"]);
+    let listed = run(&["explain"]);
+    let lines = String::from_utf8_lossy(&listed.stdout).lines().filter(|line| line.starts_with("HW")).count();
+    assert_eq!(lines, findings.len());
+}
+
+#[test]
+fn explain_names_the_codes_nearest_to_one_that_is_none() {
+    assert_input_error(
+        &["explain", "HW0912"],
+        &["there is no finding `HW0912`", "HW0012", "`hopwise explain` lists all"],
+    );
+    assert_input_error(&["explain", ""], &["there is no finding ``"]);
+}

@@ -59,6 +59,34 @@ fn a_bare_pod_name_is_known_inside_only() {
     assert_eq!(bare[0].code.to_string(), "HW0001");
 }
 
+/// As many charts' defaults are: sound where somebody has made the names known.
+#[test]
+fn a_bare_pod_name_that_is_known_outside_gives_no_finding() {
+    let cluster = "nodes:\n  - {name: node-0, address: 10.0.0.10}\n  - {name: node-1, address: 10.0.0.11}\n  \
+        - {name: node-2, address: 10.0.0.12}\nexternalNames: {rp-0: 10.0.0.10, rp-1: 10.0.0.11, rp-2: 10.0.0.12}\n";
+    let report = advertising("${POD_NAME}").cluster(cluster).check();
+    assert_eq!(report.verdict, Verdict::Pass, "{:#?}", report.findings);
+    let bad = report.findings.iter().filter(|finding| finding.severity != Severity::Note);
+    assert_eq!(bad.count(), 0, "{:#?}", report.findings);
+    assert_eq!(kafka_outcomes(&report, "external", "outside"), ALL_OK);
+}
+
+/// Admin API and Schema Registry advertise nothing, and any broker answers: one load balancer for all is sound.
+#[test]
+fn any_broker_may_answer_where_no_address_is_advertised() {
+    let admin = "apiVersion: v1\nkind: Service\nmetadata: {name: admin, namespace: kafka}\nspec:\n  type: LoadBalancer\n  \
+        selector: {app: rp}\n  ports: [{name: admin, port: 9644}]\n";
+    let report = nodeport().with("admin.yaml", admin).profile("gcp").check();
+    let routes = routes(&report, "external", Api::Admin, "internal");
+    assert!(routes.iter().all(|route| route.outcome == Outcome::Ok), "{routes:#?}");
+    let reached: std::collections::BTreeSet<_> =
+        routes.iter().map(|route| route.reached.as_deref()).collect();
+    assert!(reached.iter().all(Option::is_some), "{reached:?}");
+    assert_eq!(report.verdict, Verdict::Pass, "{:#?}", report.findings);
+    // A write that another broker has to do is redirected to where clients outside cannot follow.
+    assert_eq!(finding(&report, Code::AdminRedirectsInside).severity, Severity::Warning);
+}
+
 #[test]
 fn a_node_without_a_broker_drops_what_the_local_policy_keeps_from_others() {
     let cluster = "nodes:\n  - {name: node-0, address: 10.0.0.10}\n  - {name: node-1, address: 10.0.0.11}\n  \

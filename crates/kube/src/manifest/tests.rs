@@ -117,6 +117,30 @@ stringData: {b: plain}
 }
 
 #[test]
+fn the_pods_of_other_kinds_are_known_by_their_labels() {
+    let manifests = load(
+        "apiVersion: batch/v1
+kind: Job
+metadata: {name: setup, namespace: shop}
+spec: {template: {metadata: {labels: {app: web}}, spec: {}}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: nightly}
+spec: {jobTemplate: {spec: {template: {metadata: {labels: {app: web}}}}}}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: bare}
+spec: {template: {spec: {}}}
+",
+    );
+    let templates = manifests.ignored_pod_templates.iter();
+    let told: Vec<_> = templates.map(|it| (it.object.as_str(), it.labels["app"].as_str())).collect();
+    assert_eq!(told, [("Job shop/setup", "web"), ("CronJob default/nightly", "web")]);
+}
+
+#[test]
 fn other_kinds_are_counted() {
     let manifests = load(
         "{apiVersion: v1, kind: ServiceAccount, metadata: {name: a}}

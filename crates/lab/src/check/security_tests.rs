@@ -79,6 +79,17 @@ fn a_name_that_the_certificate_does_not_hold() {
 }
 
 #[test]
+fn a_wildcard_below_a_domain_of_one_label_is_a_warning() {
+    let changes =
+        [("'*.kafka.example.com'", "'*.my-domain'"), ("${POD}.kafka.example.com", "${POD}.my-domain")];
+    let sound = report(&changes, &CLUSTER.replace("kafka.example.com", "my-domain"));
+    assert_eq!(sound.verdict, Verdict::Pass, "{:#?}", sound.findings);
+    let (explanation, routes) = found(&sound, Code::CertificateNameMismatch);
+    assert!(explanation.contains("\"*.my-domain\" alone"), "{explanation}");
+    assert_eq!(routes, []);
+}
+
+#[test]
 fn an_address_without_a_name_of_its_own() {
     // Without external names the Admin API is dialled by the node's address.
     let nameless = CLUSTER.split("externalNames").next().expect("the part before");

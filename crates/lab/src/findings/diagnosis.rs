@@ -101,6 +101,10 @@ impl<'a> Case<'a> {
     fn listener(&self, code: Code, explanation: String) -> Finding {
         let object = match self.broker {
             Some(broker) => owner(self.cluster, broker),
+            // What was dialled is no broker's.
+            None if self.route.listener.is_empty() => {
+                return Finding::new(code, format!("Address {}", self.route.address), explanation);
+            }
             None => format!("Broker {}", self.route.broker),
         };
         Finding::new(code, object, explanation)
@@ -119,7 +123,13 @@ impl<'a> Case<'a> {
 
     /// `the client at external, told 10.0.0.10:31092 for redpanda-0,`
     fn client(&self) -> String {
-        format!("a client at {}, told {} for {},", self.route.from, self.route.address, self.pod())
+        let Self { route, .. } = self;
+        match self.broker {
+            None if route.listener.is_empty() => {
+                format!("a client at {}, dialling {},", route.from, route.address)
+            }
+            _ => format!("a client at {}, told {} for {},", route.from, route.address, self.pod()),
+        }
     }
 
     fn name_not_found(&self) -> Finding {
@@ -246,7 +256,10 @@ impl<'a> Case<'a> {
     /// Rows 11 and 12: the load balancer still sends to a node that the Service has no pod on.
     fn kept_target(&self) -> Option<Finding> {
         let hop = self.last_stop().filter(|hop| hop.action == "dropped")?;
-        hop.detail.as_deref().filter(|detail| detail.contains("Local and no endpoint"))?;
+        // The node's rules have no pod of the Service, or still have one that is gone.
+        let is_without =
+            |detail: &&str| detail.contains("Local and no endpoint") || detail.contains("pod is gone");
+        hop.detail.as_deref().filter(is_without)?;
         let balancer = self.route.hops.iter().find_map(|hop| hop.device.strip_prefix("load balancer "))?;
         let (namespace, name) = balancer.split_once('/')?;
         let service = self.cluster.services.iter().find(|it| it.namespace == namespace && it.name == name)?;

@@ -91,8 +91,9 @@ impl TlsConnector {
     }
 }
 
-/// Judges as webpki does, and like OpenSSL and Java accepts a certificate that stands in the trust store
-/// itself, which self-signed certificates of servers do.
+/// Judges as webpki does, but for two things. Like OpenSSL and Java it accepts a certificate that stands in the trust
+/// store itself, which self-signed certificates of servers do. And like Go and Java it takes a wildcard below a domain of
+/// one label (`*.my-domain`) at its word (RFC 6125 section 6.4.3), which webpki and OpenSSL do not.
 #[derive(Debug)]
 struct Verifier {
     any_server: bool,
@@ -127,6 +128,15 @@ fn check_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(),
     Ok(())
 }
 
+/// Whether `name` is one label below a domain of one label for which the certificate has a wildcard.
+fn is_below_one_label(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> bool {
+    let ServerName::DnsName(name) = name else { return false };
+    let Some((_, domain)) = name.as_ref().trim_end_matches('.').split_once('.') else { return false };
+    let names = Facts::of_der(certificate.as_ref()).map(|facts| facts.dns_names).unwrap_or_default();
+    let wildcard = |own: &String| own.strip_prefix("*.").is_some_and(|own| own.eq_ignore_ascii_case(domain));
+    !domain.contains('.') && names.iter().any(wildcard)
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -146,7 +156,10 @@ impl ServerCertVerifier for Verifier {
             let (authorities, algorithms) = (&self.authorities, self.algorithms.all);
             verify_server_cert_signed_by_trust_anchor(&parsed, authorities, intermediates, now, algorithms)?;
         }
-        verify_server_name(&parsed, name)?;
+        match verify_server_name(&parsed, name) {
+            Err(_) if is_below_one_label(certificate, name) => {}
+            judged => judged?,
+        }
         Ok(ServerCertVerified::assertion())
     }
 

@@ -30,6 +30,18 @@ async fn a_wrong_name_names_the_right_ones() {
 }
 
 #[tokio::test]
+async fn a_wildcard_below_a_domain_of_one_label_is_taken_at_its_word() {
+    let authority = authority("ca");
+    let server = server(&leaf(&authority, &leaf_request(&["*.my-domain"])));
+    for (name, is_held) in
+        [("a.my-domain", true), ("A.My-Domain", true), ("a.b.my-domain", false), ("my-domain", false)]
+    {
+        let failure = attempt(&server, &client(&authority), name).await.client.err();
+        assert_eq!(failure.is_none(), is_held, "{name}: {failure:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_without_a_name_of_its_own_is_a_wrong_name() {
     let authority = authority("ca");
     let mut request = leaf_request(&["a.example"]);

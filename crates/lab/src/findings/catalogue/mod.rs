@@ -292,7 +292,7 @@ mod tests {
         assert_eq!("hw0012".parse(), Ok(Code::AddressOfAnotherBroker));
         assert_eq!(
             "HW012".parse::<Code>().unwrap_err(),
-            "`HW012` is no code; expected HW0001 to HW0077, such as HW0012, HW0001, HW0002"
+            "`HW012` is no code; expected HW0001 to HW0077, such as HW0012, HW0002, HW0010"
         );
     }
 }

@@ -273,3 +273,68 @@ fn needs_a_finding_here(inside: bool, broker: i32, cluster: &Cluster) -> bool {
 fn diagnosed(cluster: &Cluster, route: &Route) -> Finding {
     diagnose(cluster, route, &Reason::default())
 }
+
+#[test]
+fn a_load_balancer_that_has_not_noticed_is_told_from_a_node_that_drops() {
+    let cluster = sound();
+    let details = [
+        "externalTrafficPolicy Local and no endpoint of Service redpanda/redpanda-external on node-1",
+        "the pod is gone, and the neighbour table has not noticed",
+    ];
+    for detail in details {
+        let hops = vec![
+            hop("client", "sent", "198.51.100.7:31092", None),
+            hop("load balancer redpanda/redpanda-external", "forwarded", "10.0.0.11:30999", None),
+            hop("node-1", "dropped", "10.0.0.11:30999", Some(detail)),
+        ];
+        let finding = diagnosed(&cluster, &route(Outcome::Timeout, 0, "198.51.100.7:31092", hops));
+        let told = (finding.code, finding.object.as_str(), finding.field.as_deref());
+        let expected = "Service redpanda/redpanda-external";
+        assert_eq!(told, (Code::BalancerKeepsTarget, expected, Some("spec.externalTrafficPolicy")));
+    }
+}
+
+#[test]
+fn a_loopback_address_is_the_client_s_own() {
+    let cluster = sound();
+    for address in ["127.0.0.1:31092", "localhost:31092", "[::1]:31092"] {
+        let finding = diagnosed(&cluster, &route(Outcome::Refused, 0, address, vec![]));
+        assert_eq!(finding.code, Code::LoopbackAdvertised, "{address}");
+    }
+}
+
+#[test]
+fn a_name_of_another_cluster_domain_is_told_from_one_outside() {
+    let mut cluster = sound();
+    cluster.domain = "example.org".into();
+    let address = "redpanda-0.redpanda.redpanda.svc.cluster.local.:9093";
+    let finding = diagnosed(&cluster, &route(Outcome::NameNotFound, 0, address, vec![]));
+    assert_eq!(finding.code, Code::OtherClusterDomain);
+    assert!(
+        finding.explanation.contains("the domain of this cluster is example.org"),
+        "{}",
+        finding.explanation
+    );
+}
+
+#[test]
+fn an_http_answer_that_the_service_failed_is_about_its_kafka_client() {
+    let cluster = sound();
+    let mut proxy = route(Outcome::ProtocolMismatch, 0, "10.0.0.10:30082", vec![]);
+    proxy.api = Api::HttpProxy;
+    let diagnosed =
+        |status| diagnose(&cluster, &proxy, &Reason { status: Some(status), ..Reason::default() }).code;
+    assert_eq!((diagnosed(503), diagnosed(404)), (Code::ServiceCannotReachBrokers, Code::ProtocolMismatch));
+}
+
+#[test]
+fn what_is_dialled_and_no_broker_s_is_called_by_its_address() {
+    let cluster = sound();
+    let hops = vec![hop("edge", "rejected", "203.0.113.9:80", None)];
+    let mut look = route(Outcome::Refused, -1, "web.example.com:80", hops);
+    look.listener = String::new();
+    look.from = Place::InCluster;
+    let finding = diagnosed(&cluster, &look);
+    assert_eq!((finding.object.as_str(), finding.field), ("Address web.example.com:80", None));
+    assert!(finding.explanation.starts_with("a client at in-cluster, dialling web.example.com:80,"));
+}

@@ -29,12 +29,13 @@ fn certificate(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
     if !group.is_external(cluster) {
         return None;
     }
-    let (host, names) = group.members.iter().find_map(|(_, listener)| {
+    let told = group.members.iter().find_map(|(_, listener)| {
         let host = listener.advertised.as_ref()?.host.trim_end_matches('.');
         let Some(Tls { names: Some(names) }) = &listener.tls else { return None };
         let covered = host.is_empty() || names.iter().any(|name| covers(name, host));
         (!covered).then_some((host, names))
-    })?;
+    });
+    let Some((host, names)) = told else { return one_label_wildcard(group) };
     let reason =
         if is_address(host) { "an IP address, and the certificate holds no IP addresses" } else { "a name" };
     let explanation = format!(
@@ -42,6 +43,25 @@ fn certificate(cluster: &Cluster, group: &Group<'_>) -> Option<Finding> {
          handshake.",
         group.title(),
         listed(names),
+    );
+    Some(group.finding(Code::CertificateNameMismatch, explanation))
+}
+
+/// A wildcard directly below a domain of one label: RFC 6125 has nothing against it, and Go and Java take it, while OpenSSL
+/// (librdkafka, Python) and webpki want two labels behind the star.
+fn one_label_wildcard(group: &Group<'_>) -> Option<Finding> {
+    let (host, name) = group.members.iter().find_map(|(_, listener)| {
+        let host = listener.advertised.as_ref()?.host.trim_end_matches('.');
+        let names = listener.tls.as_ref()?.names.as_ref()?;
+        let mut covering = names.iter().filter(|name| covers(name, host));
+        let is_weak = |name: &&String| name.strip_prefix("*.").is_some_and(|domain| !domain.contains('.'));
+        let first = covering.next()?;
+        (is_weak(&first) && covering.all(|name| is_weak(&name))).then_some((host, first))
+    })?;
+    let explanation = format!(
+        "{} advertises \"{host}\", which its certificate holds as \"{name}\" alone. Clients with OpenSSL (librdkafka, Python) \
+         take no wildcard directly below a domain of one label; Go and Java do.",
+        group.title(),
     );
     Some(group.finding(Code::CertificateNameMismatch, explanation))
 }
@@ -234,7 +254,8 @@ fn internal_listener(cluster: &Cluster) -> Vec<Finding> {
             .filter(|listener| listener.api == Api::Kafka)
             .filter_map(|listener| listener.advertised.as_ref());
         let Some(first) = hosts.clone().next() else { continue };
-        if hosts.any(|address| cluster.is_cluster_name(&address.host)) {
+        let is_inner = |host: &str| cluster.is_cluster_name(host) || cluster.is_of_other_domain(host);
+        if hosts.any(|address| is_inner(&address.host)) {
             continue;
         }
         let object = owner(cluster, broker);
@@ -272,6 +293,16 @@ mod tests {
             }
         }
         assert_eq!(codes(&cluster), []);
+        for (id, broker) in cluster.brokers.iter_mut().enumerate() {
+            let listener = &mut broker.listeners[1];
+            listener.tls = Some(Tls { names: Some(vec!["*.my-domain".into()]) });
+            if let Some(address) = &mut listener.advertised {
+                address.host = format!("redpanda-{id}.my-domain");
+            }
+        }
+        let finding = only(&cluster, Code::CertificateNameMismatch);
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(finding.explanation.contains("OpenSSL"), "{}", finding.explanation);
         assert!(!covers("*.example.com", "a.b.example.com"));
         assert!(!covers("*.example.com", "example.com"));
     }
