@@ -140,7 +140,7 @@ impl<'a> Stage<'a> {
         evidence.failures.clone_from(&played.failures);
         for (check, failed) in looks {
             report.checks.push(check);
-            evidence.looks.extend(failed);
+            evidence.looks.extend(failed.map(|look| *look));
         }
         report.checks.extend(times.check(&history::Histories(histories), hopwise_engine::now()));
         if scenario.workload.is_some() {
