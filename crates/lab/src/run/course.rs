@@ -139,7 +139,7 @@ impl<'a> Stage<'a> {
         report.checks.extend(played.failures.iter().cloned());
         for (check, failed) in looks {
             report.checks.push(check);
-            evidence.looks.extend(failed);
+            evidence.looks.extend(failed.map(|look| *look));
         }
         report.checks.extend(times.check(&history::Histories(histories), hopwise_engine::now()));
         if scenario.workload.is_some() {

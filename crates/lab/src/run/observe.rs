@@ -55,7 +55,7 @@ pub(super) async fn all(
     scenario: &Scenario,
     times: &Times<'_>,
     end: Instant,
-) -> Vec<(Check, Option<FailedLook>)> {
+) -> Vec<(Check, Option<Box<FailedLook>>)> {
     let looks = scenario
         .observations
         .iter()
@@ -70,7 +70,7 @@ async fn observe(
     times: &Times<'_>,
     end: Instant,
     name: String,
-) -> (Check, Option<FailedLook>) {
+) -> (Check, Option<Box<FailedLook>>) {
     let title = observation.title();
     let start = loop {
         match times.start_of(&observation.when) {
@@ -121,7 +121,7 @@ async fn look(
     cluster: &Cluster,
     site: ClientSite,
     observation: &Observation,
-) -> Result<String, (String, Option<FailedLook>)> {
+) -> Result<String, (String, Option<Box<FailedLook>>)> {
     match &observation.look {
         Look::Connect { to, transport, outcome, served_by, source } => {
             let seen = probe::connect(cluster, site, to, *transport).await;
@@ -139,7 +139,8 @@ async fn look(
             if fits {
                 return Ok(told);
             }
-            Err((told, Some(FailedLook { from: observation.from.clone(), to: to.clone(), seen })))
+            let failed = FailedLook { from: observation.from.clone(), to: to.clone(), seen };
+            Err((told, Some(Box::new(failed))))
         }
         Look::Resolve { name, rcode, addresses } => {
             let host = name.clone();
