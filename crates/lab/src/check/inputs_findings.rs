@@ -77,6 +77,8 @@ fn unstarted(inputs: &Inputs, brokers: &[KnownBroker]) -> Vec<Finding> {
                 Code::EmptyAdvertisedAddress
             } else if problem.contains("cannot start TLS") {
                 Code::CertificateNotLoaded
+            } else if problem.contains("which was removed") {
+                Code::RemovedBrokerReturns
             } else {
                 Code::BrokerNotRunning
             };

@@ -137,6 +137,7 @@ impl<'a> Stage<'a> {
         );
         report.checks.extend(unfinished);
         report.checks.extend(played.failures.iter().cloned());
+        evidence.failures.clone_from(&played.failures);
         for (check, failed) in looks {
             report.checks.push(check);
             evidence.looks.extend(failed.map(|look| *look));

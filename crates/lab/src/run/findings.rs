@@ -18,7 +18,8 @@ use crate::findings::facts::Cluster;
 use crate::findings::{Code, Finding, lint};
 use crate::place::Place;
 use crate::report::check::{Api, Hop, Outcome, Route};
-use crate::scenario::PodIdentity;
+use crate::report::run::Check;
+use crate::scenario::{Fault, FaultKind, PodIdentity};
 use crate::simulate::Started;
 
 /// Failed attempts that are diagnosed at most; what comes after them fails in the same ways.
@@ -37,6 +38,8 @@ pub(super) struct Evidence {
     pub before: Vec<PodIdentity>,
     /// The same pods at the end.
     pub after: Vec<PodIdentity>,
+    /// Faults that could not be played.
+    pub failures: Vec<Check>,
 }
 
 /// The findings of a run that failed.
@@ -47,6 +50,7 @@ pub(super) fn of(started: &Started, plan: &Plan, evidence: &Evidence) -> Vec<Fin
     let mut findings = lint::lint(&facts);
     findings.extend(inputs_findings::of(&plan.inputs, cluster, &known));
     findings.extend(ghosts(&facts, &evidence.before, &evidence.after));
+    findings.extend(refused_maintenance(&plan.scenario.faults, &evidence.failures));
     let routes = failed_routes(&facts, plan, evidence);
     let reasons: Vec<Reason> = routes.iter().map(|_| Reason::default()).collect();
     let mut findings = diagnosis::explain(&facts, &routes, &reasons, findings);
@@ -138,6 +142,24 @@ fn whose(facts: &Cluster, from: &Place, address: String, asked: Option<i32>) -> 
     }
 }
 
+/// Row 37 of redpanda.md section 5: one broker at a time is in maintenance, and another one is answered 400 (redpanda.md
+/// 3.1).
+fn refused_maintenance(faults: &[Fault], failures: &[Check]) -> Vec<Finding> {
+    let refused = faults.iter().filter_map(|fault| {
+        let FaultKind::StartMaintenance(pod) = &fault.kind else { return None };
+        let own = format!("{} happens at ", fault.name());
+        let failure = failures
+            .iter()
+            .find(|it| it.name.starts_with(&own) && it.detail.ends_with("/maintenance answers 400"))?;
+        let explanation = format!(
+            "{pod} cannot be put into maintenance ({}): another broker holds the one slot there is, alive or not.",
+            failure.detail
+        );
+        Some(Finding::new(Code::MaintenanceSlotTaken, format!("Pod {pod}"), explanation))
+    });
+    refused.collect()
+}
+
 /// Row 34 of redpanda.md section 5: a broker that came back without its volume is another one (redpanda.md 2.3).
 fn ghosts(facts: &Cluster, before: &[PodIdentity], after: &[PodIdentity]) -> Vec<Finding> {
     let lost = before.iter().filter_map(|before| {
@@ -170,6 +192,25 @@ mod tests {
     fn pod(broker: i32, claim: &str) -> PodIdentity {
         let pod = "redpanda/redpanda-1".to_owned();
         PodIdentity { pod, broker: Some(broker), claims: vec![claim.to_owned()], ..PodIdentity::default() }
+    }
+
+    #[test]
+    fn a_refused_maintenance_names_the_pod_that_is_not_drained() {
+        let fault: Fault = serde_json::from_value(serde_json::json!({
+            "at": "30s", "name": "second", "startMaintenance": "redpanda/redpanda-2"
+        }))
+        .expect("a fault");
+        let failure = |status: &str| Check {
+            name: "second happens at 30s".into(),
+            ok: false,
+            detail: format!("PUT http://10.244.0.4:9644/v1/brokers/2/maintenance answers {status}"),
+        };
+        let found = refused_maintenance(std::slice::from_ref(&fault), &[failure("400")]);
+        assert_eq!(
+            (found[0].code, found[0].object.as_str()),
+            (Code::MaintenanceSlotTaken, "Pod redpanda/redpanda-2")
+        );
+        assert_eq!(refused_maintenance(&[fault], &[failure("503")]), []);
     }
 
     #[test]

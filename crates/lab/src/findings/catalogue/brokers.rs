@@ -80,4 +80,18 @@ texts! {
         change: "Set terminationGracePeriodSeconds to twice the hook's time (the chart: 90 s for a hook of 45 s).",
         sources: ["docs/facts/redpanda.md 1.5, section 5 row 38", "redpanda-data/helm-charts#376"],
     }
+    RemovedBrokerReturns {
+        sees: "The pod of a broker that was decommissioned starts again and again and never becomes ready.",
+        why: "A broker's identity is on its volume. The cluster remembers the identities that were decommissioned and does not let them join again.",
+        tell: "kubectl logs of the broker says that its volume belonged to a broker which was removed.",
+        change: "Scale the StatefulSet down after the broker is decommissioned, or delete the pod's claim so that it comes back with an empty volume, as another broker.",
+        sources: ["docs/facts/redpanda.md 2.3, section 5 row 36", "redpanda-data/redpanda PR#8547"],
+    }
+    MaintenanceSlotTaken {
+        sees: "A rolling restart stops: the preStop hook or rpk cluster maintenance enable is answered 400, and the broker is not drained.",
+        why: "One broker at a time can be in maintenance. A broker that died in maintenance keeps the slot until somebody takes it out, and a ghost keeps it for ever.",
+        tell: "rpk cluster maintenance status shows a broker that is draining and dead.",
+        change: "rpk cluster maintenance disable for the broker that holds the slot, or decommission it if it is a ghost.",
+        sources: ["docs/facts/redpanda.md 3.1, 4.5, section 5 row 37", "redpanda-data/redpanda-operator#1674", "redpanda-data/redpanda#31057"],
+    }
 }

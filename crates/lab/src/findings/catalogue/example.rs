@@ -107,6 +107,7 @@ examples! {
     ServiceCannotReachBrokers "helm-charts-1573-proxy-does-not-trust-brokers" twins
     LoopbackAdvertised "redpanda-k8s-blog-loopback-with-nftables" cluster
     BalancerKeepsTarget "kubernetes-73362-load-balancer-keeps-old-node" twins
+    MaintenanceSlotTaken "redpanda-operator-1674-maintenance-slot-of-a-dead-broker" twins
 }
 
 #[cfg(test)]

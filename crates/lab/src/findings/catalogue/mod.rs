@@ -171,6 +171,8 @@ codes! {
     ServiceCannotReachBrokers 75 Error "HTTP Proxy or Schema Registry cannot reach the brokers"
     LoopbackAdvertised 76 Error "A loopback address is dialled"
     BalancerKeepsTarget 77 Error "The load balancer sends to a node without the pod"
+    RemovedBrokerReturns 78 Error "A broker that was removed comes back with its old volume"
+    MaintenanceSlotTaken 79 Error "Another broker is in maintenance already"
 }
 
 impl Code {
@@ -292,7 +294,7 @@ mod tests {
         assert_eq!("hw0012".parse(), Ok(Code::AddressOfAnotherBroker));
         assert_eq!(
             "HW012".parse::<Code>().unwrap_err(),
-            "`HW012` is no code; expected HW0001 to HW0077, such as HW0012, HW0002, HW0010"
+            "`HW012` is no code; expected HW0001 to HW0079, such as HW0012, HW0002, HW0010"
         );
     }
 }
