@@ -89,7 +89,8 @@ fn failure(loaded: &LoadedScenario, scenario: &Scenario) -> Result<Option<Reason
         return Ok(None);
     }
     let options = RunOptions { seed: Some(scenario.seed), ..RunOptions::default() };
-    let loaded = LoadedScenario { scenario: scenario.clone(), ..loaded.clone() };
+    let mut loaded = loaded.clone();
+    loaded.scenario.clone_from(scenario);
     let report = run_scenario(loaded, options).map_err(|error| miette!("{error}"))?;
     Ok(Reason::of(&report))
 }

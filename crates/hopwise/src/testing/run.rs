@@ -110,7 +110,8 @@ where
         let mut runs = 0;
         let faults = minimal(&scenario.faults, |faults| {
             runs += 1;
-            let loaded = LoadedScenario { scenario: with(faults), ..self.loaded.clone() };
+            let mut loaded = self.loaded.clone();
+            loaded.scenario = with(faults);
             let smaller = Test { loaded: &loaded, ..*self };
             let again = panics::silently(|| smaller.attempt(seed, Keep::Notable, None));
             runs <= SHRINKING_RUNS_MAX && again.is_err_and(|again| again.is_like(failure))
