@@ -13,6 +13,7 @@ mod output;
 mod probe;
 mod run;
 mod serve;
+mod shrink;
 mod sweep;
 mod trace_log;
 
@@ -52,6 +53,8 @@ enum Command {
     Run(run::RunArguments),
     /// Serve the brokers in real time on loopback sockets, for any Kafka client.
     Serve(serve::ServeArguments),
+    /// Make a failing scenario small.
+    Shrink(shrink::ShrinkArguments),
     /// Run a scenario with many seeds, on all cores.
     Sweep(sweep::SweepArguments),
 }
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Probe(arguments) => probe::probe(arguments, cli.format),
         Command::Run(arguments) => run::run(arguments, cli.format),
         Command::Serve(arguments) => serve::serve(arguments, cli.format),
+        Command::Shrink(arguments) => shrink::shrink(arguments, cli.format),
         Command::Sweep(arguments) => sweep::sweep(arguments, cli.format),
     };
     match ended {

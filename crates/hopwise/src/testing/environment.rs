@@ -1,6 +1,7 @@
 //! What the environment says about how tests are run.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 /// What is asked for besides what the test itself says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct Environment {
     pub seeds: Option<Range<u64>>,
     /// Whether each run is made twice and compared: `CI` or `HOPWISE_TWICE` is set to anything but `0`, `false` or nothing.
     pub twice: bool,
+    /// A scenario file whose faults are played instead of the test's own: `HOPWISE_FAULTS=FILE`.
+    pub faults: Option<PathBuf>,
 }
 
 impl Environment {
@@ -28,7 +31,11 @@ impl Environment {
         });
         let many = value_of("HOPWISE_SEEDS").map(|text| range_of(&text));
         let is_set = |name: &str| value_of(name).is_some_and(|it| !matches!(it.trim(), "" | "0" | "false"));
-        Ok(Environment { seeds: one.or(many).transpose()?, twice: is_set("CI") || is_set("HOPWISE_TWICE") })
+        Ok(Environment {
+            seeds: one.or(many).transpose()?,
+            twice: is_set("CI") || is_set("HOPWISE_TWICE"),
+            faults: value_of("HOPWISE_FAULTS").filter(|path| !path.is_empty()).map(PathBuf::from),
+        })
     }
 }
 
@@ -53,10 +60,17 @@ mod tests {
     #[test]
     fn seeds_and_twice_are_read() {
         assert_eq!(of(&[]), Ok(Environment::default()));
-        assert_eq!(of(&[("HOPWISE_SEED", "7")]), Ok(Environment { seeds: Some(7..8), twice: false }));
+        assert_eq!(
+            of(&[("HOPWISE_SEED", "7")]),
+            Ok(Environment { seeds: Some(7..8), ..Environment::default() })
+        );
         assert_eq!(
             of(&[("HOPWISE_SEEDS", "1..10"), ("CI", "true")]),
-            Ok(Environment { seeds: Some(1..10), twice: true })
+            Ok(Environment { seeds: Some(1..10), twice: true, faults: None })
+        );
+        assert_eq!(
+            of(&[("HOPWISE_FAULTS", "a.yaml")]).map(|it| it.faults),
+            Ok(Some(PathBuf::from("a.yaml")))
         );
         assert_eq!(of(&[("CI", "false"), ("HOPWISE_TWICE", "0")]), Ok(Environment::default()));
     }

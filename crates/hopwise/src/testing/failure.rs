@@ -113,7 +113,11 @@ impl fmt::Display for Told<'_> {
         writeln!(f, "{} fails with seed {}: {}", self.here.path(), self.seed, self.failure)?;
         write!(f, "  replay:  {}", self.here.replay(self.seed))?;
         if let Some((kept, of, file)) = &self.shrunk {
-            write!(f, "\n  shrunk:  {} ({kept} of {of} faults are enough)", file.display())?;
+            let file = file.display();
+            write!(
+                f,
+                "\n  shrunk:  {file} ({kept} of {of} faults are enough; HOPWISE_FAULTS={file} plays them)"
+            )?;
         }
         if let Some(directory) = &self.captures {
             write!(f, "\n  capture: {} (one pcapng file per device)", directory.display())?;

@@ -139,7 +139,8 @@ async fn look(
             if fits {
                 return Ok(told);
             }
-            Err((told, Some(Box::new(FailedLook { from: observation.from.clone(), to: to.clone(), seen }))))
+            let failed = FailedLook { from: observation.from.clone(), to: to.clone(), seen };
+            Err((told, Some(Box::new(failed))))
         }
         Look::Resolve { name, rcode, addresses } => {
             let host = name.clone();

@@ -54,19 +54,10 @@ impl Scenario {
         problems.unless(clients || !workload, "workload", "there are no clients", "at least one client");
         let what = "the clients have nothing to do";
         problems.unless(workload || !clients, "clients", what, "a workload, or no clients");
+        self.check_each_client(problems);
     }
 
-    fn check_observed(&self, problems: &mut Problems) {
-        let workload = self.workload.is_some();
-        let observed =
-            !self.observations.is_empty() || !self.expect.events.is_empty() || !self.expect.states.is_empty();
-        let what = "nothing is looked at";
-        problems.unless(
-            workload || observed,
-            "expect",
-            what,
-            "a workload, observations, or expected events or states",
-        );
+    fn check_each_client(&self, problems: &mut Problems) {
         problems.0.extend(unbuilt_bugs(&self.clients, ClientBug::BUILT));
         let mut names = BTreeSet::new();
         for (index, client) in self.clients.iter().enumerate() {
@@ -92,6 +83,19 @@ impl Scenario {
                 );
             }
         }
+    }
+
+    fn check_observed(&self, problems: &mut Problems) {
+        let workload = self.workload.is_some();
+        let observed =
+            !self.observations.is_empty() || !self.expect.events.is_empty() || !self.expect.states.is_empty();
+        let what = "nothing is looked at";
+        problems.unless(
+            workload || observed,
+            "expect",
+            what,
+            "a workload, observations, or expected events or states",
+        );
     }
 
     fn check_bounds(&self, problems: &mut Problems) {

@@ -65,7 +65,7 @@ pub enum MergeError {
     },
     /// The rows of a file are not in the order of their seeds.
     #[error(
-        "{file}: seed {seed} comes after seed {before}; expected the rows by seed, as `hopwise sweep` writes them"
+        "{file}: seed {seed} comes after seed {before}; expected each seed once and in order, as `hopwise sweep` writes them"
     )]
     Order {
         /// The file.
@@ -116,7 +116,14 @@ pub fn merge(files: &[Location], out: &Location, format: Format) -> Result<Sweep
     let Some(head) = head else { return Err(nothing(files)) };
     let name = first.file.clone();
     let mut tally = Tally::new(head.scenario.clone(), head.sweep.clone(), Path::new(&head.scenario));
-    let joined = Joined { shards: shards.into_iter(), current: None, before: None, sweep: head.sweep, name };
+    let joined = Joined {
+        shards: shards.into_iter(),
+        current: None,
+        is_same_file: false,
+        before: None,
+        sweep: head.sweep,
+        name,
+    };
     let rows = joined.map(|row| row.inspect(|row| tally.add(row)));
     replace_table(out, format, rows)?;
     Ok(tally.report(None, Some(out), began.elapsed()))
@@ -161,6 +168,8 @@ fn peek(shard: &mut Shard) -> Result<Option<&SeedRow>, MergeError> {
 struct Joined {
     shards: std::vec::IntoIter<Shard>,
     current: Option<Shard>,
+    /// Whether the last row was of the current file.
+    is_same_file: bool,
     /// The seed of the last row, and its file.
     before: Option<(u64, Location)>,
     sweep: Identity,
@@ -182,6 +191,7 @@ impl Iterator for Joined {
                     Err(error) => Err(MergeError::Table { file, error }),
                 });
             }
+            self.is_same_file = false;
             self.current = match self.shards.next() {
                 Some(shard) => Some(shard),
                 None => return self.check_end().err().map(Err),
@@ -201,7 +211,7 @@ impl Joined {
         }
         match &self.before {
             Some((before, first)) if *before >= seed => {
-                return Err(if *first == file && *before > seed {
+                return Err(if self.is_same_file {
                     MergeError::Order { file, seed, before: *before }
                 } else {
                     MergeError::Overlap { seed, first: first.clone(), second: file }
@@ -211,6 +221,7 @@ impl Joined {
         }
         self.check_gap(seed)?;
         self.before = Some((seed, file));
+        self.is_same_file = true;
         Ok(row)
     }
 
@@ -328,6 +339,9 @@ mod tests {
         let mixed = results.write("mixed.jsonl", [row(0), row(2), row(1)]);
         let told = results.refused(&[mixed]);
         insta::assert_snapshot!(told, @"the seeds 1..2 are in none of the files; a shard is missing, or has not ended");
+        let back = results.write("back.jsonl", [row(0), row(1), row(0)]);
+        let told = results.refused(&[back]);
+        insta::assert_snapshot!(told, @"back.jsonl: seed 0 comes after seed 1; expected each seed once and in order, as `hopwise sweep` writes them");
         let foreign = results.write("foreign.jsonl", rows(0..1001));
         let told = results.refused(&[foreign]);
         insta::assert_snapshot!(told, @"foreign.jsonl: seed 1000 is none of the sweep's seeds 0..1000");

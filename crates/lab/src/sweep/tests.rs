@@ -111,3 +111,30 @@ fn a_seed_that_fails_is_listed_with_the_line_that_runs_it_again() {
     assert_eq!(report.failures[0].replay, replay_line(&path(), 9));
     assert!(!report.failures[0].check.is_empty(), "{report:?}");
 }
+
+fn standard_faults() -> (PathBuf, LoadedScenario) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/standard-faults.yaml");
+    let loaded = load_scenario(&path).expect("sound");
+    (path, loaded)
+}
+
+#[test]
+fn the_standard_fault_scenario_draws_five_faults_that_are_healed_in_time() {
+    let (_, loaded) = standard_faults();
+    assert_eq!(loaded.scenario.clients.len(), 10);
+    for seed in 0..200 {
+        let drawn = loaded.scenario.drawn(&loaded.inputs, seed);
+        assert_eq!(drawn.faults.len(), 5, "seed {seed}");
+        assert!(drawn.last_fault() <= Some("45s".parse().expect("a duration")), "seed {seed}");
+        assert_eq!([drawn.problems(), drawn.unknown_objects(&loaded.inputs)].concat(), [], "seed {seed}");
+    }
+}
+
+#[test]
+fn seeds_of_the_standard_fault_scenario_pass() {
+    let (path, loaded) = standard_faults();
+    let options = SweepOptions { seeds: "2..4".parse().expect("seeds"), ..options(2, "0/1", None) };
+    let report = sweep(loaded, &path, &options, &mut |_, _| {});
+    let report = report.expect("it ends");
+    assert_eq!(report.failures, []);
+}

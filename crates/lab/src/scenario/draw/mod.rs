@@ -7,7 +7,8 @@
 //!
 //! Faults on the same object never overlap, and none that is asked of the API server comes while that is stopped:
 //! one would undo what the other has done, or could not be undone at its time. A fault that passes by itself (a
-//! deleted pod comes back) counts as lasting as long as any other. A fault that finds no free place is left out.
+//! deleted pod comes back) counts as lasting as long as any other. A fault that finds no free place is drawn again, and left
+//! out at last.
 
 mod choices;
 mod kinds;
@@ -34,6 +35,8 @@ const STEP_NS: u64 = 1_000_000;
 const FAULTS_MAX: u32 = 1_000;
 /// How often a place on the timeline is drawn before the first free one is taken.
 const TRIES: u32 = 32;
+/// How often another fault is drawn instead of one that has no free place at all.
+const REDRAWS: u32 = 16;
 
 /// Faults to be drawn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +144,8 @@ impl Draw {
         let suiting = self.suiting(stock);
         let mut placed: Vec<Placed> = Vec::new();
         for _ in 0..self.faults {
-            placed.extend(self.place(&suiting, &placed, stock, choices));
+            let fault = (0..REDRAWS).find_map(|_| self.place(&suiting, &placed, stock, choices));
+            placed.extend(fault);
         }
         placed.sort_by_key(|fault| fault.start_ns);
         placed.iter().enumerate().map(|(index, fault)| fault.fault(index + 1)).collect()
