@@ -278,7 +278,7 @@ fn explain_tells_all_about_a_finding_or_lists_them() {
 fn explain_names_the_codes_nearest_to_one_that_is_none() {
     assert_input_error(
         &["explain", "HW0912"],
-        &["there is no finding `HW0912`", "HW0012", "`hopwise explain`"],
+        &["there is no finding `HW0912`", "HW0012", "`hopwise explain` lists"],
     );
     assert_input_error(&["explain", ""], &["there is no finding ``"]);
 }

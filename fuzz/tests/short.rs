@@ -11,7 +11,9 @@ async fn every_listener_survives() {
     let mut cluster = Cluster::start(1).await.unwrap();
     for target in Target::ALL {
         let report = attack(&mut cluster, target, 7, Duration::from_secs(2)).await.unwrap();
-        assert!(report.inputs > 20 && report.corpus > 10, "{report:?}");
+        // The RPC corpus is what brokers have said to each other so far.
+        let least = if target == Target::Rpc { 5 } else { 10 };
+        assert!(report.inputs > 20 && report.corpus > least, "{report:?}");
         // Who is of another cluster gets an answer from the RPC listener only if the frame is whole.
         assert!(report.answered > 5 || target == Target::Rpc, "{report:?}");
         assert!(report.acknowledged > 30, "{report:?}");

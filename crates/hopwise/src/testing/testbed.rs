@@ -200,14 +200,13 @@ mod tests {
 
     #[test]
     fn wrong_settings_are_told_in_words() {
-        let error = loaded(&Testbed::new()).expect_err("there are no manifests");
+        let error = loaded(&Testbed::new()).map(drop).expect_err("there are no manifests");
         assert!(error.contains("set `manifests` or `scenario`"), "{error}");
         let both = Testbed::new().manifests(["manifests/brokers.yaml"]).scenario("in-cluster.yaml");
-        assert!(loaded(&both).expect_err("both").contains("leave out the others"));
-        let wrong = Testbed::new()
-            .manifests(["manifests/brokers.yaml"])
-            .faults("- {at: 10s, deletePod: redpanda/redpanda-9}");
-        let error = loaded(&wrong).expect_err("there is no such pod");
-        assert!(error.contains("redpanda-9"), "{error}");
+        assert!(loaded(&both).map(drop).expect_err("both").contains("leave out the others"));
+        let wrong =
+            Testbed::new().manifests(["manifests/brokers.yaml"]).faults("- {at: 10s, powerOffNode: node-9}");
+        let error = loaded(&wrong).map(drop).expect_err("there is no such node");
+        assert!(error.contains("node-9"), "{error}");
     }
 }

@@ -76,7 +76,7 @@ fn a_reboot_keeps_the_pod_and_gives_it_a_new_sandbox() {
         cluster.reboot_node(&node, Duration::from_secs(20)).expect("it is on");
         assert!(cluster.place(&pod_place, "client").await.is_err(), "it has no network");
         assert!(cluster.place(&Place::Node(node.clone()), "client").await.is_err());
-        assert!(matches!(cluster.power_off_node(&node), Err(OperationError::Refused(_))));
+        assert!(matches!(cluster.power_off_node(&node), Err(OperationError::AlreadySo(_))));
         seconds(19).await;
         assert_eq!(identity(&cluster, "s-0"), (uid.clone(), address.clone(), 0), "nobody has said otherwise");
         seconds(5).await;

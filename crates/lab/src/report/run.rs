@@ -26,22 +26,22 @@ pub struct RunReport {
     pub wall_ns: u64,
     /// What was expected, and whether it came about.
     pub checks: Vec<Check>,
-    /// The faults that were played, those that were drawn among them. Absent if there were none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub faults: Vec<PlayedFault>,
     /// Latency per route and operation.
     pub latency: Vec<LatencyRow>,
     /// Where requests went.
     pub routing: Routing,
     /// What became of records.
     pub data: Data,
-    /// How each route did under the faults. Absent without clients.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outages: Vec<Outage>,
     /// What happened to the cluster.
     pub events: Vec<Event>,
     /// What each route costs per month.
     pub cost: Vec<CostItem>,
+    /// The faults that were played, those that were drawn among them. Absent if there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<PlayedFault>,
+    /// How each route did under the faults. Absent without clients.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outages: Vec<Outage>,
     /// What each client went through. Absent without a workload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<ClientCourse>,
