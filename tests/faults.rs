@@ -73,7 +73,6 @@ fn large_records_hang_in_an_mtu_black_hole_and_small_ones_pass() {
 }
 
 #[test]
-#[ignore = "a hung container still answers: hangContainer has no effect yet"]
 fn a_hung_broker_holds_requests_up_and_loses_nothing() {
     let hung = "{at: 3s, for: 15s, hangContainer: {pod: redpanda/redpanda-1, container: redpanda}}";
     let report = run(&scenario(200, 40, &[hung], "  noFailuresAfter: 35s\n"));

@@ -18,10 +18,6 @@ const CHILD: &str = "--hopwise-run-one";
 /// The scenario of the tests about runs in general: the shortest.
 const SHORT: &str = "in-cluster.yaml";
 
-/// Scenarios that fail, because what they show has no effect yet: a hung container still answers, and a load balancer that is
-/// down still forwards. They are ignored, not left out: `--ignored` runs them.
-const WITHOUT_EFFECT: [&str; 2] = ["container-hangs", "load-balancer"];
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     if let [_, hidden, path, seed] = arguments.as_slice()
@@ -31,11 +27,7 @@ fn main() -> ExitCode {
     }
     let mut trials: Vec<Trial> = scenario_files()
         .into_iter()
-        .map(|path| {
-            let name = name_of(&path);
-            let ignored = WITHOUT_EFFECT.contains(&name.as_str());
-            Trial::test(name, move || passes_and_repeats(&path)).with_ignored_flag(ignored)
-        })
+        .map(|path| Trial::test(name_of(&path), move || passes_and_repeats(&path)))
         .collect();
     trials.push(Trial::test("another_seed_gives_another_hash", another_seed_gives_another_hash));
     trials.push(Trial::test("two_processes_agree", two_processes_agree));

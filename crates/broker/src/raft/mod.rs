@@ -12,6 +12,7 @@ mod configuration;
 mod damage;
 mod group;
 mod logger;
+mod membership;
 #[cfg(test)]
 mod memory_log;
 mod ready;

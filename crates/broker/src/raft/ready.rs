@@ -14,7 +14,8 @@ use raft::eraftpb::{ConfChangeV2, Entry as RaftEntry, Message, MessageType};
 use tokio::time::Instant;
 
 use super::configuration::Configuration;
-use super::group::{Group, Role, is_configuration};
+use super::group::{Group, Role};
+use super::membership::is_configuration;
 use super::storage::{EntryStore, Snapshot};
 use crate::log::{HardState, LogError};
 
