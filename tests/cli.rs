@@ -282,3 +282,40 @@ fn explain_names_the_codes_nearest_to_one_that_is_none() {
     );
     assert_input_error(&["explain", ""], &["there is no finding ``"]);
 }
+
+#[test]
+fn a_failing_scenario_is_made_small() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let kubernetes = hopwise_tests::scenarios().join("kubernetes");
+    let path = |name: &str| kubernetes.join(name).display().to_string();
+    // Nothing but the deletion breaks what is expected.
+    let scenario = format!(
+        "name: five-faults\ncluster: {}\nmanifests: [{}]\nfaults:\n  \
+         - {{at: 1s, cordonNode: node-0}}\n  \
+         - {{at: 2s, deletePod: demo/echo-1}}\n  \
+         - {{at: 3s, uncordonNode: node-0}}\n  \
+         - {{at: 4s, stopKubeProxy: node-1}}\n  \
+         - {{at: 5s, startKubeProxy: node-1}}\n\
+         expect:\n  events:\n    - {{kind: pod.deleted, object: pod demo/echo-1, never: true}}\n",
+        path("four-nodes.yaml"),
+        path("manifests/echo.yaml"),
+    );
+    std::fs::write(at("five.yaml"), scenario).expect("written");
+    let output =
+        run(&["shrink", &at("five.yaml"), "--seed", "3", "--out", &at("small.yaml"), "--format", "json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = json(&output);
+    assert_eq!(
+        (&report["faults"], &report["complete"]),
+        (&serde_json::json!([1, 5]), &true.into()),
+        "{report:#}"
+    );
+    let small = run(&["run", &at("small.yaml"), "--format", "json"]);
+    assert_eq!(small.status.code(), Some(1), "it fails as the whole one does");
+    let small = json(&small);
+    assert_eq!((&small["seed"], small["faults"].as_array().map(Vec::len)), (&3.into(), Some(1)));
+    // What passes cannot be shrunk.
+    let passes = kubernetes.join("pod-is-deleted.yaml");
+    assert_input_error(&["shrink", &passes.to_string_lossy()], &["passes with seed 0", "nothing to shrink"]);
+}

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
+use hopwise_lab::replaced_file;
 use hopwise_lab::report::Paper;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use serde::Serialize;
@@ -33,12 +34,10 @@ pub fn print<T: Serialize>(report: &T, format: Format, text: impl FnOnce(&T, Pap
 
 /// Writes a report as JSON; the file is replaced at once or not at all.
 pub fn write_json<T: Serialize>(report: &T, path: &Path) -> Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = || format!("writing {}", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(directory).into_diagnostic().wrap_err_with(failed)?;
-    writeln!(file, "{}", json(report)?).into_diagnostic().wrap_err_with(failed)?;
-    file.persist(path).into_diagnostic().wrap_err_with(failed)?;
-    Ok(())
+    let text = json(report)?;
+    replaced_file::replace(path, |file| writeln!(file, "{text}"))
+        .into_diagnostic()
+        .wrap_err_with(|| format!("writing {}", path.display()))
 }
 
 fn json<T: Serialize>(report: &T) -> Result<String> {

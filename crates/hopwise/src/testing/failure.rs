@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
 
+use hopwise_lab::shrink::without_numbers;
+
 use super::here::Here;
 use super::panics::Panicked;
 
@@ -70,11 +72,6 @@ impl Failure {
             }
         }
     }
-}
-
-/// Times, addresses and counts differ between runs that fail for the same reason.
-fn without_numbers(text: &str) -> String {
-    text.chars().filter(|character| !character.is_ascii_digit()).collect()
 }
 
 impl fmt::Display for Failure {

@@ -35,6 +35,7 @@ pub use save::save_scenario;
 use crate::limits::Limits;
 use crate::report::run::RunReport;
 use crate::simulate::{SimulationError, Start, Started, simulate};
+use crate::wall_time;
 use course::Plan;
 
 /// How a scenario is run.
@@ -54,7 +55,7 @@ pub struct RunOptions {
 /// # Errors
 /// If captures cannot be written, or the simulation cannot end.
 pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunReport, SimulationError> {
-    let began = machine_time();
+    let began = wall_time::now();
     let LoadedScenario { scenario, inputs, stateful_sets, applied, .. } = loaded;
     let seed = options.seed.unwrap_or(scenario.seed);
     let scenario = scenario.drawn(&inputs, seed);
@@ -99,14 +100,6 @@ pub async fn play_faults(started: &Started, loaded: &LoadedScenario) -> Vec<Stri
     let end = begin + last.into();
     let played = faults::play(&stakes, &scenario.faults, &times, (begin, end)).await;
     played.failures.into_iter().map(|check| format!("{}: {}", check.name, check.detail)).collect()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long a run takes on this machine is reported, and nothing else depends on it"
-)]
-fn machine_time() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

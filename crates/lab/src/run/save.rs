@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::replaced_file::{self, directory_of};
 use crate::scenario::{FaultKind, Scenario};
 
 /// Writes `scenario`, which was read from the file `from`, to the file `to`, replaced at once or not at all. The paths
@@ -16,10 +17,7 @@ pub fn save_scenario(scenario: &Scenario, from: &Path, to: &Path) -> io::Result<
     let (old, new) = (directory_of(from), directory_of(to));
     let moved = moved(scenario, &old.canonicalize()?, &new.canonicalize()?);
     let text = serde_saphyr::to_string(&moved).map_err(io::Error::other)?;
-    let mut file = tempfile::NamedTempFile::new_in(new)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(to)?;
-    Ok(())
+    replaced_file::replace(to, |file| file.write_all(text.as_bytes()))
 }
 
 /// The scenario with its paths relative to `new` instead of `old`.
@@ -45,10 +43,6 @@ fn relative(path: &Path, directory: &Path) -> PathBuf {
     let shared = path.components().zip(directory.components()).take_while(|(a, b)| a == b).count();
     let up = directory.components().skip(shared).map(|_| Component::ParentDir);
     up.chain(path.components().skip(shared)).collect()
-}
-
-fn directory_of(file: &Path) -> &Path {
-    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use tempfile::NamedTempFile;
 use tokio::runtime::Runtime;
 use url::Url;
 
+use crate::replaced_file::directory_of;
+
 /// The bytes that are sent at a time: what one part of an upload may be at least in every store.
 const PART_BYTES: usize = 8 << 20;
 
@@ -278,11 +280,6 @@ fn hint(url: &Url) -> &'static str {
         _ if cfg!(feature = "object-stores") => "",
         _ => "; this hopwise was built without stores: build it with `--features object-stores`",
     }
-}
-
-/// The directory of a file.
-fn directory_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes a new name in a directory outlast a loss of power.

@@ -6,13 +6,13 @@
 
 use std::iter::Peekable;
 use std::path::Path;
-use std::time::Instant;
 
 use super::location::{Location, LocationError};
 use super::row::{Identity, SeedRow};
 use super::spool::{SpoolError, replace_table};
 use super::summary::{SweepReport, Tally};
 use super::table::{self, Format, TableError};
+use crate::wall_time;
 
 /// Results cannot be joined.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +109,7 @@ struct Shard {
 /// # Errors
 /// If the files are not all of one sweep, each seed of it once. `out` is as it was then.
 pub fn merge(files: &[Location], out: &Location, format: Format) -> Result<SweepReport, MergeError> {
-    let began = machine_time();
+    let began = wall_time::now();
     let mut shards = open_all(files)?;
     let Some(first) = shards.first_mut() else { return Err(nothing(files)) };
     let head = peek(first)?.cloned();
@@ -241,11 +241,6 @@ impl Joined {
 
 fn nothing(files: &[Location]) -> MergeError {
     MergeError::Nothing(files.iter().map(Location::to_string).collect::<Vec<_>>().join(", "))
-}
-
-#[expect(clippy::disallowed_methods, reason = "how long a merge takes on this machine is reported")]
-fn machine_time() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

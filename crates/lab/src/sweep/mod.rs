@@ -21,7 +21,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Instant;
 
 pub use location::{Location, LocationError};
 pub use merge::{MergeError, merge};
@@ -32,6 +31,7 @@ pub use summary::{FailedSeed, SweepReport, replay_line};
 pub use table::{Format, TableError};
 
 use crate::run::LoadedScenario;
+use crate::wall_time;
 use spool::{Header, Spool};
 use summary::Tally;
 
@@ -72,7 +72,7 @@ pub fn sweep(
     options: &SweepOptions,
     watch: &mut dyn FnMut(&SeedRow, Progress),
 ) -> Result<SweepReport, SpoolError> {
-    let began = machine_time();
+    let began = wall_time::now();
     let sweep = Identity {
         inputs_hash: scenario.hash.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -161,11 +161,6 @@ impl std::io::Write for HashWriter<'_> {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "how long a sweep takes on this machine is reported")]
-fn machine_time() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

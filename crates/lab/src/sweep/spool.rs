@@ -23,6 +23,7 @@ use super::location::{self, Location, LocationError};
 use super::row::{Identity, SeedRow};
 use super::seeds::Shard;
 use super::table::{self, Format, TableError, TableWriter};
+use crate::wall_time;
 
 /// From one upload of what is new to the next.
 const UPLOAD_EVERY: Duration = Duration::from_secs(30);
@@ -205,7 +206,7 @@ impl Spool {
             prefix: prefix.clone(),
             parts: parts.len() as u64,
             uploaded: spool.length,
-            last: now(),
+            last: wall_time::now(),
         });
         Ok(spool)
     }
@@ -283,7 +284,7 @@ impl Spool {
         part.replace(copy)?;
         let length = self.length;
         if let Some(uploads) = &mut self.store {
-            (uploads.parts, uploads.uploaded, uploads.last) = (uploads.parts + 1, length, now());
+            (uploads.parts, uploads.uploaded, uploads.last) = (uploads.parts + 1, length, wall_time::now());
         }
         Ok(())
     }
@@ -348,11 +349,6 @@ fn check_header(line: &[u8], kept: &Location, header: &Header) -> Result<Kept, S
         return Err(SpoolError::AnotherSweep { kept: kept.clone(), difference });
     }
     Ok(if found.program == header.program { Kept::Ours } else { Kept::OfAnotherBuild })
-}
-
-#[expect(clippy::disallowed_methods, reason = "how often rows are saved, which no result depends on")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 const PARTITIONS: i32 = 6;
 const RECORDS: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an election takes at most, as a rule.
+const ELECTION: Duration = Duration::from_secs(5);
 
 /// How the mode's clients log in, and what they trust.
 #[derive(Clone, Default)]
@@ -108,14 +110,23 @@ async fn create(security: &Security, topic: &str, partitions: i32) -> Outcome {
     Err(format!("topic {topic} is not known within {PATIENCE:?}").into())
 }
 
+/// A client of a partition. rskafka keeps the metadata that it bootstraps with for ever where that says that a partition has
+/// no leader yet (`PartitionClient` takes it from `MetadataCache`, which only a failed connection invalidates), so a client
+/// that came before the election is given up for a new one.
 async fn partition(
     security: &Security,
     topic: &str,
     partition: i32,
 ) -> Result<PartitionClient, Box<dyn Error + Send + Sync>> {
-    let client = client(security).await?;
-    let opened = client.partition_client(topic, partition, UnknownTopicHandling::Retry);
-    Ok(tokio::time::timeout(PATIENCE, opened).await??)
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let client = patient_client(security, ELECTION).await?;
+        let opened = client.partition_client(topic, partition, UnknownTopicHandling::Retry).await;
+        match opened {
+            Err(_) if Instant::now() < end => {}
+            opened => return Ok(opened?),
+        }
+    }
 }
 
 fn record(i: usize) -> Record {
