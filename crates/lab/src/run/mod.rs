@@ -27,7 +27,6 @@ mod verify;
 mod workload;
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 pub use load::{LoadedScenario, load_scenario, read_scenario};
 pub use save::save_scenario;

@@ -1,8 +1,8 @@
 //! `hopwise sweep` and `hopwise merge`: one scenario with many seeds, on every core and on many machines.
 //!
-//! Seeds are independent of each other: a worker takes the next one, a thread of its own runs it ([`one_seed`]), and its
-//! row is kept as it ends ([`spool`]), so that an interrupted sweep goes on where it was. At the end the rows, by seed,
-//! take the place of the result file ([`table`], [`location`]). A shard is a range of neighbouring seeds ([`seeds`]);
+//! Seeds are independent of each other: a worker takes the next one, a thread of its own runs it (`one_seed`), and its
+//! row is kept as it ends (`spool`), so that an interrupted sweep goes on where it was. At the end the rows, by seed,
+//! take the place of the result file (`table`, `location`). A shard is a range of neighbouring seeds (`seeds`);
 //! [`merge()`] joins the results of all shards to what one machine would have written. `docs/sweeps.md` is for users.
 
 #[cfg(test)]
