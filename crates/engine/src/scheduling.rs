@@ -5,7 +5,7 @@
 //! take turns on one processor, and each turn takes N times as long as usual. In virtual time the usual turn takes
 //! none, so [`TURN`] stands for it.
 //!
-//! Tasks take part if they were spawned by [`host::spawn`](crate::host::spawn), or wrapped by [`scheduled`].
+//! Tasks take part if they were spawned by [`host::spawn`], or wrapped by [`scheduled`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
