@@ -178,7 +178,7 @@ fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let randomness = Randomness::from_seed(seed ^ SECURITY_STREAM);
     let tls = listener_tls::load(&config.listeners, &environment.files, &clock, &randomness)?;
-    let volume = Volume::new(volume, &config.data_directory);
+    let volume = Volume::new(volume, &config.data_directory).map_err(BrokerError::Volume)?;
     let limit = config.crash_loop_limit;
     if !crash_tracking::begin(&volume, clock(), config.fingerprint, limit).map_err(BrokerError::Volume)? {
         return Err(BrokerError::CrashLoop { limit: limit.unwrap_or_default() });

@@ -158,7 +158,8 @@ impl LabPrograms {
         let mount = container.disks.iter().find(|(path, _)| data_directory.starts_with(path));
         let volume = match mount {
             Some((_, disk)) => {
-                Disk::Troubled(disk.file_system.clone(), Arc::new(MountedTrouble(disk.trouble.clone())))
+                let file_system = Box::new(Disk::Simulated(disk.file_system.clone()));
+                Disk::Troubled(file_system, Arc::new(MountedTrouble(disk.trouble.clone())))
             }
             // Without a mounted disk the data lives in the container's own file system, and dies with it.
             None => Disk::Simulated(turmoil_fs::Fs::builder().seed(hopwise_engine::seed()).build()),

@@ -18,6 +18,7 @@
 pub(crate) mod batch;
 pub(crate) mod codec;
 mod compaction;
+mod durability;
 mod entry;
 mod hard_state;
 mod index_file;
@@ -33,11 +34,13 @@ mod tests;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use batch::BatchHeader;
 use hard_state::{State, StateFile};
 use segment::Segment;
 
+pub(crate) use durability::DetachedSync;
 pub(crate) use entry::{Entry, EntryKind};
 pub(crate) use hard_state::{HardState, LogStart};
 
@@ -86,6 +89,8 @@ impl Default for LogConfig {
 
 /// A replica's log on a volume.
 pub(crate) struct Log {
+    /// Only this log has it.
+    origin: Arc<()>,
     volume: Volume,
     directory: PathBuf,
     config: LogConfig,
@@ -94,6 +99,8 @@ pub(crate) struct Log {
     segments: Vec<Segment>,
     /// Everything up to this index is durable.
     synced_index: u64,
+    /// How often entries were cut off.
+    cuts: u64,
     producers: Producers,
     /// A truncation has changed the entries, and producer state could not be read again yet.
     producers_stale: bool,
@@ -229,34 +236,10 @@ impl Log {
         self.write(entries).inspect_err(|error| self.undo(last, error))
     }
 
-    /// Makes everything durable that was appended.
-    ///
-    /// # Errors
-    /// `Io` from the sync; from then on the log refuses appends and syncs until it is opened again.
-    pub fn sync(&mut self) -> Result<(), LogError> {
-        self.check_usable()?;
-        let end = self.last_index();
-        let segment = self.segments.last_mut().filter(|segment| segment.synced < segment.length);
-        if let Some(segment) = segment {
-            if let Err(error) = self.volume.sync(&segment.path) {
-                self.refuses = Some(format!("a sync failed: {error}"));
-                return Err(LogError::Io(error));
-            }
-            segment.synced = segment.length;
-        }
-        self.synced_index = end;
-        Ok(())
-    }
-
     /// Everything up to this index is durable.
     #[cfg(test)]
     pub fn synced_index(&self) -> u64 {
         self.synced_index
-    }
-
-    /// How long the simulated disk takes to sync; sleep it before [`Log::sync`]. Zero on a machine's disk.
-    pub fn sync_latency(&self) -> std::time::Duration {
-        self.volume.latency()
     }
 
     /// The hard state as it was saved last.
@@ -555,9 +538,9 @@ impl Log {
         segment.length = length;
         segment.synced = segment.synced.min(length);
         segment.dirty = false;
+        self.cuts += 1;
         if let Err(error) = self.volume.sync(&segment.path) {
-            self.refuses = Some(format!("a sync failed: {error}"));
-            return Err(LogError::Io(error));
+            return Err(self.refuse(error));
         }
         segment.synced = length;
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::hard_state::{LogStart, StateFile};
 use super::segment::{self, BadTail, Segment};
@@ -31,12 +32,14 @@ impl Log {
             segments.push(Segment::create(volume, directory, state.state().start)?);
         }
         let mut log = Log {
+            origin: Arc::new(()),
             volume: volume.clone(),
             directory: directory.to_owned(),
             config,
             state,
             segments,
             synced_index: 0,
+            cuts: 0,
             producers: Producers::default(),
             producers_stale: true,
             garbage: Vec::new(),
@@ -75,6 +78,7 @@ impl Log {
         }
         self.segments = vec![Segment::create(&self.volume, &self.directory, start)?];
         self.synced_index = start.index;
+        self.cuts += 1;
         self.producers = producers;
         self.producers_stale = false;
         Ok(())

@@ -254,11 +254,16 @@ impl<S: EntryStore> Group<S> {
 
     /// Syncs, and counts as durable what was written when the sync began. [`Group::drive`] has what follows.
     pub fn end_sync(&mut self) {
+        self.end_sync_by(EntryStore::sync);
+    }
+
+    /// As [`Group::end_sync`], with another way to sync.
+    pub fn end_sync_by(&mut self, sync: impl FnOnce(&mut S) -> Result<(), LogError>) {
         let Some(number) = self.syncing.take() else { return };
         if self.failed.is_some() {
             return;
         }
-        match self.node.mut_store().store.sync() {
+        match sync(&mut self.node.mut_store().store) {
             Ok(()) => self.persisted(number),
             Err(error) => self.fail(&error),
         }

@@ -3,7 +3,7 @@
 //! A replica that something happened to is marked. The driver takes all that are marked at an instant, writes what
 //! they want written, sends what may leave at once, syncs, and sends what had to wait for that: proposals of one
 //! instant share an append and a sync. A disk's latency is slept in a task of its own, so that one slow log holds
-//! up nobody else. Replicas wait for deadlines in one ordered set; an idle replica is looked at once in an
+//! up nobody else ([`syncs`]). Replicas wait for deadlines in one ordered set; an idle replica is looked at once in an
 //! election timeout. Messages for one peer leave in one frame.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::leaders::Leaders;
 use super::partition::Partition;
+use super::syncs::{self, Syncs};
 use super::throttle::Throttle;
 use crate::cluster::controller;
 use crate::config::ClusterProperties;
@@ -49,6 +50,7 @@ pub(crate) struct Driver {
     /// By peer, the connection that its last messages came on: answers go back there.
     inbound: Mutex<BTreeMap<i32, mpsc::Sender<Bytes>>>,
     beats: Mutex<Beats>,
+    pub(super) syncs: Syncs,
 }
 
 /// When replicas are to be looked at though nothing happens.
@@ -115,6 +117,7 @@ impl Driver {
             led: Mutex::default(),
             inbound: Mutex::default(),
             beats: Mutex::default(),
+            syncs: Syncs::default(),
         }
     }
 
@@ -215,7 +218,7 @@ fn round(node: &Arc<Node>, mut marked: BTreeSet<PartitionKey>, now: Instant) {
         outbox.send(node);
         marked.clear();
         for replica in &replicas {
-            if sync(node, replica, now) {
+            if syncs::sync(node, replica, now) {
                 marked.insert(replica.key);
             }
         }
@@ -272,34 +275,6 @@ fn drive(node: &Arc<Node>, replica: &Arc<Partition>, now: Instant, outbox: &mut 
     if failed {
         reopen_later(node, replica);
     }
-}
-
-/// Syncs a replica's log if it wants that; tells whether it is to be driven again at once.
-fn sync(node: &Arc<Node>, replica: &Arc<Partition>, now: Instant) -> bool {
-    let mut core = replica.core();
-    let Ok(group) = &mut core.group else { return false };
-    if !group.wants_sync(now) {
-        return false;
-    }
-    if node.bugs.ack_before_fsync {
-        group.pretend_sync();
-        return true;
-    }
-    group.begin_sync();
-    let latency = group.store().log.sync_latency();
-    if latency.is_zero() {
-        group.end_sync();
-        return true;
-    }
-    drop(core);
-    let (node, replica) = (Arc::clone(node), Arc::clone(replica));
-    node.clone().tasks.spawn(async move {
-        tokio::time::sleep(latency).await;
-        // A replica without a log has nothing to sync.
-        let _ = replica.with_group(|group| group.end_sync());
-        drop(node);
-    });
-    false
 }
 
 /// Opens a replica's log again after a while.

@@ -15,6 +15,7 @@ pub(crate) mod membership;
 pub(crate) mod partition;
 mod settings;
 pub(crate) mod store;
+mod syncs;
 mod throttle;
 
 use std::collections::BTreeSet;

@@ -19,6 +19,7 @@ mod groups;
 mod hostile;
 mod http;
 mod http_proxy;
+mod machine_disk;
 mod metadata;
 mod records;
 mod rest;

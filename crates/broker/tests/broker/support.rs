@@ -48,6 +48,8 @@ pub fn own_address() -> IpAddr {
 pub struct TestBroker {
     pub ip: IpAddr,
     pub volume: Fs,
+    /// Another disk than `volume`.
+    pub disk: Option<Disk>,
     pub status: BrokerStatus,
     pub yaml: String,
     pub bootstrap: String,
@@ -91,6 +93,7 @@ impl TestBroker {
         TestBroker {
             ip,
             volume: Fs::builder().seed(seed).build(),
+            disk: None,
             status: BrokerStatus::new(),
             yaml,
             bootstrap: "alive_timeout_ms: 1000\nmetadata_dissemination_interval_ms: 100\n".to_owned(),
@@ -106,7 +109,7 @@ impl TestBroker {
         self.status = BrokerStatus::new();
         let parameters = StartParameters {
             config: NodeConfig::parse(&self.yaml, Some(&self.bootstrap)).unwrap(),
-            volume: Disk::Simulated(self.volume.clone()),
+            volume: self.disk.clone().unwrap_or_else(|| Disk::Simulated(self.volume.clone())),
             clock: Arc::new(|| NOW_MS),
             seed: self.seed,
             status: self.status.clone(),

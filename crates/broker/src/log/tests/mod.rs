@@ -2,6 +2,7 @@
 
 mod compaction;
 mod disk;
+mod durability;
 mod model;
 mod producers;
 mod raft;

@@ -3,8 +3,11 @@
 //! Each operation opens what it needs, works, and leaves, without waiting. What is not synced is lost in a
 //! crash, and so is a file whose directory entry is not synced; the functions that promise durability do both.
 //! A simulated disk's latency is told by [`Volume::latency`] and slept by the caller, because nothing here
-//! waits. Left out: open file handles are not kept, so that the number of partitions is not bound by the
+//! waits; where a machine's disk makes the thread wait, the runtime's other tasks go on. Left out: open file handles are not kept, so that the number of partitions is not bound by the
 //! machine's limit on open files.
+
+mod disk;
+mod space;
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
@@ -12,27 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use turmoil_fs::{Fs, FsContext};
 
-/// What a broker keeps its data on.
-#[derive(Clone)]
-pub enum Disk {
-    /// A simulated file system, which can crash; the configured data directory is a path on it.
-    Simulated(Fs),
-    /// The same, with what may be wrong with it.
-    Troubled(Fs, Arc<dyn DiskTrouble>),
-    /// A directory of the machine, which stands for the configured data directory.
-    Machine(PathBuf),
-}
+use space::Space;
 
-/// What is wrong with a simulated disk, asked at each operation. What fails and what is corrupted is up to the file
-/// system itself.
-pub trait DiskTrouble: Send + Sync {
-    /// Whether there is no space left.
-    fn is_full(&self) -> bool;
-    /// How much longer a sync takes.
-    fn extra_latency(&self) -> Duration;
-}
+pub use disk::{Disk, DiskTrouble};
+pub(crate) use space::DiskSpace;
 
 /// A volume and the data directory on it.
 #[derive(Clone)]
@@ -40,6 +29,8 @@ pub(crate) struct Volume {
     /// `None` on the machine's own file system.
     simulated: Option<Fs>,
     trouble: Option<Arc<dyn DiskTrouble>>,
+    /// `None` if nobody knows how large the disk is.
+    space: Option<Arc<Space>>,
     root: PathBuf,
 }
 
@@ -63,23 +54,44 @@ macro_rules! on {
 impl Volume {
     /// A data directory on a simulated file system.
     pub fn simulated(fs: Fs, root: PathBuf) -> Volume {
-        Volume { simulated: Some(fs), trouble: None, root }
+        Volume { simulated: Some(fs), trouble: None, space: None, root }
     }
 
     /// A directory of the machine.
     pub fn machine(root: PathBuf) -> Volume {
-        Volume { simulated: None, trouble: None, root }
+        Volume { simulated: None, trouble: None, space: None, root }
     }
 
     /// The volume of a disk, with the data directory that the node configuration names.
-    pub fn new(disk: Disk, data_directory: &Path) -> Volume {
+    ///
+    /// # Errors
+    /// What is on a disk of a known size cannot be looked at.
+    pub fn new(disk: Disk, data_directory: &Path) -> io::Result<Volume> {
         match disk {
-            Disk::Simulated(fs) => Volume::simulated(fs, data_directory.to_owned()),
-            Disk::Troubled(fs, trouble) => {
-                Volume { trouble: Some(trouble), ..Volume::simulated(fs, data_directory.to_owned()) }
+            Disk::Simulated(fs) => Ok(Volume::simulated(fs, data_directory.to_owned())),
+            Disk::Machine(root) => Ok(Volume::machine(root)),
+            Disk::Troubled(disk, trouble) => {
+                let mut volume = Volume::new(*disk, data_directory)?;
+                if let Some(capacity) = trouble.capacity_bytes() {
+                    let space = Space::new(capacity);
+                    volume.count(&volume.root, &space)?;
+                    volume.space = Some(Arc::new(space));
+                }
+                Ok(Volume { trouble: Some(trouble), ..volume })
             }
-            Disk::Machine(root) => Volume::machine(root),
         }
+    }
+
+    /// Counts the files in a directory and below.
+    fn count(&self, directory: &Path, space: &Space) -> io::Result<()> {
+        for name in self.names(directory)? {
+            let path = directory.join(name);
+            match on!(self, { fs::metadata(&path).map(|found| (found.is_dir(), found.len())) })? {
+                (true, _) => self.count(&path, space)?,
+                (false, length) => space.is_now(&path, length),
+            }
+        }
+        Ok(())
     }
 
     /// The data directory.
@@ -87,8 +99,8 @@ impl Volume {
         &self.root
     }
 
-    /// How long the simulated disk takes for the next operation that reaches it; zero on a machine's, which
-    /// takes its time itself.
+    /// How long the simulated disk takes for the next operation that reaches it, and how much longer any disk takes
+    /// by what is wrong with it. A machine's disk takes its own time itself.
     pub fn latency(&self) -> Duration {
         let extra = self.trouble.as_ref().map_or(Duration::ZERO, |trouble| trouble.extra_latency());
         extra
@@ -101,12 +113,56 @@ impl Volume {
             }
     }
 
+    /// Whether what reaches the disk blocks the thread.
+    pub fn blocks(&self) -> bool {
+        self.simulated.is_none()
+    }
+
+    /// How large the disk is and what is free of it, if that is known. A disk that counts as full has nothing free.
+    pub fn disk_space(&self) -> Option<DiskSpace> {
+        let known = self.space.as_ref()?.free();
+        let full = self.trouble.as_ref().is_some_and(|trouble| trouble.is_full());
+        Some(if full { DiskSpace { free: 0, ..known } } else { known })
+    }
+
+    /// Works where the disk may keep the thread waiting; meanwhile the runtime's other tasks get another thread, if it
+    /// has any.
+    fn waiting<R>(&self, work: impl FnOnce() -> R) -> R {
+        let threads =
+            || Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread);
+        match self.blocks() && threads() {
+            true => tokio::task::block_in_place(work),
+            false => work(),
+        }
+    }
+
+    /// Whether the disk works at all at the moment.
+    fn works(&self) -> io::Result<()> {
+        match self.trouble.as_ref().is_some_and(|trouble| trouble.fails()) {
+            true => Err(io::Error::other("input/output error")),
+            false => Ok(()),
+        }
+    }
+
     /// Whether the disk has space for more.
     fn space(&self) -> io::Result<()> {
+        self.works()?;
         if self.trouble.as_ref().is_some_and(|trouble| trouble.is_full()) {
             return Err(io::Error::new(ErrorKind::StorageFull, "no space left on device"));
         }
         Ok(())
+    }
+
+    /// Whether the disk has space for a file of this length.
+    fn space_for(&self, path: &Path, length: u64) -> io::Result<()> {
+        self.space()?;
+        self.space.as_ref().map_or(Ok(()), |space| space.check(path, length))
+    }
+
+    fn counted(&self, count: impl FnOnce(&Space)) {
+        if let Some(space) = &self.space {
+            count(space);
+        }
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
@@ -115,7 +171,7 @@ impl Volume {
                 let _inside = fs.enter();
                 turmoil_fs::shim::std::fs::sync_dir(path)
             }
-            None => std::fs::File::open(path)?.sync_all(),
+            None => self.waiting(|| std::fs::File::open(path)?.sync_all()),
         }
     }
 
@@ -146,7 +202,8 @@ impl Volume {
         if !self.exists(path) {
             return Ok(());
         }
-        on!(self, { fs::remove_dir_all(path)? });
+        self.waiting(|| on!(self, { fs::remove_dir_all(path) }))?;
+        self.counted(|space| space.removed_below(path));
         self.sync_parent(path)
     }
 
@@ -170,7 +227,7 @@ impl Volume {
     pub fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         let Some(length) = self.length(path)? else { return Ok(None) };
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        self.read_at(path, 0, &mut bytes)?;
+        self.waiting(|| self.read_at(path, 0, &mut bytes))?;
         Ok(Some(bytes))
     }
 
@@ -186,23 +243,42 @@ impl Volume {
 
     /// Fills `bytes` from `position`; a short read is continued.
     pub fn read_at(&self, path: &Path, position: u64, bytes: &mut [u8]) -> io::Result<()> {
-        on!(self, { fs::OpenOptions::new().read(true).open(path)?.read_exact_at(bytes, position) })
+        self.works()?;
+        on!(self, { fs::OpenOptions::new().read(true).open(path)?.read_exact_at(bytes, position)? });
+        if let Some(first) = bytes.first_mut()
+            && self.trouble.as_ref().is_some_and(|trouble| trouble.corrupts())
+        {
+            *first ^= 0xff;
+        }
+        Ok(())
     }
 
     /// Writes `bytes` at `position` of a file that exists. They are not durable before [`Volume::sync`].
     pub fn write_at(&self, path: &Path, position: u64, bytes: &[u8]) -> io::Result<()> {
-        self.space()?;
-        on!(self, { fs::OpenOptions::new().write(true).open(path)?.write_all_at(bytes, position) })
+        let end = position.saturating_add(bytes.len() as u64);
+        self.space_for(path, end)?;
+        let written =
+            on!(self, { fs::OpenOptions::new().write(true).open(path)?.write_all_at(bytes, position) });
+        // A write that failed may have left something.
+        match &written {
+            Ok(()) => self.counted(|space| space.grown(path, end)),
+            Err(_) => self.recount(path),
+        }
+        written
     }
 
     /// Makes a file's content and length durable.
     pub fn sync(&self, path: &Path) -> io::Result<()> {
-        on!(self, { fs::OpenOptions::new().write(true).open(path)?.sync_data() })
+        self.works()?;
+        self.waiting(|| on!(self, { fs::OpenOptions::new().write(true).open(path)?.sync_data() }))
     }
 
     /// Cuts a file to `length` bytes. It is not durable before [`Volume::sync`].
     pub fn set_length(&self, path: &Path, length: u64) -> io::Result<()> {
-        on!(self, { fs::OpenOptions::new().write(true).open(path)?.set_len(length) })
+        self.works()?;
+        on!(self, { fs::OpenOptions::new().write(true).open(path)?.set_len(length)? });
+        self.counted(|space| space.is_now(path, length));
+        Ok(())
     }
 
     /// Removes a file, durably.
@@ -213,6 +289,7 @@ impl Volume {
             self.sync(path)?;
         }
         on!(self, { fs::remove_file(path)? });
+        self.counted(|space| space.removed(path));
         self.sync_parent(path)
     }
 
@@ -228,15 +305,37 @@ impl Volume {
     }
 
     fn replace_by(&self, path: &Path, next: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.space()?;
-        on!(self, {
-            let file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(next)?;
-            file.write_all_at(bytes, 0)?;
-            file.sync_all()?;
-            drop(file);
-            fs::rename(next, path)?;
+        let length = bytes.len() as u64;
+        self.space_for(next, length)?;
+        let written = self.waiting(|| {
+            on!(self, {
+                let file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(next)?;
+                file.write_all_at(bytes, 0)?;
+                file.sync_all()?;
+                drop(file);
+                fs::rename(next, path)
+            })
+        });
+        if let Err(error) = written {
+            self.recount(next);
+            return Err(error);
+        }
+        self.counted(|space| {
+            space.removed(next);
+            space.is_now(path, length);
         });
         self.sync_parent(path)
+    }
+
+    /// Looks how long a file is now.
+    fn recount(&self, path: &Path) {
+        if self.space.is_some() {
+            match self.length(path) {
+                Ok(Some(length)) => self.counted(|space| space.is_now(path, length)),
+                Ok(None) => self.counted(|space| space.removed(path)),
+                Err(_) => {}
+            }
+        }
     }
 }
 
@@ -315,7 +414,8 @@ mod tests {
         volume.create_directory(Path::new("/data")).unwrap();
         let path = Path::new("/data/file");
         volume.replace(path, b"one").unwrap();
-        let full = Volume::new(Disk::Troubled(fs, Arc::new(Full)), Path::new("/data"));
+        let disk = Disk::Troubled(Box::new(Disk::Simulated(fs)), Arc::new(Full));
+        let full = Volume::new(disk, Path::new("/data")).unwrap();
         for refused in [
             full.write_at(path, 3, b"two"),
             full.replace(path, b"two"),
@@ -331,7 +431,8 @@ mod tests {
     #[test]
     fn the_machine_does_the_same() {
         let directory = tempfile::tempdir().unwrap();
-        let volume = Volume::new(Disk::Machine(directory.path().join("data")), Path::new("/elsewhere"));
+        let disk = Disk::Machine(directory.path().join("data"));
+        let volume = Volume::new(disk, Path::new("/elsewhere")).unwrap();
         let folder = volume.root().join("a/b");
         volume.create_directory(&folder).unwrap();
         let path = folder.join("file");
