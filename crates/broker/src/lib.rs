@@ -27,6 +27,7 @@ mod replication;
 mod rpc;
 mod schema_registry;
 mod security;
+mod space_alert;
 mod start;
 mod status;
 mod tasks;

@@ -174,7 +174,7 @@ impl Drop for Running {
 }
 
 fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<Node>, BrokerError> {
-    let StartParameters { config, volume, clock, seed, status, environment } = parameters;
+    let StartParameters { mut config, volume, clock, seed, status, environment } = parameters;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let randomness = Randomness::from_seed(seed ^ SECURITY_STREAM);
     let tls = listener_tls::load(&config.listeners, &environment.files, &clock, &randomness)?;
@@ -183,7 +183,9 @@ fn prepare(parameters: StartParameters, tasks: Tasks, bugs: Bugs) -> Result<Arc<
     if !crash_tracking::begin(&volume, clock(), config.fingerprint, limit).map_err(BrokerError::Volume)? {
         return Err(BrokerError::CrashLoop { limit: limit.unwrap_or_default() });
     }
-    let identity = identity::start(&volume, new_uuid(&mut random)).map_err(BrokerError::Volume)?;
+    let mut identity = identity::start(&volume, new_uuid(&mut random)).map_err(BrokerError::Volume)?;
+    let taken = identity::take_over(&volume, &mut identity, &config.node_id_overrides);
+    config.node_id = taken.map_err(BrokerError::Volume)?.or(config.node_id);
     let tables = identity::load_tables(&volume).map_err(BrokerError::Volume)?;
     let own_id = identity.membership.as_ref().map_or(-1, |membership| membership.id);
     let members = Members::new(own_id, tables.members, config.cluster.alive_timeout, Instant::now());

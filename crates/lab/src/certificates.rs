@@ -16,7 +16,7 @@ use hopwise_kube::manifest::{
     CertManagerCertificate, CertManagerIssuer, IssuerKind, Manifests, Object, ObjectRef, Origin,
 };
 use hopwise_security::certificate::{
-    Certificate, CertificateError, CertificateRequest, Facts, KeyPair, self_signed, signed_by,
+    Certificate, CertificateError, CertificateRequest, Curve, Facts, KeyPair, self_signed, signed_by,
 };
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -151,7 +151,9 @@ fn issue(
         client: has("client auth"),
     };
     let (namespace, name) = target(certificate);
-    let key = KeyPair::from_seed(seed, &format!("{namespace}/{name}"));
+    // Other kinds of key are P-256 too, which makes no difference to who trusts whom.
+    let curve = if certificate.ecdsa_bits == Some(384) { Curve::P384 } else { Curve::P256 };
+    let key = KeyPair::on_curve(curve, seed, &format!("{namespace}/{name}"));
     match signer {
         Signer::Own => {
             let Certificate { pem, key } = self_signed(&request, key)?;

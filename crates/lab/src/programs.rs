@@ -159,7 +159,13 @@ impl LabPrograms {
         let volume = match mount {
             Some((_, disk)) => {
                 let file_system = Box::new(Disk::Simulated(disk.file_system.clone()));
-                Disk::Troubled(file_system, Arc::new(MountedTrouble(disk.trouble.clone())))
+                Disk::Troubled(
+                    file_system,
+                    Arc::new(MountedTrouble {
+                        trouble: disk.trouble.clone(),
+                        capacity_bytes: disk.capacity_bytes,
+                    }),
+                )
             }
             // Without a mounted disk the data lives in the container's own file system, and dies with it.
             None => Disk::Simulated(turmoil_fs::Fs::builder().seed(hopwise_engine::seed()).build()),
@@ -211,15 +217,22 @@ impl LabPrograms {
 }
 
 /// What is wrong with a mounted disk, as brokers ask for it.
-struct MountedTrouble(hopwise_kube::cluster::DiskTrouble);
+struct MountedTrouble {
+    trouble: hopwise_kube::cluster::DiskTrouble,
+    capacity_bytes: Option<u64>,
+}
 
 impl DiskTrouble for MountedTrouble {
     fn is_full(&self) -> bool {
-        self.0.is_full()
+        self.trouble.is_full()
     }
 
     fn extra_latency(&self) -> Duration {
-        self.0.extra_latency()
+        self.trouble.extra_latency()
+    }
+
+    fn capacity_bytes(&self) -> Option<u64> {
+        self.capacity_bytes
     }
 }
 

@@ -18,6 +18,7 @@ use crate::operations;
 use crate::operations::drain::DrainStatus;
 use crate::replication::partition::Partition;
 use crate::rpc::{Reply, Request};
+use crate::volume::DiskSpace;
 
 /// What brokers of this crate call their version.
 pub(crate) const VERSION: &str = concat!("hopwise-", env!("CARGO_PKG_VERSION"));
@@ -43,6 +44,8 @@ pub(crate) struct NodeReport {
     pub behind: Vec<(String, i32, usize)>,
     /// Bytes of its replicas whose partition is getting other replicas.
     pub sizes: Vec<(String, i32, u64)>,
+    /// Where its data directory is, and what is free there; `None` if the disk's size is not known.
+    pub disk: Option<(String, DiskSpace)>,
 }
 
 /// The last reports.
@@ -93,6 +96,7 @@ pub(crate) fn own_report(node: &Node) -> NodeReport {
         drain: node.control.drain.status(),
         behind,
         sizes,
+        disk: node.volume.disk_space().map(|space| (node.config.data_directory.display().to_string(), space)),
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::members::Member;
+use crate::config::NodeIdOverride;
 use crate::volume::Volume;
 
 /// A broker's identity as it is kept on its volume.
@@ -66,6 +67,35 @@ pub(crate) fn start(volume: &Volume, new_uuid: Uuid) -> io::Result<Identity> {
     Ok(identity)
 }
 
+/// Takes another identity if one of `overrides` is about this volume; gives the id that goes with it.
+///
+/// A volume that has an id keeps it, unless the override says otherwise; the cluster then lets the broker in as the
+/// member whose uuid it has.
+///
+/// # Errors
+/// The volume's error; then the identity is as before.
+pub(crate) fn take_over(
+    volume: &Volume,
+    identity: &mut Identity,
+    overrides: &[NodeIdOverride],
+) -> io::Result<Option<i32>> {
+    let is_meant = |entry: &&NodeIdOverride| entry.current_uuid == identity.uuid;
+    let Some(entry) = overrides.iter().find(is_meant) else {
+        // After the first start with an override the volume has the new uuid.
+        let taken = overrides.iter().find(|entry| entry.new_uuid == identity.uuid);
+        return Ok(taken.map(|entry| entry.new_id));
+    };
+    if let Some(membership) = identity.membership.as_ref().filter(|_| !entry.ignore_existing_node_id) {
+        tracing::warn!(id = membership.id, "the volume has an id; node_id_overrides does not change it");
+        return Ok(None);
+    }
+    let next = Identity { uuid: entry.new_uuid, membership: None, ..identity.clone() };
+    save(volume, &next)?;
+    tracing::info!(from = %identity.uuid, to = %next.uuid, id = entry.new_id, "another identity is taken");
+    *identity = next;
+    Ok(Some(entry.new_id))
+}
+
 /// Writes the identity, durably.
 pub(crate) fn save(volume: &Volume, identity: &Identity) -> io::Result<()> {
     volume.replace(&identity_path(volume), &serde_json::to_vec(identity)?)
@@ -98,5 +128,26 @@ mod tests {
         let second = start(&volume, Uuid::from_u128(2)).unwrap();
         assert_eq!((first.uuid, first.revision), (second.uuid, 1));
         assert_eq!(second.revision, 2);
+    }
+
+    #[test]
+    fn an_override_is_for_one_uuid_and_spares_a_volume_with_an_id() {
+        let volume = Volume::simulated(Fs::builder().seed(3).build(), PathBuf::from("/data"));
+        let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let entry = |ignore_existing_node_id| {
+            vec![NodeIdOverride { current_uuid: old, new_uuid: new, new_id: 7, ignore_existing_node_id }]
+        };
+        let membership = Membership { cluster: Uuid::nil(), id: 3, founders: Vec::new() };
+        let mut identity = start(&volume, old).unwrap();
+        identity.membership = Some(membership);
+        let other = &mut Identity { uuid: Uuid::from_u128(9), ..identity.clone() };
+        assert_eq!(take_over(&volume, other, &entry(true)).unwrap(), None);
+        assert_eq!(take_over(&volume, &mut identity, &entry(false)).unwrap(), None);
+        assert_eq!(identity.uuid, old);
+        assert_eq!(take_over(&volume, &mut identity, &entry(true)).unwrap(), Some(7));
+        assert_eq!((identity.uuid, &identity.membership), (new, &None));
+        let mut again = start(&volume, old).unwrap();
+        assert_eq!(again.uuid, new, "the volume keeps it");
+        assert_eq!(take_over(&volume, &mut again, &entry(false)).unwrap(), Some(7));
     }
 }

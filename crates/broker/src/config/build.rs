@@ -9,6 +9,7 @@ use hopwise_security::tls::MinVersion;
 use serde_saphyr::Spanned;
 
 use super::file::{BootstrapYaml, Endpoint, Redpanda, RedpandaYaml, Seed, Tls, WriteCaching, unknown_keys};
+use super::node_id;
 use super::{
     AdvertisedListener, Api, Authentication, ClusterProperties, ConfigError, HostPort, HttpServices,
     Listener, NodeConfig, kafka_client, security,
@@ -57,7 +58,8 @@ pub(super) fn node_config(text: &str, bootstrap_text: Option<&str>) -> Result<No
         advertised_rpc_api,
         seed_servers: seeds(redpanda)?,
         empty_seed_starts_cluster: redpanda.empty_seed_starts_cluster.unwrap_or(true),
-        node_id: node_id(redpanda)?,
+        node_id: node_id::configured(redpanda)?,
+        node_id_overrides: node_id::overrides(redpanda)?,
         rack: redpanda.rack.clone().filter(|rack| !rack.is_empty()),
         data_directory: data_directory(redpanda)?,
         crash_loop_limit: redpanda.crash_loop_limit.unwrap_or(Some(CRASH_LOOP_LIMIT)),
@@ -212,18 +214,6 @@ fn seed_address(field: &str, seed: &Seed) -> Result<HostPort, ConfigError> {
     }
 }
 
-fn node_id(redpanda: &Redpanda) -> Result<Option<i32>, ConfigError> {
-    match redpanda.node_id {
-        Some(id) if id < 0 => Err(wrong(
-            "redpanda.node_id",
-            None,
-            format!("{id} is negative"),
-            "use 0 or more, or leave it out",
-        )),
-        id => Ok(id),
-    }
-}
-
 /// Where `rpk redpanda start` keeps data unless the file says otherwise.
 const DATA_DIRECTORY_DEFAULT: &str = "/var/lib/redpanda/data";
 
@@ -319,6 +309,13 @@ fn cluster_properties(file: &BootstrapYaml) -> Result<ClusterProperties, ConfigE
         raft_learner_recovery_rate: file
             .raft_learner_recovery_rate
             .unwrap_or(default.raft_learner_recovery_rate),
+        storage_min_free_bytes: file.storage_min_free_bytes.unwrap_or(default.storage_min_free_bytes),
+        storage_space_alert_free_threshold_bytes: file
+            .storage_space_alert_free_threshold_bytes
+            .unwrap_or(default.storage_space_alert_free_threshold_bytes),
+        storage_space_alert_free_threshold_percent: file
+            .storage_space_alert_free_threshold_percent
+            .unwrap_or(default.storage_space_alert_free_threshold_percent),
         write_caching_default: file.write_caching_default.is_some_and(WriteCaching::is_on),
     };
     for (field, duration) in [

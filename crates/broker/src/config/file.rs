@@ -37,12 +37,23 @@ pub(super) struct Redpanda {
     pub seed_servers: Option<Vec<Seed>>,
     pub empty_seed_starts_cluster: Option<bool>,
     pub node_id: Option<i32>,
+    pub node_id_overrides: Vec<Override>,
     pub rack: Option<String>,
     pub data_directory: Option<String>,
     /// Unlike elsewhere, `null` is a value here: no limit.
     #[serde(deserialize_with = "present")]
     pub crash_loop_limit: Option<Option<u32>>,
     pub recovery_mode_enabled: Option<bool>,
+}
+
+/// An entry of `node_id_overrides`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Override {
+    pub current_uuid: Option<String>,
+    pub new_uuid: Option<String>,
+    pub new_id: Option<i32>,
+    pub ignore_existing_node_id: bool,
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
@@ -139,6 +150,9 @@ pub(super) struct BootstrapYaml {
     pub tls_min_version: Option<String>,
     pub topic_partitions_per_shard: Option<u32>,
     pub transaction_coordinator_partitions: Option<i32>,
+    pub storage_min_free_bytes: Option<u64>,
+    pub storage_space_alert_free_threshold_bytes: Option<u64>,
+    pub storage_space_alert_free_threshold_percent: Option<u8>,
     pub write_caching_default: Option<WriteCaching>,
 }
 
@@ -214,6 +228,7 @@ const REDPANDA_KEYS: &[&str] = &[
     "seed_servers",
     "empty_seed_starts_cluster",
     "node_id",
+    "node_id_overrides",
     "rack",
     "data_directory",
     "crash_loop_limit",

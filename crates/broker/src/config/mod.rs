@@ -1,17 +1,19 @@
 //! A broker's node configuration: `redpanda.yaml` and, for the first start, `.bootstrap.yaml`.
 //!
 //! Both are the text that is mounted in the pod. What is read and what stops a start: redpanda.md 2.1 and
-//! 2.2. Left out: `node_id_overrides`.
+//! 2.2.
 
 mod build;
 mod file;
 mod kafka_client;
 mod listener;
+mod node_id;
 mod relocation;
 mod security;
 
 pub use kafka_client::{BrokerTls, KafkaClientConfig};
 pub use listener::{AdvertisedListener, Api, Authentication, HostPort, Listener, TlsFiles};
+pub use node_id::NodeIdOverride;
 pub use relocation::Relocation;
 pub use security::SecurityProperties;
 
@@ -38,6 +40,8 @@ pub struct NodeConfig {
     pub empty_seed_starts_cluster: bool,
     /// The configured broker id; normally absent, so that it is assigned.
     pub node_id: Option<i32>,
+    /// Which identities are to be taken for others.
+    pub node_id_overrides: Vec<NodeIdOverride>,
     /// The rack (zone) replicas are spread over.
     pub rack: Option<String>,
     /// Where the broker keeps its data on its volume.
@@ -141,6 +145,12 @@ pub struct ClusterProperties {
     pub raft_replica_max_pending_flush_bytes: u64,
     /// Bytes per second that are copied to new replicas.
     pub raft_learner_recovery_rate: u64,
+    /// Free space on a broker's disk below which nothing is taken from clients, bytes.
+    pub storage_min_free_bytes: u64,
+    /// Free space below which an alert is raised, bytes.
+    pub storage_space_alert_free_threshold_bytes: u64,
+    /// The same, percent of the disk; the larger of the two counts.
+    pub storage_space_alert_free_threshold_percent: u8,
     /// Whether acks=all is content with a majority's memory, in topics that do not say.
     pub write_caching_default: bool,
 }
@@ -173,6 +183,9 @@ impl Default for ClusterProperties {
             raft_replica_max_flush_delay: Duration::from_millis(100),
             raft_replica_max_pending_flush_bytes: 256 << 10,
             raft_learner_recovery_rate: 100 << 20,
+            storage_min_free_bytes: 5 << 30,
+            storage_space_alert_free_threshold_bytes: 0,
+            storage_space_alert_free_threshold_percent: 5,
             write_caching_default: false,
         }
     }

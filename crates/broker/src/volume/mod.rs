@@ -118,9 +118,14 @@ impl Volume {
         self.simulated.is_none()
     }
 
-    /// How large the disk is and what is free of it, if that is known. A disk that counts as full has nothing free.
+    /// How large the disk is and what is free of it by the files that are on it, if that is known.
+    pub fn counted_space(&self) -> Option<DiskSpace> {
+        self.space.as_ref().map(|space| space.free())
+    }
+
+    /// As [`Volume::counted_space`]; a disk that somebody else has filled has nothing free.
     pub fn disk_space(&self) -> Option<DiskSpace> {
-        let known = self.space.as_ref()?.free();
+        let known = self.counted_space()?;
         let full = self.trouble.as_ref().is_some_and(|trouble| trouble.is_full());
         Some(if full { DiskSpace { free: 0, ..known } } else { known })
     }

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 /// The space of a disk.
 pub(super) struct Space {
     capacity: u64,
@@ -22,7 +24,7 @@ struct Files {
 }
 
 /// A disk's size and what is free of it, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DiskSpace {
     pub total: u64,
     pub free: u64,

@@ -330,9 +330,13 @@ fn prepare_now(pod: &PodContext) -> Result<Prepared, NotStarting> {
     let host_ips = shared.topology.borrow().node_addresses(node);
     pod.show_addresses();
     let disk_of = |claim: &str| {
-        let volume = shared.api.read(|store| volumes::volume_of(store, &pod.name.0, claim))?;
+        let (volume, capacity_bytes) = shared.api.read(|store| {
+            let volume = volumes::volume_of(store, &pod.name.0, claim)?;
+            let capacity = volumes::capacity_bytes(store, &volume);
+            Some((volume, capacity))
+        })?;
         let (file_system, trouble) = shared.disk(&volume);
-        Some(Disk { claim: claim.to_owned(), file_system, trouble })
+        Some(Disk { claim: claim.to_owned(), capacity_bytes, file_system, trouble })
     };
     let facts = PodFacts {
         pod: &pod.pod,

@@ -74,6 +74,8 @@ pub struct ContainerPort {
 pub struct Disk {
     /// The PersistentVolumeClaim it is mounted by.
     pub claim: String,
+    /// Its size, bytes; `None` if nobody says.
+    pub capacity_bytes: Option<u64>,
     /// Its file system: what is not synced is lost when the node loses power.
     pub file_system: Fs,
     /// What is wrong with it.

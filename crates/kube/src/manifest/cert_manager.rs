@@ -34,6 +34,8 @@ pub struct CertManagerCertificate {
     pub duration_s: u64,
     /// `spec.usages`.
     pub usages: Vec<String>,
+    /// `spec.privateKey.size` of an ECDSA key; none for another algorithm or for the default size.
+    pub ecdsa_bits: Option<u32>,
     /// `spec.issuerRef.kind` is ClusterIssuer.
     pub cluster_issuer: bool,
     /// `spec.issuerRef.name`; empty if there is none.
@@ -99,7 +101,14 @@ struct CertificateSpec {
     is_ca: Option<bool>,
     duration: Option<String>,
     usages: Option<Vec<String>>,
+    private_key: Option<PrivateKey>,
     issuer_ref: Option<IssuerRef>,
+}
+
+#[derive(Deserialize)]
+struct PrivateKey {
+    algorithm: Option<String>,
+    size: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -169,6 +178,10 @@ fn certificate(origin: &Origin, node: &Node) -> Result<CertManagerCertificate, S
         is_authority: spec.is_ca.unwrap_or(false),
         duration_s,
         usages: spec.usages.unwrap_or_default(),
+        ecdsa_bits: spec
+            .private_key
+            .filter(|key| key.algorithm.as_deref() == Some("ECDSA"))
+            .and_then(|key| key.size),
         cluster_issuer: issuer.as_ref().is_some_and(|it| it.kind.as_deref() == Some("ClusterIssuer")),
         issuer: issuer.map(|issuer| issuer.name).unwrap_or_default(),
         origin: origin.clone(),

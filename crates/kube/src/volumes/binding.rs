@@ -171,7 +171,7 @@ fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
 }
 
 /// The volume's size in thousandths of a byte.
-fn capacity(volume: &PersistentVolume) -> i128 {
+pub(super) fn capacity(volume: &PersistentVolume) -> i128 {
     let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref());
     capacity.and_then(|capacity| capacity.get("storage")).and_then(|size| parse_milli(&size.0)).unwrap_or(0)
 }

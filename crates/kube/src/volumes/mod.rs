@@ -186,6 +186,12 @@ pub fn volume_of(store: &Store, namespace: &str, claim: &str) -> Option<VolumeId
     is_bound(claim).then(|| volume_name(claim).map(|name| VolumeId(name.to_owned())))?
 }
 
+/// How large a volume is, in bytes; `None` if there is no such volume, or it does not say.
+pub fn capacity_bytes(store: &Store, volume: &VolumeId) -> Option<u64> {
+    let volume = store.get::<PersistentVolume>("", &volume.0)?;
+    u64::try_from(binding::capacity(volume) / 1000).ok().filter(|bytes| *bytes > 0)
+}
+
 /// Lets every deleted claim go that no pod uses, and every volume that no claim has; the volumes that are gone are
 /// returned.
 ///

@@ -1,7 +1,7 @@
 //! Authorities and certificates that follow from a seed, and what a certificate says.
 //!
-//! Every key is on P-256, whatever kind a request would prefer: only that kind is both understood by every
-//! client and made and used without drawing anything. Serial numbers are hashes of the keys.
+//! Keys are on P-256 or P-384, whatever kind a request would prefer: they are made and used without drawing
+//! anything. Serial numbers are hashes of the keys.
 
 mod facts;
 mod key;
@@ -15,7 +15,7 @@ use rcgen::{
 };
 
 pub use facts::Facts;
-pub use key::KeyPair;
+pub use key::{Curve, KeyPair};
 
 /// What a certificate is to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

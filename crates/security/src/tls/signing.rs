@@ -1,12 +1,13 @@
-//! Private keys that sign the same message with the same bytes: ECDSA on P-256 as RFC 6979 has it, Ed25519,
+//! Private keys that sign the same message with the same bytes: ECDSA on P-256 and P-384 as RFC 6979 has it, Ed25519,
 //! RSA with PKCS #1 v1.5, and RSA-PSS with a salt from the connection's stream.
 //!
-//! Left out: P-384 keys, because ring draws their nonces from the machine.
+//! Left out: P-521 keys, which clients of TLS hardly take.
 
 use std::sync::Arc;
 
-use p256::ecdsa::{DerSignature, SigningKey as P256Key};
+use p256::ecdsa::SigningKey as P256Key;
 use p256::pkcs8::DecodePrivateKey;
+use p384::ecdsa::SigningKey as P384Key;
 use rsa::pkcs1::DecodeRsaPrivateKey;
 use rsa::sha2::{Sha256, Sha384, Sha512};
 use rsa::signature::{RandomizedSigner, SignatureEncoding, Signer as _};
@@ -21,7 +22,10 @@ use crate::randomness::Randomness;
 /// Reads a key of any kind that a broker may be given.
 pub(super) fn load(key: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, Error> {
     if let Some(key) = p256(key) {
-        return Ok(Arc::new(Ecdsa { key: Arc::new(key) }));
+        return Ok(Arc::new(Ecdsa { key: EcdsaKey::P256(Arc::new(key)) }));
+    }
+    if let Some(key) = p384(key) {
+        return Ok(Arc::new(Ecdsa { key: EcdsaKey::P384(Arc::new(key)) }));
     }
     if let Some(key) = rsa(key) {
         return Ok(Arc::new(Rsa { key: Arc::new(key) }));
@@ -31,7 +35,8 @@ pub(super) fn load(key: &PrivateKeyDer<'_>) -> Result<Arc<dyn SigningKey>, Error
     {
         return Ok(key);
     }
-    Err(Error::General("the private key is no P-256, RSA (2048 bits or more) or Ed25519 key".to_owned()))
+    let kinds = "the private key is no P-256, P-384, RSA (2048 bits or more) or Ed25519 key";
+    Err(Error::General(kinds.to_owned()))
 }
 
 fn p256(key: &PrivateKeyDer<'_>) -> Option<P256Key> {
@@ -39,6 +44,16 @@ fn p256(key: &PrivateKeyDer<'_>) -> Option<P256Key> {
         PrivateKeyDer::Pkcs8(pkcs8) => P256Key::from_pkcs8_der(pkcs8.secret_pkcs8_der()).ok(),
         PrivateKeyDer::Sec1(sec1) => {
             p256::SecretKey::from_sec1_der(sec1.secret_sec1_der()).ok().map(P256Key::from)
+        }
+        _ => None,
+    }
+}
+
+fn p384(key: &PrivateKeyDer<'_>) -> Option<P384Key> {
+    match key {
+        PrivateKeyDer::Pkcs8(pkcs8) => P384Key::from_pkcs8_der(pkcs8.secret_pkcs8_der()).ok(),
+        PrivateKeyDer::Sec1(sec1) => {
+            p384::SecretKey::from_sec1_der(sec1.secret_sec1_der()).ok().map(P384Key::from)
         }
         _ => None,
     }
@@ -52,21 +67,33 @@ fn rsa(key: &PrivateKeyDer<'_>) -> Option<PrivateKey> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
+enum EcdsaKey {
+    P256(Arc<P256Key>),
+    P384(Arc<P384Key>),
+}
+
+#[derive(Clone, Debug)]
 struct Ecdsa {
-    key: Arc<P256Key>,
+    key: EcdsaKey,
 }
 
 impl SigningKey for Ecdsa {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        offered
-            .contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
-            .then(|| Box::new(Ecdsa { key: Arc::clone(&self.key) }) as Box<dyn Signer>)
+        offered.contains(&self.scheme()).then(|| Box::new(self.clone()) as Box<dyn Signer>)
     }
 
     fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
-        let point = self.key.verifying_key().to_sec1_point(false);
-        Some(public_key_to_spki(&alg_id::ECDSA_P256, point.as_bytes()))
+        Some(match &self.key {
+            EcdsaKey::P256(key) => {
+                let point = key.verifying_key().to_sec1_point(false);
+                public_key_to_spki(&alg_id::ECDSA_P256, point.as_bytes())
+            }
+            EcdsaKey::P384(key) => {
+                let point = key.verifying_key().to_sec1_point(false);
+                public_key_to_spki(&alg_id::ECDSA_P384, point.as_bytes())
+            }
+        })
     }
 
     fn algorithm(&self) -> SignatureAlgorithm {
@@ -76,13 +103,17 @@ impl SigningKey for Ecdsa {
 
 impl Signer for Ecdsa {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let signature: DerSignature =
-            self.key.try_sign(message).map_err(|error| Error::General(error.to_string()))?;
-        Ok(signature.as_bytes().to_vec())
+        match &self.key {
+            EcdsaKey::P256(key) => encoded(key.try_sign(message) as Result<p256::ecdsa::DerSignature, _>),
+            EcdsaKey::P384(key) => encoded(key.try_sign(message) as Result<p384::ecdsa::DerSignature, _>),
+        }
     }
 
     fn scheme(&self) -> SignatureScheme {
-        SignatureScheme::ECDSA_NISTP256_SHA256
+        match self.key {
+            EcdsaKey::P256(_) => SignatureScheme::ECDSA_NISTP256_SHA256,
+            EcdsaKey::P384(_) => SignatureScheme::ECDSA_NISTP384_SHA384,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::access::Access;
 use super::answer::{AdminError, Answer, number, ok};
 use crate::cluster::Cluster;
-use crate::cluster::health::{self, Reports};
+use crate::cluster::health::{self, NodeReport, Reports};
 use crate::cluster::members::Member;
 use crate::cluster::membership::MembershipStatus;
 use crate::node::Node;
@@ -36,8 +36,8 @@ fn entry(cluster: &Cluster, member: &Member, reports: &Reports, now: Instant) ->
         "internal_rpc_port": member.rpc.port,
         "membership_status": status.as_str(),
         "is_alive": cluster.members.alive(member.id, now),
-        // Volumes do not tell how large they are; the real API leaves the list empty where that is so.
-        "disk_space": [],
+        // A disk of unknown size is left out.
+        "disk_space": disk_space(report),
         "version": report.map_or(health::VERSION, |report| report.version.as_str()),
         "maintenance_status": super::maintenance::status(maintenance, report.map(|report| &report.drain)),
         "recovery_mode_enabled": report.is_some_and(|report| report.recovery_mode),
@@ -47,6 +47,13 @@ fn entry(cluster: &Cluster, member: &Member, reports: &Reports, now: Instant) ->
         broker["rack"] = json!(rack);
     }
     broker
+}
+
+fn disk_space(report: Option<&NodeReport>) -> Vec<Value> {
+    let disk = report.and_then(|report| report.disk.as_ref());
+    disk.into_iter()
+        .map(|(path, space)| json!({"path": path, "free": space.free, "total": space.total}))
+        .collect()
 }
 
 fn entries(node: &Node, reports: &Reports) -> Vec<Value> {

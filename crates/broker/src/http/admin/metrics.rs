@@ -1,7 +1,7 @@
 //! `/public_metrics` and `/metrics`: the same families; the second adds the raw counters of the process.
 //!
 //! What has to be counted is in [`crate::metrics`], everything else is read off here. Names: redpanda.md 3.1.4.
-//! Left out: disks (volumes do not tell their size), CPU, sessions of SASL.
+//! Left out: disks of unknown size, CPU, sessions of SASL.
 
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use crate::coordinator::Now;
 use crate::metrics::text::{CONTENT_TYPE, Exposition};
 use crate::metrics::{Http, Server};
 use crate::node::Node;
+use crate::space_alert;
 use crate::status::Counter;
 
 pub(super) fn routes(access: &Access) -> Router<Arc<Node>> {
@@ -315,6 +316,13 @@ fn process(node: &Node, out: &mut Exposition) {
     let up = Instant::now().duration_since(node.started).as_secs_f64();
     out.gauge("redpanda_uptime_seconds_total", "Time since the start.", &[], up);
     out.gauge("redpanda_application_uptime_seconds_total", "Time since the start.", &[], up);
+    if let Some(space) = node.volume.disk_space() {
+        let alert = space_alert::of(space, &node.properties());
+        out.gauge("redpanda_storage_disk_total_bytes", "Size of the disk.", &[], space.total as f64);
+        out.gauge("redpanda_storage_disk_free_bytes", "Free space on the disk.", &[], space.free as f64);
+        let help = "Whether space is short: 0 no, 1 yes, 2 so short that nothing is taken from clients.";
+        out.gauge("redpanda_storage_disk_free_space_alert", help, &[], f64::from(alert as u8));
+    }
     let now_s = (node.clock)() / 1000;
     for ((api, name), tls) in &node.tls {
         let Some((not_before, not_after)) = tls.validity() else { continue };

@@ -27,6 +27,7 @@ use crate::cluster::properties;
 use crate::cluster::state::State;
 use crate::cluster::topics::Topic;
 use crate::replication::partition::Acks;
+use crate::space_alert;
 use crate::status::Counter;
 use crate::topic_properties;
 
@@ -85,6 +86,7 @@ pub(super) async fn answer(
         };
         request.topic_data.iter().map(target).collect()
     });
+    let no_space = space_alert::refuses(&session.node);
     let bytes = bytes_of(&request);
     // Every partition is appended to before any is waited for.
     let manner = &manner;
@@ -92,6 +94,7 @@ pub(super) async fn answer(
         let target = target.as_ref();
         let partitions = data.partition_data.iter().map(|data| async move {
             let written = match target {
+                Ok(_) if no_space => Err(short_of_space()),
                 Ok(target) => write(manner, target, data).await,
                 Err(refused) => Err(refused.clone()),
             };
@@ -112,6 +115,12 @@ pub(super) async fn answer(
             .with_throttle_time_ms(throttle_ms)
             .with_node_endpoints(endpoints)
     })
+}
+
+/// What Redpanda answers while a disk has less free space than `storage_min_free_bytes`.
+fn short_of_space() -> Refused {
+    let message = "the broker's disk has less free space than storage_min_free_bytes".to_owned();
+    (ResponseError::BrokerNotAvailable, message)
 }
 
 /// Bytes of the batches of a request.
