@@ -21,6 +21,7 @@ mod log;
 mod metrics;
 mod node;
 mod operations;
+mod processor;
 mod producers;
 mod raft;
 mod replication;
@@ -42,6 +43,7 @@ pub use config::{
     AdvertisedListener, Api, Authentication, BrokerTls, ClusterProperties, ConfigError, HostPort,
     HttpServices, KafkaClientConfig, Listener, NodeConfig, Relocation, SecurityProperties, TlsFiles,
 };
+pub use processor::Processor;
 pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};
 pub use status::{BrokerStatus, Counter, Phase};

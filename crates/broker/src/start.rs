@@ -139,7 +139,7 @@ impl Broker {
     }
 
     async fn run(parameters: StartParameters, bugs: Bugs) -> Result<Infallible, BrokerError> {
-        let tasks = Tasks::default();
+        let tasks = Tasks::new(parameters.environment.processor.clone());
         let _running = Running { _tasks: tasks.guard(), status: parameters.status.clone() };
         let rpc = parameters.config.listeners_of(Api::Rpc).next().cloned();
         let users = parameters.environment.users.clone();
@@ -267,3 +267,6 @@ async fn open_listeners(node: &Arc<Node>) -> Result<(), BrokerError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod served;

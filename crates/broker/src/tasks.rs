@@ -8,14 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
+use crate::processor::Processor;
+
 /// Where a broker's tasks are started.
 #[derive(Clone, Default)]
-pub(crate) struct Tasks(Arc<Mutex<JoinSet<()>>>);
+pub(crate) struct Tasks {
+    set: Arc<Mutex<JoinSet<()>>>,
+    processor: Processor,
+}
 
 /// Ends every task of a broker when dropped.
 pub(crate) struct TasksGuard(Tasks);
 
 impl Tasks {
+    /// Tasks that get what their process gets of the processor.
+    pub fn new(processor: Processor) -> Tasks {
+        Tasks { set: Arc::default(), processor }
+    }
+
     /// The guard whose end is the end of all tasks.
     pub fn guard(&self) -> TasksGuard {
         TasksGuard(self.clone())
@@ -23,8 +33,8 @@ impl Tasks {
 
     /// Starts a task.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        set.spawn(hopwise_engine::scheduling::scheduled(task));
+        let mut set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        set.spawn(self.processor.scheduled(hopwise_engine::scheduling::scheduled(task)));
         while let Some(finished) = set.try_join_next() {
             if let Err(error) = finished
                 && error.is_panic()
@@ -37,6 +47,6 @@ impl Tasks {
 
 impl Drop for TasksGuard {
     fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.0.set.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 }

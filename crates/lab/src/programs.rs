@@ -40,6 +40,17 @@ pub struct RunningBroker {
     pub status: BrokerStatus,
     /// What is mounted into it.
     pub files: Arc<MountedFiles>,
+    /// The disk that its data is on, if one is mounted there.
+    pub disk: Option<MountedDisk>,
+}
+
+/// A disk that a broker's data is on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountedDisk {
+    /// `namespace/name` of its claim.
+    pub claim: String,
+    /// Its size, if that is known.
+    pub capacity_bytes: Option<u64>,
 }
 
 /// Why a broker's container did not start.
@@ -156,6 +167,10 @@ impl LabPrograms {
         let config = broker_config(container)?;
         let data_directory = config.data_directory.clone();
         let mount = container.disks.iter().find(|(path, _)| data_directory.starts_with(path));
+        let disk = mount.map(|(_, disk)| MountedDisk {
+            claim: format!("{}/{}", container.namespace, disk.claim),
+            capacity_bytes: disk.capacity_bytes,
+        });
         let volume = match mount {
             Some((_, disk)) => {
                 let file_system = Box::new(Disk::Simulated(disk.file_system.clone()));
@@ -178,14 +193,14 @@ impl LabPrograms {
         let mounted = Arc::clone(&files);
         let read = move |path: &Path| mounted.get(path.to_str()?).map(|bytes| Bytes::copy_from_slice(bytes));
         let parameters = StartParameters {
-            environment: Environment { files: Arc::new(read), users },
+            environment: Environment { files: Arc::new(read), users, ..Environment::default() },
             config: config.clone(),
             volume,
             clock: Arc::new(move || clock.unix_ms()),
             seed: seed_of(&container.pod_uid),
             status: status.clone(),
         };
-        let broker = RunningBroker { pod: pod.to_owned(), config, status: status.clone(), files };
+        let broker = RunningBroker { pod: pod.to_owned(), config, status: status.clone(), files, disk };
         self.brokers.locked(|registry| registry.running.insert(pod.to_owned(), broker));
         let (ready, is_ready) = watch::channel(false);
         let (brokers, pod) = (self.brokers.clone(), pod.to_owned());

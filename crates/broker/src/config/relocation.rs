@@ -53,6 +53,19 @@ impl NodeConfig {
     }
 }
 
+impl NodeConfig {
+    /// This configuration with its listeners bound elsewhere, while clients and other brokers are told the same
+    /// addresses as before: a broker behind something that forwards.
+    #[must_use]
+    pub fn behind(&self, place: &dyn Fn(&Listener) -> SocketAddr) -> NodeConfig {
+        let mut config = self.clone();
+        for listener in &mut config.listeners {
+            listener.bind = place(listener);
+        }
+        config
+    }
+}
+
 fn replace_files(files: &mut TlsFiles, certificates: &Path) {
     files.certificate = certificates.join("tls.crt");
     files.key = certificates.join("tls.key");

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use hopwise_fabric::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::processor::Processor;
+
 pub use bootstrap_users::BootstrapUser;
 
 /// A connection that was accepted or opened, with or without TLS.
@@ -31,11 +33,14 @@ pub struct Environment {
     /// Users that are made to exist: those of the environment (`RP_BOOTSTRAP_USER`) and those that a sidecar
     /// creates, whenever they change.
     pub users: watch::Receiver<Vec<BootstrapUser>>,
+    /// What its process gets of the processor.
+    pub processor: Processor,
 }
 
 impl Default for Environment {
     /// No files and no users.
     fn default() -> Self {
-        Environment { files: Arc::new(|_| None), users: watch::channel(Vec::new()).1 }
+        let users = watch::channel(Vec::new()).1;
+        Environment { files: Arc::new(|_| None), users, processor: Processor::default() }
     }
 }

@@ -13,6 +13,7 @@ mod config;
 mod configurations;
 mod consumer_protocol;
 mod elections;
+mod endpoints;
 mod fake_kafka;
 mod fetching;
 mod groups;

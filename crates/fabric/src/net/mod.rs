@@ -7,6 +7,7 @@
 
 mod lookup;
 mod machine;
+pub mod origin;
 pub mod resolver;
 mod simulated;
 mod tcp;

@@ -78,6 +78,7 @@ pub fn serve(arguments: ServeArguments, format: Format) -> Result<Ending> {
         host: arguments.host,
         ports: arguments.port_base.map_or(Ports::Free, Ports::From),
         data: arguments.data.clone(),
+        relays: timeline::needs_relays(&steps),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -180,7 +180,7 @@ fn these(host: IpAddr, ports: &[u16], listeners: &[(&str, Listener)]) -> Result<
 }
 
 /// The first free ports from a place that differs between processes that start at the same time.
-fn free_addresses(host: IpAddr, wanted: usize) -> Result<Vec<SocketAddr>, PortError> {
+pub(super) fn free_addresses(host: IpAddr, wanted: usize) -> Result<Vec<SocketAddr>, PortError> {
     let span = FREE_PORTS.end - FREE_PORTS.start;
     // Processes with neighbouring ids begin far apart.
     let first = (std::process::id().wrapping_mul(97) % u32::from(span)) as u16;

@@ -3,18 +3,25 @@
 //! The brokers are those that a cluster's manifests would start ([`planned`]), with every address replaced by one of
 //! this machine ([`addresses`]); the code that runs is the one that runs in pods. Of Kubernetes nothing is left but the
 //! names: there is no Service, no DNS, no kubelet that restarts a broker. A scenario's faults can be played on the
-//! brokers' processes ([`timeline`]).
+//! brokers' processes, their disks, and the ways between them and to their clients ([`timeline`]).
 
 pub mod addresses;
+pub mod admin;
 mod certificates;
+pub mod deed;
+pub mod disk;
+pub mod links;
 pub mod planned;
+mod play;
 mod process;
+mod relay;
 pub mod timeline;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hopwise_broker::{Listener, Phase};
@@ -25,9 +32,10 @@ use crate::report::check::Api;
 use crate::report::serve as report;
 use addresses::{PortError, Ports};
 use certificates::Certificates;
+use links::Links;
 use planned::PlannedBroker;
-use process::Process;
-use timeline::{Action, Step};
+use process::{Process, Surroundings};
+use timeline::Step;
 
 /// How long brokers may take until all of them are ready; on loopback it is less than a second.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -85,6 +93,8 @@ pub struct ServeOptions {
     pub ports: Ports,
     /// Where the brokers' data is kept, with the ports that they had; in memory if `None`.
     pub data: Option<PathBuf>,
+    /// Whether there are relays in front of the listeners, through which faults of links act.
+    pub relays: bool,
 }
 
 /// The file in a data directory that holds the brokers' ports, so that clients find them again.
@@ -93,6 +103,7 @@ const PORT_FILE: &str = "ports.json";
 /// Brokers that are being served.
 pub struct Served {
     processes: Vec<Process>,
+    links: Arc<Links>,
     ca: Option<PathBuf>,
     /// A directory that goes away with this.
     _temporary: Option<tempfile::TempDir>,
@@ -120,11 +131,20 @@ impl Served {
             true => hand_out(&certificates, data)?,
             false => (None, None),
         };
-        let process = |(broker, config): (&PlannedBroker, _)| {
-            Process::new(broker.pod.clone(), config, data, certificates.files(), broker.users.clone())
-        };
-        let processes = brokers.iter().zip(configs).map(process).collect();
-        let mut served = Served { processes, ca, _temporary: temporary };
+        let links = Arc::new(Links::new(process::seed()));
+        let mut processes = Vec::new();
+        for (place, (broker, config)) in brokers.iter().zip(configs).enumerate() {
+            let behind = match options.relays {
+                true => {
+                    let free = addresses::free_addresses(options.host, config.listeners().len())?;
+                    Some((free, Arc::clone(&links)))
+                }
+                false => None,
+            };
+            let files = certificates.files();
+            processes.push(Process::new(broker, Surroundings { place, config, data, files, behind }));
+        }
+        let mut served = Served { processes, links, ca, _temporary: temporary };
         served.processes.iter_mut().for_each(Process::start);
         let ready = timeout(READY_WITHIN, served.all_ready()).await;
         match ready {
@@ -183,25 +203,6 @@ impl Served {
         for process in &mut self.processes {
             process.kill().await;
         }
-    }
-
-    async fn play(&mut self, step: &Step, tell: &mut impl FnMut(String)) {
-        let Some(process) = self.processes.get_mut(step.broker) else { return };
-        let did = match step.action {
-            Action::Kill => {
-                process.kill().await;
-                "killed"
-            }
-            Action::LosePower => {
-                process.lose_power().await;
-                "killed, and what it had not synced is lost"
-            }
-            Action::Start => {
-                process.start();
-                "started"
-            }
-        };
-        tell(format!("{} s: {}: the broker of {} is {did}", step.at.as_secs_f64(), step.fault, process.pod));
     }
 
     async fn all_ready(&mut self) -> Result<(), ServeError> {

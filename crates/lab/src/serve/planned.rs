@@ -3,6 +3,7 @@
 //! A pod's redpanda.yaml comes from a ConfigMap and from the scripts of its init containers, so the cluster is first
 //! brought up in virtual time; what its brokers were started with there is what is served.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use hopwise_broker::{BootstrapUser, ConfigError, NodeConfig};
@@ -11,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::check::brokers::{self, KnownBroker};
 use crate::inputs::Inputs;
+use crate::programs::MountedDisk;
 use crate::simulate::{SimulationError, Start, simulate};
 
 /// A broker that is to be served.
@@ -26,6 +28,10 @@ pub struct PlannedBroker {
     pub config: NodeConfig,
     /// Users that exist from the first start on.
     pub users: Vec<BootstrapUser>,
+    /// `namespace/name` of the claim of its disk.
+    pub claim: Option<String>,
+    /// Its disk's size, if that is known.
+    pub capacity_bytes: Option<u64>,
 }
 
 /// A cluster that no manifest describes.
@@ -72,8 +78,10 @@ pub fn from_manifests(inputs: Inputs, seed: u64) -> Result<Vec<PlannedBroker>, P
     let zones: Vec<_> =
         inputs.cluster.nodes.iter().map(|node| (node.name.clone(), node.zone.clone())).collect();
     let start = Start { seed, ..Start::default() };
-    let (known, settled) = simulate(inputs, start, |started| async move {
+    let ((known, mut disks), settled) = simulate(inputs, start, |started| async move {
         let known = brokers::known(&manifests, &started.cluster, &started.brokers);
+        let disks: BTreeMap<String, MountedDisk> =
+            started.brokers.all().into_iter().filter_map(|broker| Some((broker.pod, broker.disk?))).collect();
         let placed: Vec<_> = known
             .into_iter()
             .map(|broker| {
@@ -81,7 +89,7 @@ pub fn from_manifests(inputs: Inputs, seed: u64) -> Result<Vec<PlannedBroker>, P
                 (broker, node)
             })
             .collect();
-        (placed, started.settled)
+        ((placed, disks), started.settled)
     })?;
     if known.is_empty() {
         return Err(PlanError::NoBrokers);
@@ -95,7 +103,11 @@ pub fn from_manifests(inputs: Inputs, seed: u64) -> Result<Vec<PlannedBroker>, P
         let zone =
             zones.iter().find(|(name, _)| Some(name) == node.as_ref()).and_then(|(_, zone)| zone.clone());
         let users = broker.holdings.users;
-        Some(PlannedBroker { pod: broker.pod, node, zone, config: broker.config?, users })
+        let disk = disks.remove(&broker.pod);
+        let (claim, capacity_bytes) = disk.map(|disk| (disk.claim, disk.capacity_bytes)).unzip();
+        let capacity_bytes = capacity_bytes.flatten();
+        let config = broker.config?;
+        Some(PlannedBroker { pod: broker.pod, node, zone, config, users, claim, capacity_bytes })
     });
     Ok(planned.collect())
 }
@@ -132,6 +144,8 @@ pub fn plain(cluster: &PlainCluster) -> Result<Vec<PlannedBroker>, PlanError> {
         zone: None,
         config: config.clone(),
         users: cluster.users.clone(),
+        claim: Some(format!("plain/datadir-redpanda-{index}")),
+        capacity_bytes: None,
     };
     Ok((0..cluster.brokers).map(broker).collect())
 }

@@ -1,15 +1,23 @@
 //! One served broker as a process: started, killed, started again on the same addresses.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hopwise_broker::{
-    BootstrapUser, Broker, BrokerError, BrokerStatus, Disk, Environment, Files, NodeConfig, StartParameters,
+    BootstrapUser, Broker, BrokerError, BrokerStatus, Disk, Environment, Files, Listener, NodeConfig,
+    Processor, StartParameters,
 };
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use turmoil_fs::Fs;
+
+use super::disk::{DiskChange, ServedDisk};
+use super::links::Links;
+use super::planned::PlannedBroker;
+use super::relay::Relay;
 
 /// A broker that is served.
 pub(super) struct Process {
@@ -17,29 +25,73 @@ pub(super) struct Process {
     pub pod: String,
     /// Its configuration, with the addresses that it is served on.
     pub config: NodeConfig,
+    /// Its first users.
+    pub users: Vec<BootstrapUser>,
     /// The state of the last start.
     pub status: BrokerStatus,
+    /// The configuration that it is started with.
+    bound: NodeConfig,
+    simulated: Option<Fs>,
     volume: Disk,
+    disk: Arc<ServedDisk>,
     environment: Environment,
+    /// How far its machine's clock is ahead, milliseconds.
+    clock_ahead_ms: Arc<AtomicI64>,
+    relays: Vec<Relay>,
     task: Option<JoinHandle<BrokerError>>,
+    relaying: JoinSet<()>,
+}
+
+/// Where a broker is served and from what.
+pub(super) struct Surroundings<'a> {
+    /// Its place among the brokers.
+    pub place: usize,
+    /// Its configuration, with the addresses that it is served on.
+    pub config: NodeConfig,
+    /// Where data is kept; in memory if `None`.
+    pub data: Option<&'a Path>,
+    /// The files of certificates.
+    pub files: Files,
+    /// Where its listeners are if there are relays in front of them, in their order, and the ways between the relays.
+    pub behind: Option<(Vec<SocketAddr>, Arc<Links>)>,
 }
 
 impl Process {
-    /// A broker that is not started. Its data is in memory, or in a directory of its own below `data`.
-    pub fn new(
-        pod: String,
-        config: NodeConfig,
-        data: Option<&Path>,
-        files: Files,
-        users: Vec<BootstrapUser>,
-    ) -> Process {
-        let volume = match data {
-            Some(directory) => Disk::Machine(directory.join(pod.replace('/', "_"))),
-            None => Disk::Simulated(Fs::builder().seed(seed()).build()),
+    /// A broker that is not started.
+    pub fn new(broker: &PlannedBroker, surroundings: Surroundings<'_>) -> Process {
+        let Surroundings { place, config, data, files, behind } = surroundings;
+        let pod = broker.pod.clone();
+        let disk = Arc::new(ServedDisk::new(broker.capacity_bytes, seed()));
+        let simulated = data.is_none().then(|| Fs::builder().seed(seed()).build());
+        let kept = match (&simulated, data) {
+            (Some(fs), _) => Disk::Simulated(fs.clone()),
+            (None, directory) => {
+                Disk::Machine(directory.map_or_else(PathBuf::new, Path::to_owned).join(pod.replace('/', "_")))
+            }
         };
+        let volume = Disk::Troubled(Box::new(kept), Arc::<ServedDisk>::clone(&disk));
         // A channel whose sender is gone keeps its value.
-        let environment = Environment { files, users: watch::channel(users).1 };
-        Process { pod, config, status: BrokerStatus::new(), volume, environment, task: None }
+        let users = watch::channel(broker.users.clone()).1;
+        let processor = Processor::of_origin(u32::try_from(place).unwrap_or(u32::MAX));
+        let (bound, relays) = match behind {
+            Some((addresses, links)) => relayed(place, &config, &addresses, &links),
+            None => (config.clone(), Vec::new()),
+        };
+        Process {
+            pod,
+            config,
+            users: broker.users.clone(),
+            status: BrokerStatus::new(),
+            bound,
+            simulated,
+            volume,
+            disk,
+            environment: Environment { files, users, processor },
+            clock_ahead_ms: Arc::default(),
+            relays,
+            task: None,
+            relaying: JoinSet::new(),
+        }
     }
 
     /// Starts it unless it runs.
@@ -48,24 +100,58 @@ impl Process {
             return;
         }
         self.status = BrokerStatus::new();
+        // A process that is started is neither stopped nor slowed.
+        self.environment.processor.slow(1);
+        self.environment.processor.resume();
+        let ahead_ms = Arc::clone(&self.clock_ahead_ms);
         let parameters = StartParameters {
-            config: self.config.clone(),
+            config: self.bound.clone(),
             volume: self.volume.clone(),
-            clock: Arc::new(unix_ms),
+            clock: Arc::new(move || unix_ms().saturating_add(ahead_ms.load(Ordering::Relaxed))),
             seed: seed(),
             status: self.status.clone(),
             environment: self.environment.clone(),
         };
-        self.task = Some(tokio::spawn(async move {
+        let broker = async move {
             match Broker::start(parameters).await {
                 Ok(never) => match never {},
                 Err(error) => error,
             }
-        }));
+        };
+        self.task = Some(tokio::spawn(self.environment.processor.scheduled(broker)));
+        for relay in &self.relays {
+            self.relaying.spawn(relay.clone().run());
+        }
+    }
+
+    /// Stops the process (SIGSTOP): its sockets stay, and nothing is answered.
+    pub fn hang(&self) {
+        self.environment.processor.stop();
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn resume(&self) {
+        self.environment.processor.resume();
+    }
+
+    /// Lets everything that it does take `times` as long.
+    pub fn slow(&self, times: u32) {
+        self.environment.processor.slow(times);
+    }
+
+    /// Sets how far its machine's clock is ahead, milliseconds; below zero it is behind.
+    pub fn set_clock(&self, ahead_ms: i64) {
+        self.clock_ahead_ms.store(ahead_ms, Ordering::Relaxed);
+    }
+
+    /// Changes its disk.
+    pub fn change_disk(&self, change: &DiskChange) {
+        self.disk.change(change);
     }
 
     /// Ends the process and waits until its ports are closed. What it has written stays, synced or not.
     pub async fn kill(&mut self) {
+        self.relaying.shutdown().await;
         if let Some(task) = self.task.take() {
             task.abort();
             // An aborted task ends with an error that says so.
@@ -77,7 +163,7 @@ impl Process {
     /// cannot be shown, and only the process ends.
     pub async fn lose_power(&mut self) {
         self.kill().await;
-        if let Disk::Simulated(volume) = &self.volume {
+        if let Some(volume) = &self.simulated {
             volume.crash();
         }
     }
@@ -90,6 +176,28 @@ impl Process {
             Err(error) => error.to_string(),
         })
     }
+}
+
+/// The configuration behind relays, and the relays.
+fn relayed(
+    broker: usize,
+    config: &NodeConfig,
+    addresses: &[SocketAddr],
+    links: &Arc<Links>,
+) -> (NodeConfig, Vec<Relay>) {
+    let shown: Vec<SocketAddr> = config.listeners().iter().map(|listener| listener.bind).collect();
+    let pairs: Vec<(SocketAddr, SocketAddr)> = shown.into_iter().zip(addresses.iter().copied()).collect();
+    let place = |listener: &Listener| {
+        let behind = pairs.iter().find(|(shown, _)| *shown == listener.bind);
+        behind.map_or(listener.bind, |(_, behind)| *behind)
+    };
+    let relay = |(shown, behind): &(SocketAddr, SocketAddr)| Relay {
+        shown: *shown,
+        behind: *behind,
+        broker,
+        links: Arc::clone(links),
+    };
+    (config.behind(&place), pairs.iter().map(relay).collect())
 }
 
 /// The time of day, milliseconds since 1970.

@@ -1,41 +1,41 @@
-//! A scenario's faults in real time: those that end a broker's process or its machine, and those that bring it back.
+//! A scenario's faults in real time: what each does to brokers that are served on loopback.
 //!
-//! A served broker has no Kubernetes around it, so a fault is taken for what it does to brokers. What does nothing to a
-//! process on loopback sockets (kube-proxy, the API server, taints, packets lost between nodes) is a problem of the
-//! scenario, told with its field.
+//! A served broker has no Kubernetes around it, so a fault is taken for what it does to brokers, their disks, and the
+//! ways between them and to clients. What does nothing to those (kube-proxy, the API server, taints, name servers) is a
+//! problem of the scenario, told with its field.
 
-use std::collections::BTreeSet;
+mod targets;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
+use super::admin::AdminRequest;
+use super::deed::{Deed, ProcessDeed};
+use super::disk::DiskChange;
+use super::links::{LinkChange, LinkTrouble};
 use super::planned::PlannedBroker;
-use crate::scenario::{self, FaultKind, Problem, Scenario};
+use crate::scenario::{self, FaultKind, LinkAspect, Problem, Scenario};
+use targets::{Refused, Targets};
 
 /// How long the process of a pod that was deleted, or whose container exited, is away: the order of magnitude that a
 /// StatefulSet's controller, the scheduler and a kubelet with the image need.
-const REPLACED_AFTER: Duration = Duration::from_secs(1);
+pub(super) const REPLACED_AFTER: Duration = Duration::from_secs(1);
 
-/// Something done to a broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something that is done at a time.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// When, after the timeline's start, which is when all brokers are ready.
     pub at: Duration,
-    /// The broker, by its place among the planned ones.
-    pub broker: usize,
     /// What.
-    pub action: Action,
+    pub deed: Deed,
     /// The fault's field, `deletePod`.
     pub fault: String,
 }
 
-/// What is done to a broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Action {
-    /// Its process ends.
-    Kill,
-    /// Its machine loses power: what was not synced is lost.
-    LosePower,
-    /// Its process starts.
-    Start,
+/// Whether some step acts on the ways between brokers or to clients.
+pub fn needs_relays(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step.deed, Deed::Links(..)))
 }
 
 /// The steps of a scenario's faults, in their order.
@@ -80,118 +80,119 @@ fn steps_of(
     at: scenario::Duration,
     kind: &FaultKind,
     brokers: &[PlannedBroker],
-) -> Result<Vec<Step>, (String, String)> {
-    use Action::{Kill, LosePower, Start};
-    use FaultKind as F;
+) -> Result<Vec<Step>, Refused> {
     let at = Duration::from(at.span());
-    let pod = |name: &str| chosen(brokers, |broker| broker.pod == name, &format!("pod {name}"));
-    let node =
-        |name: &str| chosen(brokers, |broker| broker.node.as_deref() == Some(name), &format!("node {name}"));
-    let zone =
-        |name: &str| chosen(brokers, |broker| broker.zone.as_deref() == Some(name), &format!("zone {name}"));
-    let (hit, actions): (Vec<usize>, Vec<(Duration, Action)>) = match kind {
-        F::DeletePod(name) | F::EvictPod(name) => {
-            (pod(&name.to_string())?, vec![(at, Kill), (at + REPLACED_AFTER, Start)])
-        }
-        F::ExitContainer(exit) => {
-            (pod(&exit.pod.to_string())?, vec![(at, Kill), (at + REPLACED_AFTER, Start)])
-        }
-        F::PowerOffNode(name) => (node(name)?, vec![(at, LosePower)]),
-        F::PowerOnNode(name) => (node(name)?, vec![(at, Start)]),
-        F::RebootNode(reboot) => {
-            let back = at + Duration::from(reboot.down_for.span());
-            (node(&reboot.node)?, vec![(at, LosePower), (back, Start)])
-        }
-        F::ShutDownNode(name) => (node(name)?, vec![(at, Kill)]),
-        F::PowerOffZone(name) => (zone(name)?, vec![(at, LosePower)]),
-        F::PowerOnZone(name) => (zone(name)?, vec![(at, Start)]),
-        _ => {
-            return Err((
-                "it does nothing to the process of a broker that is served on loopback".to_owned(),
-                "a fault that ends or starts brokers (deletePod, evictPod, exitContainer, powerOffNode, powerOnNode, \
-                 rebootNode, shutDownNode, powerOffZone, powerOnZone); `hopwise run` plays the others"
-                    .to_owned(),
-            ));
+    let targets = Targets(brokers);
+    let deeds = match process_deeds(at, kind, targets)? {
+        Some(deeds) => deeds,
+        None => {
+            let deed = |deed| (at, deed);
+            other_deeds(kind, targets)?.into_iter().map(deed).collect()
         }
     };
-    let step = |broker: usize, (at, action)| Step { at, broker, action, fault: kind.field().to_owned() };
-    Ok(actions.iter().flat_map(|action| hit.iter().map(move |broker| step(*broker, *action))).collect())
+    let step = |(at, deed)| Step { at, deed, fault: kind.field().to_owned() };
+    Ok(deeds.into_iter().map(step).collect())
 }
 
-fn chosen(
-    brokers: &[PlannedBroker],
-    is_hit: impl Fn(&PlannedBroker) -> bool,
-    name: &str,
-) -> Result<Vec<usize>, (String, String)> {
-    let hit: Vec<usize> =
-        brokers.iter().enumerate().filter(|(_, broker)| is_hit(broker)).map(|(index, _)| index).collect();
-    if !hit.is_empty() {
-        return Ok(hit);
-    }
-    let pods: BTreeSet<&str> = brokers.iter().map(|broker| broker.pod.as_str()).collect();
-    let pods = pods.into_iter().collect::<Vec<_>>().join(", ");
-    Err((format!("{name} has no broker that is served"), format!("where one of {pods} is")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::serve::planned::{PlainCluster, plain};
-
-    fn scenario(faults: &str) -> Scenario {
-        let text = format!("name: x\ncluster: {{}}\nmanifests: [m]\nfaults:\n{faults}expect: {{}}\n");
-        serde_saphyr::from_str(&text).expect("a scenario")
-    }
-
-    fn brokers() -> Vec<PlannedBroker> {
-        let mut brokers =
-            plain(&PlainCluster { brokers: 3, ..PlainCluster::default() }).expect("no properties");
-        for (broker, zone) in brokers.iter_mut().zip(["a", "b", "b"]) {
-            broker.zone = Some(zone.to_owned());
+/// What a fault does to processes; `None` for another kind of fault.
+fn process_deeds(
+    at: Duration,
+    kind: &FaultKind,
+    targets: Targets<'_>,
+) -> Result<Option<Vec<(Duration, Deed)>>, Refused> {
+    use FaultKind as F;
+    use ProcessDeed::{Hang, Kill, LosePower, Resume, SetClock, Slow, Start};
+    let replaced = at + REPLACED_AFTER;
+    let (hit, deeds): (Vec<usize>, Vec<(Duration, ProcessDeed)>) = match kind {
+        F::DeletePod(name) | F::EvictPod(name) => (targets.pod(name)?, vec![(at, Kill), (replaced, Start)]),
+        F::ExitContainer(exit) => (targets.pod(&exit.pod)?, vec![(at, Kill), (replaced, Start)]),
+        F::HangContainer(name) => (targets.pod(&name.pod)?, vec![(at, Hang)]),
+        F::ResumeContainer(name) => (targets.pod(&name.pod)?, vec![(at, Resume)]),
+        F::SlowContainer(slow) => (targets.pod(&slow.pod)?, vec![(at, Slow(slow.times.get()))]),
+        F::PowerOffNode(name) => (targets.node(name)?, vec![(at, LosePower)]),
+        F::PowerOnNode(name) => (targets.node(name)?, vec![(at, Start)]),
+        F::RebootNode(reboot) => {
+            let back = at + Duration::from(reboot.down_for.span());
+            (targets.node(&reboot.node)?, vec![(at, LosePower), (back, Start)])
         }
-        brokers
-    }
+        F::ShutDownNode(name) => (targets.node(name)?, vec![(at, Kill)]),
+        F::PowerOffZone(name) => (targets.zone(name)?, vec![(at, LosePower)]),
+        F::PowerOnZone(name) => (targets.zone(name)?, vec![(at, Start)]),
+        F::SkewClock(clock) => (targets.node(&clock.node)?, vec![(at, SetClock(clock.skew.ahead_ms()))]),
+        F::SetClock(name) => (targets.node(name)?, vec![(at, SetClock(0))]),
+        _ => return Ok(None),
+    };
+    let deed = |(at, deed): &(Duration, ProcessDeed)| {
+        let (at, deed) = (*at, *deed);
+        hit.iter().map(move |broker| (at, Deed::Process(*broker, deed))).collect::<Vec<_>>()
+    };
+    Ok(Some(deeds.iter().flat_map(deed).collect()))
+}
 
-    #[test]
-    fn faults_become_steps_in_the_order_of_their_times() {
-        let scenario = scenario(
-            "  - {at: 5s, powerOffZone: b}
-  - {at: 2s, deletePod: plain/redpanda-0}
-  - {at: 9s, rebootNode: {node: node-1, downFor: 3s}}
-  - {at: 20s, for: 5s, powerOffNode: node-0}
-",
-        );
-        let steps = steps(&scenario, &brokers()).expect("all apply");
-        let lines: Vec<String> = steps
-            .iter()
-            .map(|step| format!("{}s {:?} {} {}", step.at.as_secs(), step.action, step.broker, step.fault))
-            .collect();
-        assert_eq!(
-            lines,
-            [
-                "2s Kill 0 deletePod",
-                "3s Start 0 deletePod",
-                "5s LosePower 1 powerOffZone",
-                "5s LosePower 2 powerOffZone",
-                "9s LosePower 1 rebootNode",
-                "12s Start 1 rebootNode",
-                "20s LosePower 0 powerOffNode",
-                "25s Start 0 powerOnNode",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_does_not_apply_is_told_with_its_field() {
-        let scenario = scenario(
-            "  - {at: 1s, stopKubeProxy: node-0}
-  - {at: 2s, deletePod: other/redpanda-0}
-  - {at: 3s, powerOffNode: node-2}
-",
-        );
-        let problems = steps(&scenario, &brokers()).expect_err("two do not apply");
-        let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
-        assert_eq!(fields, ["faults[0].stopKubeProxy", "faults[1].deletePod"]);
-        assert!(problems[1].expected.contains("plain/redpanda-0"), "{}", problems[1]);
+/// What a fault does to something else than processes.
+fn other_deeds(kind: &FaultKind, targets: Targets<'_>) -> Result<Vec<Deed>, Refused> {
+    use FaultKind as F;
+    let disk = |claim, change: DiskChange| -> Result<Vec<Deed>, Refused> {
+        let hit = targets.claim(claim)?;
+        Ok(hit.into_iter().map(|broker| Deed::Disk(broker, change.clone())).collect())
+    };
+    let admin = |pod, request| -> Result<Vec<Deed>, Refused> {
+        Ok(targets.pod(pod)?.into_iter().map(|broker| Deed::Admin(broker, request)).collect())
+    };
+    let impair = |way, trouble| Ok(vec![Deed::Links(targets.way(way)?, LinkChange::Impair(trouble))]);
+    let around = |hit, change| vec![Deed::Links(targets.around(hit), change)];
+    let (cut, mended) = (LinkChange::Impair(LinkTrouble::Cut), LinkChange::Mend(Some(LinkAspect::Cut)));
+    match kind {
+        F::RestartRollout(object) => {
+            // The controller goes from the highest ordinal down.
+            let set = targets.set(object)?;
+            Ok(set.into_iter().rev().map(Deed::Restart).collect())
+        }
+        F::FillDisk(claim) => disk(claim, DiskChange::Fill),
+        F::SlowDisk(slow) => disk(&slow.claim, DiskChange::Slow(slow.by.span().into())),
+        F::FailDisk(failing) => disk(&failing.claim, DiskChange::Fail(failing.share)),
+        F::CorruptDisk(failing) => disk(&failing.claim, DiskChange::Corrupt(failing.share)),
+        F::MendDisk(mended) => disk(&mended.claim, DiskChange::Mend(mended.of)),
+        F::DecommissionBroker(pod) => admin(pod, AdminRequest::Decommission),
+        F::RecommissionBroker(pod) => admin(pod, AdminRequest::Recommission),
+        F::StartMaintenance(pod) => admin(pod, AdminRequest::StartMaintenance),
+        F::EndMaintenance(pod) => admin(pod, AdminRequest::EndMaintenance),
+        F::CutNodeFromNetwork(name) => Ok(around(targets.node(name)?, cut)),
+        F::ReconnectNodeToNetwork(name) => Ok(around(targets.node(name)?, mended)),
+        F::CutZoneFromNetwork(name) => Ok(around(targets.zone(name)?, cut)),
+        F::ReconnectZoneToNetwork(name) => Ok(around(targets.zone(name)?, mended)),
+        F::DelayLink(delayed) => {
+            let trouble = LinkTrouble::Delay(delayed.by.span().into(), delayed.jitter.span().into());
+            impair(&delayed.link, trouble)
+        }
+        F::LoseOnLink(impaired) => impair(&impaired.link, LinkTrouble::Lose(impaired.share)),
+        F::ReorderOnLink(reordered) => {
+            impair(&reordered.link, LinkTrouble::Reorder(reordered.share, reordered.by.span().into()))
+        }
+        F::LimitLink(limited) => impair(&limited.link, LinkTrouble::Limit(limited.per_second.0)),
+        F::CutLink(way) => impair(way, LinkTrouble::Cut),
+        F::BlackHoleLink(hole) => impair(&hole.link, LinkTrouble::BlackHole(hole.above)),
+        F::MendLink(mended) => {
+            Ok(vec![Deed::Links(targets.way(&mended.link)?, LinkChange::Mend(mended.of))])
+        }
+        F::DuplicateOnLink(_) => Err((
+            "TCP hides packets that arrive twice from the programs at both ends".to_owned(),
+            "another fault of a link; `hopwise run` plays this one".to_owned(),
+        )),
+        F::Apply(_) => Err((
+            "the addresses of served brokers, also those that they advertise, are their loopback sockets', which no \
+             manifest changes"
+                .to_owned(),
+            "to start `hopwise serve` with the changed manifests; `hopwise run` plays this one".to_owned(),
+        )),
+        _ => Err((
+            "it does nothing to brokers that are served on loopback, which have no Kubernetes around them".to_owned(),
+            "a fault of processes (deletePod, evictPod, exitContainer, hangContainer, slowContainer, restartRollout, \
+             powerOffNode, rebootNode, shutDownNode, powerOffZone, skewClock), of links (cutLink, delayLink, \
+             loseOnLink, reorderOnLink, limitLink, blackHoleLink, cutNodeFromNetwork, cutZoneFromNetwork), of disks \
+             (fillDisk, slowDisk, failDisk, corruptDisk) or of brokers (decommissionBroker, startMaintenance), or what \
+             undoes one; `hopwise run` plays the others"
+                .to_owned(),
+        )),
     }
 }

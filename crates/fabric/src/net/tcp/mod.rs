@@ -39,7 +39,7 @@ impl TcpStream {
     /// As `tokio::net::TcpStream::connect`: refused, timed out, unreachable.
     pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
         if !crate::is_installed() {
-            return Ok(TcpStream(Stream::Machine(tokio::net::TcpStream::connect(address).await?)));
+            return Ok(TcpStream(Stream::Machine(super::origin::connect(address).await?)));
         }
         let connected = simulated::Stream::connect(address, StreamOptions::default()).await;
         connected.map(|stream| TcpStream(Stream::Simulated(stream))).map_err(|(error, _)| error)
