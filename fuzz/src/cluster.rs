@@ -5,11 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hopwise_broker::{Broker, BrokerStatus, Disk, Environment, NodeConfig, Phase, StartParameters};
+use bytes::Bytes;
+use hopwise_broker::{
+    BootstrapUser, Broker, BrokerStatus, Disk, Environment, NodeConfig, Phase, StartParameters,
+};
 use hopwise_client::behaviour::Patience;
 use hopwise_client::{Acks, Client, FetchOptions, HostPort, Options, Record};
+use hopwise_security::certificate::{CertificateRequest, KeyPair, self_signed};
+use hopwise_security::sasl::Mechanism;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use turmoil_fs::Fs;
 
@@ -22,6 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Frames between brokers that are kept of each kind.
 const FRAMES_OF_A_KIND_MAX: usize = 12;
 const RPC_PORT: u16 = 33145;
+/// A Kafka listener with TLS.
+pub(crate) const TLS_PORT: u16 = 9095;
+/// A Kafka listener that asks for SASL.
+pub(crate) const SASL_PORT: u16 = 9096;
+/// What the brokers' clock says, seconds since 1970.
+const NOW_S: u64 = 1_700_000_000;
 /// Where the first broker's RPC listener is said to be: there the frames are noted and passed on.
 const TAP_PORT: u16 = 33146;
 
@@ -195,14 +207,14 @@ fn not_serving(error: impl std::fmt::Display) -> Failure {
 
 fn start_broker(addresses: &[IpAddr], index: usize, tasks: &mut JoinSet<()>) -> BrokerStatus {
     let status = BrokerStatus::new();
-    let parameters = match NodeConfig::parse(&yaml(addresses, index), None) {
+    let parameters = match NodeConfig::parse(&yaml(addresses, index), Some(BOOTSTRAP)) {
         Ok(config) => StartParameters {
             config,
             volume: Disk::Simulated(Fs::builder().seed(index as u64).build()),
-            clock: Arc::new(|| 1_700_000_000_000),
+            clock: Arc::new(|| NOW_S as i64 * 1000),
             seed: index as u64 + 1,
             status: status.clone(),
-            environment: Environment::default(),
+            environment: environment(),
         },
         Err(error) => {
             eprintln!("broker {index} is not configured right: {error}");
@@ -218,6 +230,34 @@ fn start_broker(addresses: &[IpAddr], index: usize, tasks: &mut JoinSet<()>) -> 
     status
 }
 
+/// SASL is asked for by one listener alone, and nobody is kept from anything.
+const BOOTSTRAP: &str = "sasl_mechanisms: [SCRAM, PLAIN]\nkafka_enable_authorization: false\n";
+
+/// A user, and a certificate for the listener with TLS.
+fn environment() -> Environment {
+    let request = CertificateRequest {
+        dns_names: vec!["broker".to_owned()],
+        not_before_s: NOW_S - 3600,
+        not_after_s: NOW_S + 3600,
+        server: true,
+        ..CertificateRequest::default()
+    };
+    let made = self_signed(&request, KeyPair::from_seed(1, "fuzz"));
+    let files: BTreeMap<&str, Bytes> = match made.and_then(|made| Ok((made.key.to_pem()?, made.pem))) {
+        Ok((key, pem)) => BTreeMap::from([("/tls.crt", pem.into()), ("/tls.key", key.into())]),
+        Err(error) => {
+            eprintln!("there is no certificate: {error}");
+            BTreeMap::new()
+        }
+    };
+    let users = BootstrapUser::parse("user:password", Mechanism::ScramSha256).into_iter().collect();
+    Environment {
+        files: Arc::new(move |path| files.get(path.to_str()?).cloned()),
+        users: watch::channel(users).1,
+        ..Environment::default()
+    }
+}
+
 fn yaml(addresses: &[IpAddr], index: usize) -> String {
     let rpc = |index: usize| if index == 0 { TAP_PORT } else { RPC_PORT };
     let seed =
@@ -231,7 +271,11 @@ fn yaml(addresses: &[IpAddr], index: usize) -> String {
   admin:
     - {{name: internal, address: {ip}, port: 9644}}
   kafka_api:
-    - {{name: internal, address: {ip}, port: 9092}}
+    - {{name: internal, address: {ip}, port: 9092, authentication_method: none}}
+    - {{name: tls, address: {ip}, port: {TLS_PORT}, authentication_method: none}}
+    - {{name: sasl, address: {ip}, port: {SASL_PORT}, authentication_method: sasl}}
+  kafka_api_tls:
+    - {{name: tls, enabled: true, cert_file: /tls.crt, key_file: /tls.key}}
   advertised_kafka_api:
     - {{name: internal, address: {ip}, port: 9092}}
   rpc_server: {{address: {ip}, port: {RPC_PORT}}}

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::cluster::{Cluster, Failure};
+use crate::cluster::{Cluster, Failure, SASL_PORT, TLS_PORT};
 use crate::mutation::Mutator;
 use crate::{corpus, memory};
 
@@ -37,6 +37,10 @@ pub enum Target {
     Proxy,
     /// The Schema Registry.
     Registry,
+    /// A Kafka listener's TLS handshake.
+    Tls,
+    /// A Kafka listener's SASL handshake.
+    Sasl,
 }
 
 /// What an attack came to.
@@ -83,7 +87,15 @@ pub fn count_panics() {
 
 impl Target {
     /// Every one.
-    pub const ALL: [Target; 5] = [Target::Kafka, Target::Rpc, Target::Admin, Target::Proxy, Target::Registry];
+    pub const ALL: [Target; 7] = [
+        Target::Kafka,
+        Target::Rpc,
+        Target::Admin,
+        Target::Proxy,
+        Target::Registry,
+        Target::Tls,
+        Target::Sasl,
+    ];
 
     fn port(self) -> u16 {
         match self {
@@ -92,20 +104,24 @@ impl Target {
             Target::Admin => 9644,
             Target::Proxy => 8082,
             Target::Registry => 8081,
+            Target::Tls => TLS_PORT,
+            Target::Sasl => SASL_PORT,
         }
     }
 
     fn framed(self) -> bool {
-        matches!(self, Target::Kafka | Target::Rpc)
+        matches!(self, Target::Kafka | Target::Rpc | Target::Sasl)
     }
 
-    fn corpus(self, cluster: &Cluster) -> Vec<Vec<u8>> {
+    async fn corpus(self, cluster: &Cluster) -> Vec<Vec<u8>> {
         match self {
             Target::Kafka => corpus::kafka(),
             Target::Rpc => cluster.rpc_frames(),
             Target::Admin => corpus::admin(),
             Target::Proxy => corpus::proxy(),
             Target::Registry => corpus::registry(),
+            Target::Tls => corpus::tls().await,
+            Target::Sasl => corpus::sasl(),
         }
     }
 }
@@ -122,7 +138,7 @@ pub async fn attack(
 ) -> Result<Report, Found> {
     let mut attack = Attack {
         target,
-        corpus: target.corpus(cluster),
+        corpus: target.corpus(cluster).await,
         mutator: Mutator::new(seed),
         before: memory::resident_bytes().unwrap_or(0),
         panics: PANICS.load(Ordering::Relaxed),

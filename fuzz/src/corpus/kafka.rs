@@ -50,7 +50,7 @@ pub fn kafka() -> Vec<Vec<u8>> {
 }
 
 /// Adds a request in every version that can hold it.
-fn add<Q: Request>(frames: &mut Vec<Vec<u8>>, request: &Q) {
+pub(super) fn add<Q: Request>(frames: &mut Vec<Vec<u8>>, request: &Q) {
     for version in Q::VERSIONS.min..=Q::VERSIONS.max {
         let header = RequestHeader::default()
             .with_request_api_key(Q::KEY)

@@ -453,4 +453,43 @@ mod tests {
         volume.remove_directory(&folder).unwrap();
         assert!(volume.names(volume.root().join("a").as_path()).unwrap().is_empty());
     }
+
+    struct Sized(u64);
+
+    impl DiskTrouble for Sized {
+        fn is_full(&self) -> bool {
+            false
+        }
+        fn extra_latency(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn capacity_bytes(&self) -> Option<u64> {
+            Some(self.0)
+        }
+    }
+
+    #[test]
+    fn a_disk_takes_no_more_than_its_size() {
+        let (_, fs) = simulated();
+        let open = || {
+            let disk = Disk::Troubled(Box::new(Disk::Simulated(fs.clone())), Arc::new(Sized(10)));
+            Volume::new(disk, Path::new("/data")).unwrap()
+        };
+        let volume = open();
+        volume.create_directory(Path::new("/data/a")).unwrap();
+        let path = Path::new("/data/a/file");
+        volume.replace(path, b"1234").unwrap();
+        volume.write_at(path, 4, b"5678").unwrap();
+        volume.sync(path).unwrap();
+        assert_eq!(volume.counted_space(), Some(DiskSpace { total: 10, free: 2 }));
+        assert_eq!(volume.write_at(path, 8, b"9ab").unwrap_err().kind(), ErrorKind::StorageFull);
+        volume.write_at(path, 6, b"new!").unwrap();
+        assert_eq!(volume.replace(Path::new("/data/b"), b"1").unwrap_err().kind(), ErrorKind::StorageFull);
+        volume.sync(path).unwrap();
+        assert_eq!(open().counted_space(), Some(DiskSpace { total: 10, free: 0 }), "it is counted anew");
+        volume.set_length(path, 3).unwrap();
+        assert_eq!(volume.counted_space(), Some(DiskSpace { total: 10, free: 7 }));
+        volume.remove_directory(Path::new("/data/a")).unwrap();
+        assert_eq!(volume.counted_space(), Some(DiskSpace { total: 10, free: 10 }));
+    }
 }

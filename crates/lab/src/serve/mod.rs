@@ -15,6 +15,8 @@ pub mod planned;
 mod play;
 mod process;
 mod relay;
+#[cfg(test)]
+mod tests;
 pub mod timeline;
 
 use std::collections::BTreeMap;
