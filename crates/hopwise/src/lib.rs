@@ -4,7 +4,10 @@
 //! manifests, [`check`] every route, [`run`] a scenario, or run code of one's own in the simulated cluster ([`testing`]).
 
 pub mod testing;
+#[cfg(feature = "turmoil")]
+pub mod turmoil;
 
+pub use hopwise_client as client;
 pub use hopwise_fabric::net;
 pub use hopwise_lab::check;
 pub use hopwise_lab::inputs;

@@ -1,10 +1,11 @@
 //! Sockets that mirror `tokio::net`.
 //!
 //! Inside a simulation (a fabric is installed on this thread) they are sockets of the current host's simulated
-//! stack; elsewhere they are the machine's own. The same program therefore runs in virtual time on the fabric
-//! and in real time on loopback. Beyond tokio's API, [`TcpStream::route`] and [`connect_traced`] tell which way
-//! the packets went; on the machine's sockets that is unknown.
+//! stack; inside a simulation of turmoil (feature `turmoil`) they are turmoil's; elsewhere they are the machine's own. The
+//! same program therefore runs in virtual time on the fabric and in real time on loopback. Beyond tokio's API, [`TcpStream::route`] and [`connect_traced`] tell which way
+//! the packets went; on other sockets that is unknown.
 
+mod foreign;
 mod lookup;
 mod machine;
 pub mod origin;
@@ -34,6 +35,8 @@ pub async fn lookup_ip(host: &str) -> io::Result<Vec<IpAddr>> {
 pub async fn lookup_explained(host: &str) -> (io::Result<Vec<IpAddr>>, Vec<resolver::QueryTrace>) {
     if crate::is_installed() {
         lookup::look_up(host, None).await
+    } else if let Some(network) = foreign::current() {
+        (network.look_up(host), Vec::new())
     } else {
         (machine::lookup_ip(host).await, Vec::new())
     }

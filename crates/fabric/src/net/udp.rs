@@ -3,9 +3,11 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use tokio::io::ReadBuf;
 
+use super::foreign::{self, Datagrams};
 use super::simulated;
 use super::tcp::at_once;
 use crate::Route;
@@ -18,6 +20,7 @@ pub struct UdpSocket(Socket);
 enum Socket {
     Machine(tokio::net::UdpSocket),
     Simulated(simulated::Socket),
+    Foreign { socket: Box<dyn Datagrams>, peer: OnceLock<SocketAddr> },
 }
 
 impl UdpSocket {
@@ -26,10 +29,13 @@ impl UdpSocket {
     /// # Errors
     /// As `tokio::net::UdpSocket::bind`: address in use, address not available.
     pub async fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-        if !crate::is_installed() {
-            return Ok(UdpSocket(Socket::Machine(tokio::net::UdpSocket::bind(address).await?)));
-        }
-        Ok(UdpSocket(Socket::Simulated(simulated::Socket::bind(address).await?)))
+        Ok(UdpSocket(if crate::is_installed() {
+            Socket::Simulated(simulated::Socket::bind(address).await?)
+        } else if let Some(network) = foreign::current() {
+            Socket::Foreign { socket: network.bind(address).await?, peer: OnceLock::new() }
+        } else {
+            Socket::Machine(tokio::net::UdpSocket::bind(address).await?)
+        }))
     }
 
     /// Connects the socket: it sends to and hears from `address` only, and hears of its errors.
@@ -40,6 +46,9 @@ impl UdpSocket {
         match &self.0 {
             Socket::Machine(socket) => socket.connect(address).await,
             Socket::Simulated(socket) => socket.connect(address),
+            Socket::Foreign { peer, .. } => {
+                peer.set(address).map_err(|_| io::Error::new(io::ErrorKind::Unsupported, "connected already"))
+            }
         }
     }
 
@@ -54,7 +63,7 @@ impl UdpSocket {
     /// The way of the last datagram that was sent and of the last answer; `None` where they are not traced.
     pub fn route(&self) -> Option<Route> {
         match &self.0 {
-            Socket::Machine(_) => None,
+            Socket::Machine(_) | Socket::Foreign { .. } => None,
             Socket::Simulated(socket) => socket.route(),
         }
     }
@@ -67,6 +76,7 @@ impl UdpSocket {
         match &self.0 {
             Socket::Machine(socket) => socket.local_addr(),
             Socket::Simulated(socket) => socket.local_addr().ok_or(io::ErrorKind::NotConnected.into()),
+            Socket::Foreign { socket, .. } => Ok(socket.local_addr()),
         }
     }
 
@@ -78,6 +88,7 @@ impl UdpSocket {
         match &self.0 {
             Socket::Machine(socket) => socket.peer_addr(),
             Socket::Simulated(socket) => socket.peer_addr().ok_or(io::ErrorKind::NotConnected.into()),
+            Socket::Foreign { peer, .. } => peer.get().copied().ok_or(io::ErrorKind::NotConnected.into()),
         }
     }
 
@@ -89,6 +100,9 @@ impl UdpSocket {
         match &self.0 {
             Socket::Machine(socket) => socket.send(bytes).await,
             Socket::Simulated(socket) => poll_fn(|_| socket.poll_send(None, bytes)).await,
+            Socket::Foreign { socket, peer } => {
+                socket.send_to(bytes, *peer.get().ok_or(io::ErrorKind::NotConnected)?)
+            }
         }
     }
 
@@ -100,6 +114,7 @@ impl UdpSocket {
         match &self.0 {
             Socket::Machine(socket) => socket.send_to(bytes, address).await,
             Socket::Simulated(socket) => poll_fn(|_| socket.poll_send(Some(address), bytes)).await,
+            Socket::Foreign { socket, .. } => socket.send_to(bytes, address),
         }
     }
 
@@ -123,13 +138,19 @@ impl UdpSocket {
                 let from = poll_fn(|cx| socket.poll_receive(cx, &mut buffer)).await?;
                 Ok((buffer.filled().len(), from))
             }
+            Socket::Foreign { socket, peer } => loop {
+                let received = socket.receive(buffer).await?;
+                if heard(peer, received.1) {
+                    break Ok(received);
+                }
+            },
         }
     }
 
     /// Waits for a datagram and copies it without taking it.
     ///
     /// # Errors
-    /// As `tokio::net::UdpSocket::peek_from`.
+    /// As `tokio::net::UdpSocket::peek_from`; [`io::ErrorKind::Unsupported`] on another simulator's sockets.
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         match &self.0 {
             Socket::Machine(socket) => socket.peek_from(buffer).await,
@@ -138,6 +159,7 @@ impl UdpSocket {
                 let from = poll_fn(|cx| socket.poll_peek(cx, &mut buffer)).await?;
                 Ok((buffer.filled().len(), from))
             }
+            Socket::Foreign { .. } => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -149,6 +171,7 @@ impl UdpSocket {
         match &self.0 {
             Socket::Machine(socket) => socket.readable().await,
             Socket::Simulated(socket) => poll_fn(|cx| socket.poll_readable(cx)).await,
+            Socket::Foreign { socket, .. } => socket.readable().await,
         }
     }
 
@@ -164,6 +187,17 @@ impl UdpSocket {
                 let from = at_once(|cx| socket.poll_receive(cx, &mut buffer))?;
                 Ok((buffer.filled().len(), from))
             }
+            Socket::Foreign { socket, peer } => loop {
+                let received = socket.try_receive(buffer)?;
+                if heard(peer, received.1) {
+                    break Ok(received);
+                }
+            },
         }
     }
+}
+
+/// Whether a socket that is connected to `peer`, if it is to one, hears what `from` sends.
+fn heard(peer: &OnceLock<SocketAddr>, from: SocketAddr) -> bool {
+    peer.get().is_none_or(|peer| *peer == from)
 }

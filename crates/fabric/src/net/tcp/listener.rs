@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 
 use super::{Stream, TcpStream};
+use crate::net::foreign::{self, Acceptor};
 use crate::net::simulated;
 
 /// The backlog of [`TcpListener::bind`]: Linux's limit.
@@ -19,6 +20,7 @@ pub struct TcpListener(pub(super) Listener);
 pub(super) enum Listener {
     Machine(tokio::net::TcpListener),
     Simulated(simulated::Listener),
+    Foreign(Box<dyn Acceptor>),
 }
 
 impl TcpListener {
@@ -27,10 +29,13 @@ impl TcpListener {
     /// # Errors
     /// As `tokio::net::TcpListener::bind`: address in use, address not available.
     pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-        if !crate::is_installed() {
-            return Ok(TcpListener(Listener::Machine(tokio::net::TcpListener::bind(address).await?)));
-        }
-        Ok(TcpListener(Listener::Simulated(simulated::Listener::bind(address, BACKLOG).await?)))
+        Ok(TcpListener(if crate::is_installed() {
+            Listener::Simulated(simulated::Listener::bind(address, BACKLOG).await?)
+        } else if let Some(network) = foreign::current() {
+            Listener::Foreign(network.listen(address)?)
+        } else {
+            Listener::Machine(tokio::net::TcpListener::bind(address).await?)
+        }))
     }
 
     /// Waits for the next connection.
@@ -56,6 +61,11 @@ impl TcpListener {
                 let peer = stream.peer_addr();
                 Poll::Ready(Ok((TcpStream(Stream::Simulated(stream)), peer)))
             }
+            Listener::Foreign(listener) => {
+                let stream = ready!(listener.poll_accept(cx))?;
+                let peer = stream.peer_addr();
+                Poll::Ready(Ok((TcpStream(Stream::Foreign(stream)), peer)))
+            }
         }
     }
 
@@ -67,6 +77,7 @@ impl TcpListener {
         match &self.0 {
             Listener::Machine(listener) => listener.local_addr(),
             Listener::Simulated(listener) => Ok(listener.local_addr()),
+            Listener::Foreign(listener) => Ok(listener.local_addr()),
         }
     }
 }

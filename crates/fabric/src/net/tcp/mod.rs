@@ -19,6 +19,7 @@ use std::task::{Context, Poll, Waker, ready};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::foreign::{self, Connection};
 use super::simulated::{self, StreamOptions};
 use crate::{KeepAlive, Route};
 
@@ -30,6 +31,7 @@ pub struct TcpStream(Stream);
 enum Stream {
     Machine(tokio::net::TcpStream),
     Simulated(simulated::Stream),
+    Foreign(Box<dyn Connection>),
 }
 
 impl TcpStream {
@@ -38,11 +40,14 @@ impl TcpStream {
     /// # Errors
     /// As `tokio::net::TcpStream::connect`: refused, timed out, unreachable.
     pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-        if !crate::is_installed() {
-            return Ok(TcpStream(Stream::Machine(super::origin::connect(address).await?)));
+        if crate::is_installed() {
+            let connected = simulated::Stream::connect(address, StreamOptions::default()).await;
+            return connected.map(Self::of_simulated).map_err(|(error, _)| error);
         }
-        let connected = simulated::Stream::connect(address, StreamOptions::default()).await;
-        connected.map(|stream| TcpStream(Stream::Simulated(stream))).map_err(|(error, _)| error)
+        Ok(TcpStream(match foreign::current() {
+            Some(network) => Stream::Foreign(network.connect(address).await?),
+            None => Stream::Machine(super::origin::connect(address).await?),
+        }))
     }
 
     /// Like [`TcpStream::connect`], on behalf of `client`, whose peer this end is: the route that the client sees leads
@@ -64,7 +69,7 @@ impl TcpStream {
     /// `None` on the machine's sockets, and where connections are not traced.
     pub fn route(&self) -> Option<Route> {
         match &self.0 {
-            Stream::Machine(_) => None,
+            Stream::Machine(_) | Stream::Foreign(_) => None,
             Stream::Simulated(stream) => stream.route(),
         }
     }
@@ -77,6 +82,7 @@ impl TcpStream {
         match &self.0 {
             Stream::Machine(stream) => stream.local_addr(),
             Stream::Simulated(stream) => Ok(stream.local_addr()),
+            Stream::Foreign(stream) => Ok(stream.local_addr()),
         }
     }
 
@@ -88,6 +94,7 @@ impl TcpStream {
         match &self.0 {
             Stream::Machine(stream) => stream.peer_addr(),
             Stream::Simulated(stream) => Ok(stream.peer_addr()),
+            Stream::Foreign(stream) => Ok(stream.peer_addr()),
         }
     }
 
@@ -99,6 +106,7 @@ impl TcpStream {
         match &self.0 {
             Stream::Machine(stream) => stream.take_error(),
             Stream::Simulated(stream) => Ok(stream.take_error()),
+            Stream::Foreign(_) => Ok(None),
         }
     }
 
@@ -110,6 +118,8 @@ impl TcpStream {
         match &self.0 {
             Stream::Machine(stream) => stream.nodelay(),
             Stream::Simulated(stream) => Ok(stream.nodelay()),
+            // Nothing is held back there.
+            Stream::Foreign(_) => Ok(true),
         }
     }
 
@@ -124,6 +134,7 @@ impl TcpStream {
                 stream.set_nodelay(nodelay);
                 Ok(())
             }
+            Stream::Foreign(_) => Ok(()),
         }
     }
 
@@ -135,6 +146,7 @@ impl TcpStream {
         match &self.0 {
             Stream::Machine(stream) => stream.ttl(),
             Stream::Simulated(stream) => Ok(stream.time_to_live().into()),
+            Stream::Foreign(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -150,6 +162,7 @@ impl TcpStream {
                 stream.set_time_to_live(ttl.ok_or(io::ErrorKind::InvalidInput)?);
                 Ok(())
             }
+            Stream::Foreign(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -164,6 +177,7 @@ impl TcpStream {
                 stream.set_keep_alive(keep_alive);
                 Ok(())
             }
+            Stream::Foreign(_) => Ok(()),
         }
     }
 
@@ -175,6 +189,7 @@ impl TcpStream {
         match &self.0 {
             Stream::Machine(stream) => Ok(stream.linger()?.is_some_and(|linger| linger.is_zero())),
             Stream::Simulated(stream) => Ok(stream.zero_linger()),
+            Stream::Foreign(_) => Ok(false),
         }
     }
 
@@ -189,6 +204,7 @@ impl TcpStream {
                 stream.set_zero_linger(true);
                 Ok(())
             }
+            Stream::Foreign(_) => Ok(()),
         }
     }
 
@@ -200,6 +216,10 @@ impl TcpStream {
         match &self.0 {
             Stream::Machine(stream) => stream.readable().await,
             Stream::Simulated(stream) => poll_fn(|cx| stream.poll_read_ready(cx)).await,
+            Stream::Foreign(stream) => {
+                let mut byte = [0];
+                poll_fn(|cx| stream.poll_peek(cx, &mut ReadBuf::new(&mut byte))).await.map(|_| ())
+            }
         }
     }
 
@@ -211,6 +231,7 @@ impl TcpStream {
         match &self.0 {
             Stream::Machine(stream) => stream.writable().await,
             Stream::Simulated(stream) => poll_fn(|cx| stream.poll_write_ready(cx)).await,
+            Stream::Foreign(stream) => poll_fn(|cx| stream.poll_write_ready(cx)).await,
         }
     }
 
@@ -226,6 +247,11 @@ impl TcpStream {
                 at_once(|cx| stream.poll_read(cx, &mut buffer))?;
                 Ok(buffer.filled().len())
             }
+            Stream::Foreign(stream) => {
+                let mut buffer = ReadBuf::new(buffer);
+                at_once(|cx| stream.poll_read(cx, &mut buffer))?;
+                Ok(buffer.filled().len())
+            }
         }
     }
 
@@ -237,6 +263,7 @@ impl TcpStream {
         match &self.0 {
             Stream::Machine(stream) => stream.try_write(bytes),
             Stream::Simulated(stream) => at_once(|cx| stream.poll_write(cx, bytes)),
+            Stream::Foreign(stream) => at_once(|cx| stream.poll_write(cx, bytes)),
         }
     }
 
@@ -248,6 +275,10 @@ impl TcpStream {
         match &self.0 {
             Stream::Machine(stream) => stream.peek(buffer).await,
             Stream::Simulated(stream) => {
+                let mut buffer = ReadBuf::new(buffer);
+                poll_fn(|cx| stream.poll_peek(cx, &mut buffer)).await
+            }
+            Stream::Foreign(stream) => {
                 let mut buffer = ReadBuf::new(buffer);
                 poll_fn(|cx| stream.poll_peek(cx, &mut buffer)).await
             }
@@ -283,6 +314,7 @@ impl TcpStream {
                 }
             },
             Stream::Simulated(stream) => stream.poll_read(cx, buffer),
+            Stream::Foreign(stream) => stream.poll_read(cx, buffer),
         }
     }
 
@@ -297,6 +329,7 @@ impl TcpStream {
                 }
             },
             Stream::Simulated(stream) => stream.poll_write(cx, bytes),
+            Stream::Foreign(stream) => stream.poll_write(cx, bytes),
         }
     }
 
@@ -310,6 +343,7 @@ impl TcpStream {
                 stream.shut_down();
                 Ok(())
             }
+            Stream::Foreign(stream) => stream.shut_down(),
         }
     }
 }
@@ -323,6 +357,7 @@ impl AsyncRead for TcpStream {
         match &mut self.0 {
             Stream::Machine(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Simulated(stream) => stream.poll_read(cx, buffer),
+            Stream::Foreign(stream) => stream.poll_read(cx, buffer),
         }
     }
 }
@@ -332,13 +367,14 @@ impl AsyncWrite for TcpStream {
         match &mut self.0 {
             Stream::Machine(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Simulated(stream) => stream.poll_write(cx, bytes),
+            Stream::Foreign(stream) => stream.poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
             Stream::Machine(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Simulated(_) => Poll::Ready(Ok(())),
+            Stream::Simulated(_) | Stream::Foreign(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -349,6 +385,7 @@ impl AsyncWrite for TcpStream {
                 stream.shut_down();
                 Poll::Ready(Ok(()))
             }
+            Stream::Foreign(stream) => Poll::Ready(stream.shut_down()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::listener::Listener;
 use super::{Stream, TcpListener, TcpStream, set_machine_keepalive};
 use crate::KeepAlive;
+use crate::net::foreign::{self, Network};
 use crate::net::simulated::{self, StreamOptions};
 
 /// A TCP socket to be configured before it connects or listens. Mirrors `tokio::net::TcpSocket`.
@@ -15,7 +16,15 @@ pub struct TcpSocket(Socket);
 #[derive(Debug)]
 enum Socket {
     Machine(tokio::net::TcpSocket),
-    Simulated { v6: bool, options: StreamOptions },
+    Simulated {
+        v6: bool,
+        options: StreamOptions,
+    },
+    /// The other simulator's sockets have no options.
+    Foreign {
+        network: &'static dyn Network,
+        local: SocketAddr,
+    },
 }
 
 impl TcpSocket {
@@ -38,6 +47,9 @@ impl TcpSocket {
     fn new(v6: bool) -> io::Result<TcpSocket> {
         if crate::is_installed() {
             return Ok(TcpSocket(Socket::Simulated { v6, options: StreamOptions::default() }));
+        }
+        if let Some(network) = foreign::current() {
+            return Ok(TcpSocket(Socket::Foreign { network, local: SocketAddr::new(anywhere(v6), 0) }));
         }
         let socket = if v6 { tokio::net::TcpSocket::new_v6() } else { tokio::net::TcpSocket::new_v4() };
         Ok(TcpSocket(Socket::Machine(socket?)))
@@ -62,6 +74,7 @@ impl TcpSocket {
                 options.keep_alive = keep_alive;
                 Ok(())
             }
+            Socket::Foreign { .. } => Ok(()),
         }
     }
 
@@ -76,6 +89,7 @@ impl TcpSocket {
                 options.nodelay = nodelay;
                 Ok(())
             }
+            Socket::Foreign { .. } => Ok(()),
         }
     }
 
@@ -90,6 +104,7 @@ impl TcpSocket {
                 options.zero_linger = true;
                 Ok(())
             }
+            Socket::Foreign { .. } => Ok(()),
         }
     }
 
@@ -100,7 +115,7 @@ impl TcpSocket {
     pub fn set_reuseaddr(&self, reuseaddr: bool) -> io::Result<()> {
         match &self.0 {
             Socket::Machine(socket) => socket.set_reuseaddr(reuseaddr),
-            Socket::Simulated { .. } => Ok(()),
+            Socket::Simulated { .. } | Socket::Foreign { .. } => Ok(()),
         }
     }
 
@@ -118,6 +133,13 @@ impl TcpSocket {
                 options.local = Some(address);
                 Ok(())
             }
+            Socket::Foreign { local, .. } if local.is_ipv6() != address.is_ipv6() => {
+                Err(io::ErrorKind::InvalidInput.into())
+            }
+            Socket::Foreign { local, .. } => {
+                *local = address;
+                Ok(())
+            }
         }
     }
 
@@ -132,6 +154,9 @@ impl TcpSocket {
                 let connected = simulated::Stream::connect(address, options).await;
                 connected.map(|stream| TcpStream(Stream::Simulated(stream))).map_err(|(error, _)| error)
             }
+            Socket::Foreign { network, .. } => {
+                Ok(TcpStream(Stream::Foreign(network.connect(address).await?)))
+            }
         }
     }
 
@@ -143,11 +168,15 @@ impl TcpSocket {
         match self.0 {
             Socket::Machine(socket) => Ok(TcpListener(Listener::Machine(socket.listen(backlog)?))),
             Socket::Simulated { v6, options } => {
-                let anywhere: IpAddr =
-                    if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-                let local = options.local.unwrap_or(SocketAddr::new(anywhere, 0));
+                let local = options.local.unwrap_or(SocketAddr::new(anywhere(v6), 0));
                 Ok(TcpListener(Listener::Simulated(simulated::Listener::bind_now(local, backlog)?)))
             }
+            Socket::Foreign { network, local } => Ok(TcpListener(Listener::Foreign(network.listen(local)?))),
         }
     }
+}
+
+/// All addresses of a family.
+fn anywhere(v6: bool) -> IpAddr {
+    if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
 }
