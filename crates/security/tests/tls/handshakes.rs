@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use hopwise_security::Randomness;
-use hopwise_security::certificate::{CertificateRequest, Facts, KeyPair, self_signed};
+use hopwise_security::certificate::{CertificateRequest, Curve, Facts, KeyPair, self_signed, signed_by};
 use hopwise_security::tls::{MaterialError, MinVersion, ServerSettings, TlsAcceptor, TlsConnector};
 use rsa::pkcs8::{EncodePrivateKey, LineEnding};
 
@@ -109,6 +109,22 @@ async fn rsa_and_ed25519_keys_from_elsewhere_serve() {
         let again = attempt_at(NOW_S, 1, &server, &client, "rsa.example").await;
         assert!(one.bytes == again.bytes, "the same seed gives other bytes");
     }
+}
+
+#[tokio::test]
+async fn p384_keys_sign_certificates_and_handshakes_with_the_same_bytes() {
+    let key = |purpose: &str| KeyPair::on_curve(Curve::P384, 1, purpose);
+    let request = CertificateRequest { is_authority: true, ..leaf_request(&["ca"]) };
+    let authority = self_signed(&request, key("ca")).unwrap();
+    let authority_key = authority.key.to_pem().unwrap();
+    let made = || signed_by(&authority.pem, &authority_key, &leaf_request(&["p384.example"]), key("leaf"));
+    let (certificate, again) = (made().unwrap(), made().unwrap());
+    assert_eq!(certificate.pem, again.pem, "the same seed makes the same certificate");
+    let (server, client) = (server(&certificate), client(&authority));
+    let one = attempt_at(NOW_S, 1, &server, &client, "p384.example").await;
+    assert!(one.client.is_ok(), "{:?}", one.client.err());
+    let two = attempt_at(NOW_S, 1, &server, &client, "p384.example").await;
+    assert!(one.bytes == two.bytes, "the same seed gives other bytes");
 }
 
 #[tokio::test]
