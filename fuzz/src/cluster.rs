@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -252,7 +253,7 @@ fn environment() -> Environment {
     };
     let users = BootstrapUser::parse("user:password", Mechanism::ScramSha256).into_iter().collect();
     Environment {
-        files: Arc::new(move |path| files.get(path.to_str()?).cloned()),
+        files: Arc::new(move |path: &Path| files.get(path.to_str()?).cloned()),
         users: watch::channel(users).1,
         ..Environment::default()
     }

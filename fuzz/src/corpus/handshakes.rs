@@ -27,7 +27,7 @@ pub async fn tls() -> Vec<Vec<u8>> {
             &[22, 3, 3, 0x40, 0, 1, 0xff, 0xff, 0xff],
             &hello,
         ];
-        inputs.extend(further.iter().map(|further| [&hello[..], further].concat()));
+        inputs.extend(further.iter().map(|further| [&hello[..], *further].concat()));
         inputs.push(hello);
     }
     inputs
@@ -36,7 +36,7 @@ pub async fn tls() -> Vec<Vec<u8>> {
 async fn hello(seed: u64) -> Option<Vec<u8>> {
     let min_version = if seed.is_multiple_of(2) { MinVersion::Tls12 } else { MinVersion::Tls13 };
     let settings = ClientSettings { any_server: true, min_version, ..ClientSettings::default() };
-    let clock = Arc::new(|| 1_700_000_000_000);
+    let clock = Arc::new(|| 1_700_000_000_000_i64);
     let connector = TlsConnector::new(&settings, clock, Randomness::from_seed(seed)).ok()?;
     let (near, mut far) = duplex(1 << 16);
     let mut bytes = vec![0; 1 << 14];

@@ -72,7 +72,11 @@ impl Process {
         let volume = Disk::Troubled(Box::new(kept), Arc::<ServedDisk>::clone(&disk));
         // A channel whose sender is gone keeps its value.
         let users = watch::channel(broker.users.clone()).1;
-        let processor = Processor::of_origin(u32::try_from(place).unwrap_or(u32::MAX));
+        // Relays ask whose a connection is.
+        let processor = match behind {
+            Some(_) => Processor::of_origin(u32::try_from(place).unwrap_or(u32::MAX)),
+            None => Processor::default(),
+        };
         let (bound, relays) = match behind {
             Some((addresses, links)) => relayed(place, &config, &addresses, &links),
             None => (config.clone(), Vec::new()),
