@@ -1,6 +1,7 @@
 //! The simulation that runs on this thread: its clock, seed and log, for whoever asks.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -18,6 +19,9 @@ struct Current {
     log: EventLog,
     /// How many notable events there are.
     notable: watch::Sender<usize>,
+    /// Whether virtual time may end, and wall time go on from there.
+    may_change_pace: bool,
+    keeps_wall_time: bool,
 }
 
 /// The right to set the simulation's clock; the driver lends it to the [`World`](crate::World).
@@ -106,15 +110,39 @@ pub fn with_log<R>(f: impl FnOnce(&EventLog) -> R) -> R {
     with(|current| f(&current.log))
 }
 
+/// Ends virtual time: from here on time passes with the machine's clock. Returns once it does. The simulation must have
+/// been made with [`Pace::VirtualThenWall`](crate::Pace::VirtualThenWall).
+///
+/// # Panics
+/// Outside such a simulation.
+pub async fn keep_wall_time() {
+    with(|current| {
+        assert!(current.may_change_pace, "this simulation's pace is fixed");
+        current.keeps_wall_time = true;
+    });
+    // The driver sees it when every task waits.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+pub(crate) fn keeps_wall_time() -> bool {
+    with(|current| current.keeps_wall_time)
+}
+
 fn with<R>(f: impl FnOnce(&mut Current) -> R) -> R {
     CURRENT.with_borrow_mut(|current| f(current.as_mut().expect("no simulation runs on this thread")))
 }
 
 /// Starts a simulation on this thread; the guard ends it.
-pub(crate) fn begin(seed: u64, keep: Keep) -> (Clock, Guard) {
+pub(crate) fn begin(seed: u64, keep: Keep, may_change_pace: bool) -> (Clock, Guard) {
     CURRENT.with_borrow_mut(|current| {
         assert!(current.is_none(), "a simulation already runs on this thread");
-        *current = Some(Current { seed, log: EventLog::new(keep), notable: watch::Sender::new(0) });
+        *current = Some(Current {
+            seed,
+            log: EventLog::new(keep),
+            notable: watch::Sender::new(0),
+            may_change_pace,
+            keeps_wall_time: false,
+        });
     });
     NOW.set(Time::ZERO);
     host::reset();

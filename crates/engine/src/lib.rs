@@ -28,8 +28,8 @@ mod simulation;
 mod time;
 
 pub use context::{
-    Clock, is_running, notable, notable_events, now, record, seed, stream, trace_hash, watch_notable,
-    with_log,
+    Clock, is_running, keep_wall_time, notable, notable_events, now, record, seed, stream, trace_hash,
+    watch_notable, with_log,
 };
 pub use driver::World;
 pub use host::HostId;

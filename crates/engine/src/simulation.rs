@@ -21,6 +21,9 @@ pub enum Pace {
     Virtual,
     /// With the machine's clock; real sockets and devices may take part.
     Wall,
+    /// As [`Pace::Virtual`] until [`keep_wall_time`](crate::keep_wall_time) is called, and from then on as [`Pace::Wall`]:
+    /// what takes minutes to start is there at once.
+    VirtualThenWall,
 }
 
 /// Describes a simulation and runs it.
@@ -104,7 +107,7 @@ impl Simulation {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let (clock, _guard) = context::begin(self.seed, self.keep);
+        let (clock, _guard) = context::begin(self.seed, self.keep, self.pace == Pace::VirtualThenWall);
         let runtime = self.runtime();
         let done = Rc::new(Cell::new(false));
         let state = Main { done: done.clone() };
@@ -114,9 +117,15 @@ impl Simulation {
                     let _finished = SetOnDrop(done);
                     main().await
                 });
-                match self.pace {
-                    Pace::Virtual => drive_virtual(&mut world, &clock, &state, self.limit).await?,
-                    Pace::Wall => drive_wall(&mut world, &clock, &state, self.limit).await?,
+                let start = Parking::start();
+                if self.pace != Pace::Wall {
+                    drive_virtual(&mut world, &clock, &state, self.limit, start).await?;
+                    if self.pace == Pace::VirtualThenWall {
+                        tokio::time::resume();
+                    }
+                }
+                if self.pace != Pace::Virtual {
+                    drive_wall(&mut world, &clock, &state, self.limit, start).await?;
                 }
                 Ok(task.await.expect("a panic of the main future ends the runtime"))
             })
@@ -132,6 +141,7 @@ impl Simulation {
         match self.pace {
             Pace::Virtual => builder.enable_time().start_paused(true),
             Pace::Wall => builder.enable_all(),
+            Pace::VirtualThenWall => builder.enable_all().start_paused(true),
         };
         // A run in which a task has failed unnoticed would show wrong results.
         builder.unhandled_panic(UnhandledPanic::ShutdownRuntime);

@@ -185,6 +185,33 @@ fn wall_time_paces_the_same_events() {
 }
 
 #[test]
+fn wall_time_goes_on_where_virtual_time_ends() {
+    let hour = Duration::from_secs(3600);
+    let (world, mut heard) = bells(&[3_600_000_500_000, 3_600_020_500_000]);
+    let (first, machine) = Simulation::new(1)
+        .pace(Pace::VirtualThenWall)
+        .run(world, move || async move {
+            let start = Instant::now();
+            tokio::time::sleep(hour).await;
+            let (_, first) = heard.recv().await.expect("a bell");
+            hopwise_engine::keep_wall_time().await;
+            let began = machine_now();
+            let (_, second) = heard.recv().await.expect("a bell");
+            assert!(start.elapsed() >= hour + Duration::from_millis(20) && second > first);
+            (first, began.elapsed())
+        })
+        .expect("ends");
+    assert_eq!(first.as_nanos(), 3_600_000_500_000);
+    // The second bell is 20 ms after the first, of which at least 18 are left when wall time begins.
+    assert!(machine >= Duration::from_millis(18), "{machine:?}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "compares wall time with virtual time")]
+fn machine_now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+#[test]
 fn the_log_is_fixed_by_inputs_and_seed() {
     fn run(seed: u64) -> String {
         Simulation::new(seed)

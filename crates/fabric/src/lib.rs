@@ -20,6 +20,7 @@ mod router;
 mod routing;
 mod stack;
 mod switch;
+mod tap;
 mod tcp;
 mod trace;
 
@@ -42,5 +43,6 @@ pub use router::Router;
 pub use routing::{NextHop, RoutingTable};
 pub use stack::{KeepAlive, Stack};
 pub use switch::Switch;
+pub use tap::{NoTap, NotAPacket, Tap};
 pub use tcp::TcpConfig;
 pub use trace::{Trace, TraceReport};

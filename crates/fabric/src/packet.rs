@@ -203,3 +203,27 @@ pub fn is_ip(bytes: &[u8]) -> bool {
         _ => false,
     }
 }
+
+/// Whether the bytes are one IP packet as the fabric carries them: its lengths agree, it is no fragment, and a TCP, UDP or
+/// ICMP header is whole.
+pub(crate) fn is_carried(bytes: &[u8]) -> bool {
+    if !is_ip(bytes) {
+        return false;
+    }
+    let (header_length, length, fragment, next) = if bytes[0] >> 4 == 4 {
+        let fragment = u16::from_be_bytes([bytes[6], bytes[7]]) & 0x3fff;
+        let length = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
+        (usize::from(bytes[0] & 0x0f) * 4, length, fragment != 0, bytes[9])
+    } else {
+        let length = usize::from(u16::from_be_bytes([bytes[4], bytes[5]]));
+        // Fragments have an extension header, which is no protocol that the fabric speaks.
+        (IPV6_HEADER_LENGTH, IPV6_HEADER_LENGTH + length, false, bytes[6])
+    };
+    let least = match next {
+        protocol::TCP => 20,
+        protocol::UDP | protocol::ICMP | protocol::ICMPV6 => 8,
+        protocol::SCTP => 12,
+        _ => 0,
+    };
+    length == bytes.len() && !fragment && bytes.len() >= header_length + least
+}

@@ -355,7 +355,7 @@ fn node_of(cluster: &Cluster, from: &Place) -> Option<String> {
 }
 
 /// What may have been meant by a place that is not there.
-fn place_hint(cluster: &Cluster, from: &Place) -> String {
+pub(crate) fn place_hint(cluster: &Cluster, from: &Place) -> String {
     let (wanted, known) = match from {
         Place::Pod { .. } => {
             let pods = cluster.api().read(|store| {

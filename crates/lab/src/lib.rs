@@ -6,6 +6,8 @@ pub mod cost;
 pub mod credentials;
 pub mod dns;
 pub mod entry;
+#[cfg(target_os = "linux")]
+pub mod exec;
 pub mod findings;
 pub mod inputs;
 pub mod latency;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hopwise_engine::log::Keep;
-use hopwise_engine::{Simulation, Span, Stalled};
+use hopwise_engine::{Pace, Simulation, Span, Stalled};
 use hopwise_fabric::{Fabric, FabricWorld};
 use hopwise_kube::admission::Refused;
 use hopwise_kube::cluster::{Cluster, ClusterSpec, Settled};
@@ -30,6 +30,8 @@ pub struct Start {
     pub keep: Keep,
     /// What the simulation may use.
     pub limits: Limits,
+    /// How time passes.
+    pub pace: Pace,
 }
 
 impl Default for Start {
@@ -40,6 +42,7 @@ impl Default for Start {
             captures: None,
             keep: Keep::Notable,
             limits: Limits::default(),
+            pace: Pace::Virtual,
         }
     }
 }
@@ -95,39 +98,39 @@ where
 {
     let installed = Installed::new();
     let captures = start.captures.clone();
-    let result =
-        Simulation::new(start.seed).keep(start.keep).limit(LIMIT).run(FabricWorld, move || async move {
-            let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
-            let without_pods = refused.map(|it| it.object.clone()).collect();
-            let programs = LabPrograms::default();
-            let brokers = programs.brokers.clone();
-            let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
-            let domain = inputs.cluster.cluster_domain.trim_end_matches('.').to_owned();
-            let mut manifests = inputs.manifests;
-            let made = certificates::make(&manifests, &domain, hopwise_engine::seed(), now_s);
-            manifests.secrets.extend(made.secrets);
-            let spec = ClusterSpec {
-                manifests,
-                cluster: inputs.cluster,
-                profile: inputs.profile,
-                programs: Rc::new(programs),
-                without_pods,
-            };
-            let cluster = Cluster::start(spec);
-            let course = async {
-                let settled = cluster.settle(QUIET, start.limit).await;
-                main(Started { cluster, brokers, settled, limit: start.limit }).await
-            };
-            // Whoever sets no limit does without the looks.
-            if start.limits == Limits::default() {
-                return Ok(course.await);
-            }
-            tokio::select! {
-                biased;
-                output = course => Ok(output),
-                passed = start.limits.passed() => Err(passed),
-            }
-        });
+    let simulation = Simulation::new(start.seed).pace(start.pace).keep(start.keep).limit(LIMIT);
+    let result = simulation.run(FabricWorld, move || async move {
+        let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
+        let without_pods = refused.map(|it| it.object.clone()).collect();
+        let programs = LabPrograms::default();
+        let brokers = programs.brokers.clone();
+        let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
+        let domain = inputs.cluster.cluster_domain.trim_end_matches('.').to_owned();
+        let mut manifests = inputs.manifests;
+        let made = certificates::make(&manifests, &domain, hopwise_engine::seed(), now_s);
+        manifests.secrets.extend(made.secrets);
+        let spec = ClusterSpec {
+            manifests,
+            cluster: inputs.cluster,
+            profile: inputs.profile,
+            programs: Rc::new(programs),
+            without_pods,
+        };
+        let cluster = Cluster::start(spec);
+        let course = async {
+            let settled = cluster.settle(QUIET, start.limit).await;
+            main(Started { cluster, brokers, settled, limit: start.limit }).await
+        };
+        // Whoever sets no limit does without the looks.
+        if start.limits == Limits::default() {
+            return Ok(course.await);
+        }
+        tokio::select! {
+            biased;
+            output = course => Ok(output),
+            passed = start.limits.passed() => Err(passed),
+        }
+    });
     let fabric = installed.take();
     if let (Some(mut fabric), Some(path)) = (fabric, captures) {
         fabric.finish_captures().map_err(|error| SimulationError::Capture { path, error })?;

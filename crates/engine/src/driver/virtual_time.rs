@@ -6,25 +6,27 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Parking, World, time_since};
 use crate::simulation::{Main, Stalled};
-use crate::{Clock, Span, Time};
+use crate::{Clock, Span, Time, context};
 
 const MILLISECOND_NS: u64 = Span::MILLISECOND.as_nanos();
 
-/// Runs `world` and the tasks until `main` is done or nothing can happen any more.
+/// Runs `world` and the tasks until `main` is done, wall time is to be kept, or nothing can happen any more.
 pub(crate) async fn drive<W: World>(
     world: &mut W,
     clock: &Clock,
     main: &Main,
     limit: Time,
+    start: Instant,
 ) -> Result<(), Stalled> {
-    let start = Parking::start();
     loop {
         Parking::idle().await;
         let now = time_since(start);
         clock.set(now);
-        if main.is_done() {
+        if main.is_done() || context::keeps_wall_time() {
             return Ok(());
         }
         if now >= limit {

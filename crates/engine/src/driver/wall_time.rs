@@ -17,8 +17,8 @@ pub(crate) async fn drive<W: World>(
     clock: &Clock,
     main: &Main,
     limit: Time,
+    start: Instant,
 ) -> Result<(), Stalled> {
-    let start = Parking::start();
     loop {
         let now = time_since(start).max(crate::now());
         if main.is_done() {

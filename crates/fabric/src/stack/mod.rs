@@ -11,6 +11,7 @@ mod exit;
 mod flow;
 mod listener;
 mod slots;
+mod tap;
 mod tcp;
 mod time_wait;
 mod udp;
@@ -20,6 +21,7 @@ pub(crate) use connection::Connection;
 pub use connection::KeepAlive;
 pub(crate) use errno::Errno;
 pub(crate) use slots::SocketId;
+pub(crate) use tap::Tap;
 pub(crate) use udp::UdpSocket;
 
 use std::net::{IpAddr, SocketAddr};
@@ -44,12 +46,13 @@ pub struct Stack {
     exit: Exit,
     pub(crate) tcp: Tcp,
     pub(crate) udp: Udp,
+    pub(crate) tap: Option<Box<Tap>>,
 }
 
 impl Stack {
     /// A stack with these addresses; the first of a family is the source of what it sends.
     pub fn new(addresses: Vec<IpAddr>) -> Self {
-        Stack { exit: Exit::new(addresses), tcp: Tcp::default(), udp: Udp::default() }
+        Stack { exit: Exit::new(addresses), tcp: Tcp::default(), udp: Udp::default(), tap: None }
     }
 
     /// Sets what new connections are made with.
@@ -87,6 +90,10 @@ impl Stack {
 
     /// Takes a packet that is for this stack.
     pub fn receive(&mut self, packet: Packet, cx: &mut Context<'_>) {
+        if self.tap.is_some() && !self.claims(&packet) {
+            self.tap.as_mut().expect("there is one").arrive(packet, cx);
+            return;
+        }
         match packet.protocol() {
             protocol::TCP => self.tcp.receive(packet, &mut self.exit, cx),
             protocol::UDP => self.udp.receive(packet, &mut self.exit, cx),
@@ -110,11 +117,32 @@ impl Stack {
     pub fn settle(&mut self, cx: &mut Context<'_>) {
         self.tcp.settle(&mut self.exit, cx);
         self.udp.settle(&mut self.exit, cx);
+        if let Some(tap) = &mut self.tap {
+            tap.settle(&mut self.exit, cx);
+        }
     }
 
     /// Whether [`Stack::settle`] has anything to do.
     pub(crate) fn needs_settling(&self) -> bool {
-        self.tcp.needs_settling() || self.udp.needs_settling()
+        let tap = self.tap.as_ref().is_some_and(|tap| tap.needs_settling());
+        tap || self.tcp.needs_settling() || self.udp.needs_settling()
+    }
+
+    /// Whether the packet is for one of the stack's own sockets, or about what one of them sent.
+    fn claims(&self, packet: &Packet) -> bool {
+        match packet.protocol() {
+            protocol::TCP => self.tcp.claims(packet),
+            protocol::UDP => self.udp.claims(packet),
+            protocol::ICMP | protocol::ICMPV6 => icmp::parse(packet).is_some_and(|error| {
+                let about = Packet::new(error.about, packet.id);
+                match about.protocol() {
+                    protocol::TCP => self.tcp.has_sent(&about),
+                    protocol::UDP => self.udp.has_sent(&about),
+                    _ => false,
+                }
+            }),
+            _ => false,
+        }
     }
 
     /// The processes of `host` have ended: closes their sockets as Linux does.

@@ -102,6 +102,20 @@ impl Tcp {
         }
     }
 
+    /// Whether a connection or a listener takes the packet.
+    pub(crate) fn claims(&self, packet: &Packet) -> bool {
+        Segment::parse(packet.payload()).is_some_and(|segment| {
+            self.by_flow.contains_key(&Flow::of(packet, &segment))
+                || segment.flags.opens() && self.listener_for(packet, &segment).is_some()
+        })
+    }
+
+    /// Whether one of the connections has sent the packet.
+    pub(crate) fn has_sent(&self, packet: &Packet) -> bool {
+        self.by_flow
+            .contains_key(&Flow::new(Endpoints { local: packet.source(), remote: packet.destination() }))
+    }
+
     /// Takes an ICMP error about a packet of one of the connections.
     pub(crate) fn icmp_error(
         &mut self,

@@ -212,6 +212,17 @@ impl Udp {
         cx.outputs.woke |= socket.readers.wake();
     }
 
+    /// Whether a socket hears the datagram.
+    pub(crate) fn claims(&self, packet: &Packet) -> bool {
+        let socket = self.find(packet.destination()).and_then(|id| self.sockets.get(id));
+        socket.is_some_and(|socket| socket.remote.is_none_or(|remote| remote == packet.source()))
+    }
+
+    /// Whether one of the sockets has sent the datagram.
+    pub(crate) fn has_sent(&self, packet: &Packet) -> bool {
+        self.find(packet.source()).is_some()
+    }
+
     /// An ICMP error about a datagram that was sent. Only connected sockets hear of it.
     pub(crate) fn icmp_error(&mut self, errno: Errno, about: &Packet, cx: &mut Context<'_>) {
         let Some(id) = self.find(about.source()) else { return };

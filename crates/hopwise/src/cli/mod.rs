@@ -6,6 +6,8 @@
 
 mod check;
 mod dns;
+#[cfg(target_os = "linux")]
+mod exec;
 mod explain;
 mod input;
 mod merge;
@@ -43,6 +45,9 @@ enum Command {
     Check(check::CheckArguments),
     /// Look a name up from a place, and tell why it has the records it has, or none.
     Dns(dns::DnsArguments),
+    /// Run an unmodified program inside the simulated network, in real time (Linux).
+    #[cfg(target_os = "linux")]
+    Exec(exec::ExecArguments),
     /// Tell all about a finding, or list all findings.
     Explain(explain::ExplainArguments),
     /// Join the results of the shards of a sweep.
@@ -65,6 +70,9 @@ pub enum Ending {
     Well,
     /// The thing examined is not well.
     NotWell,
+    /// A program that was run has ended with this status.
+    #[cfg(target_os = "linux")]
+    Status(u8),
 }
 
 /// Runs the command line.
@@ -88,6 +96,8 @@ pub fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Check(arguments) => check::check(arguments, cli.format),
         Command::Dns(arguments) => dns::dns(arguments, cli.format),
+        #[cfg(target_os = "linux")]
+        Command::Exec(arguments) => exec::exec(arguments),
         Command::Explain(arguments) => explain::explain(arguments, cli.format),
         Command::Merge(arguments) => merge::merge(arguments, cli.format),
         Command::Probe(arguments) => probe::probe(arguments, cli.format),
@@ -99,6 +109,8 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(Ending::Well) => ExitCode::SUCCESS,
         Ok(Ending::NotWell) => ExitCode::from(1),
+        #[cfg(target_os = "linux")]
+        Ok(Ending::Status(status)) => ExitCode::from(status),
         Err(report) => fail(&report),
     }
 }

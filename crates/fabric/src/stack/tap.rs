@@ -1,0 +1,71 @@
+//! A tap: a network namespace outside the simulation stands where the stack does.
+//!
+//! Packets that no socket of the stack claims go to the tap instead of being refused, and what the tap sends leaves as if
+//! a socket had sent it. The real namespace behind it answers echo requests, refuses connections and keeps state; the
+//! stack's own sockets (a kubelet's on a node, a pod's own program) work beside it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock};
+
+use hopwise_engine::log::EventId;
+
+use super::exit::Exit;
+use super::waiters::Waiters;
+use crate::Action;
+use crate::capture;
+use crate::device::{Context, DELIVERED};
+use crate::packet::Packet;
+
+/// The longest queue to the namespace, in packets: Linux's default for a TUN device (`txqueuelen`, drivers/net/tun.c).
+const QUEUE_PACKETS: usize = 500;
+
+static QUEUE_FULL: LazyLock<Arc<str>> =
+    LazyLock::new(|| "the program behind the tap takes packets too slowly (500 wait)".into());
+
+/// The packets between a stack and the namespace that stands in its place.
+#[derive(Default)]
+pub(crate) struct Tap {
+    arrived: VecDeque<Vec<u8>>,
+    sent: Vec<Vec<u8>>,
+    pub(super) readers: Waiters,
+}
+
+impl Tap {
+    /// Takes a packet of the simulation for the namespace.
+    pub(super) fn arrive(&mut self, mut packet: Packet, cx: &mut Context<'_>) {
+        if self.arrived.len() == QUEUE_PACKETS {
+            cx.drop_packet(packet, &QUEUE_FULL);
+            return;
+        }
+        cx.record(&mut packet, &DELIVERED);
+        cx.hop(&mut packet, Action::Delivered);
+        capture::fill(&mut packet);
+        self.arrived.push_back(packet.bytes);
+        cx.outputs.woke |= self.readers.wake();
+    }
+
+    /// The next packet for the namespace.
+    pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
+        self.arrived.pop_front()
+    }
+
+    /// The current task waits for a packet.
+    pub(crate) fn wait(&mut self, cx: &std::task::Context<'_>) {
+        self.readers.add(cx);
+    }
+
+    /// Takes a packet that the namespace sends; it leaves when the stack is settled.
+    pub(crate) fn send(&mut self, bytes: Vec<u8>) {
+        self.sent.push(bytes);
+    }
+
+    pub(super) fn needs_settling(&self) -> bool {
+        !self.sent.is_empty()
+    }
+
+    pub(super) fn settle(&mut self, exit: &mut Exit, cx: &mut Context<'_>) {
+        for bytes in self.sent.drain(..) {
+            exit.send(bytes, EventId::NONE, None, cx);
+        }
+    }
+}

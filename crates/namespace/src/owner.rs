@@ -1,0 +1,134 @@
+//! The owner's ends of a namespace: its program and its device.
+
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::process::{Child, Command};
+
+use crate::control::{SetupError, receive_device};
+use crate::{INSIDE, Setup};
+
+/// Why there is no namespace.
+#[derive(Debug, thiserror::Error)]
+pub enum NamespaceError {
+    /// The helper cannot be started or spoken to.
+    #[error("the helper process: {0}")]
+    Helper(#[from] io::Error),
+    /// The system does not give what is needed.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+}
+
+/// The TUN device of a namespace: the packets of its program.
+#[derive(Debug)]
+pub struct Device(AsyncFd<OwnedFd>);
+
+/// The program of a namespace. Dropping it ends the program, all that it has started, and the namespace.
+#[derive(Debug)]
+pub struct Program {
+    owner: UnixStream,
+    helper: Child,
+}
+
+impl Program {
+    /// Makes a namespace; `executable` is one that calls [`helper`](crate::helper). The program does not run until
+    /// [`Program::start`]. It needs a tokio runtime with I/O, and blocks for a few milliseconds.
+    ///
+    /// # Errors
+    /// What is missing: user namespaces, the TUN device, rights.
+    pub fn set_up(executable: &Path, setup: &Setup) -> Result<(Program, Device), NamespaceError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        // An abstract name leaves no file behind (unix(7)).
+        let name = format!("hopwise-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+        let mut helper = Command::new(executable).arg(INSIDE).arg(&name).kill_on_drop(true).spawn()?;
+        let mut owner = accept(&listener, &mut helper)?;
+        let mut line = serde_json::to_vec(setup).map_err(io::Error::other)?;
+        line.push(b'\n');
+        owner.write_all(&line)?;
+        let device = receive_device(&mut owner)??;
+        rustix::io::ioctl_fionbio(&device, true).map_err(io::Error::from)?;
+        Ok((Program { owner, helper }, Device(registered(device)?)))
+    }
+
+    /// Starts the program.
+    ///
+    /// # Errors
+    /// If the helper is gone.
+    pub fn start(&mut self) -> io::Result<()> {
+        self.owner.write_all(&[1])
+    }
+
+    /// Waits until the program ends. Its status is the program's, 128 and a signal's number, 127 if there is no such
+    /// program, 126 if it cannot be run.
+    ///
+    /// # Errors
+    /// As `tokio::process::Child::wait`.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.helper.wait().await
+    }
+}
+
+impl Device {
+    /// Waits for the next packet that the program sends; its length in bytes. What does not fit in `buffer` is lost.
+    ///
+    /// # Errors
+    /// If the device is gone.
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = |device: &OwnedFd| rustix::io::read(device, &mut *buffer).map_err(io::Error::from);
+        self.0.async_io(Interest::READABLE, read).await
+    }
+
+    /// Gives the program a packet. One that it has no room for is lost, as on every link.
+    ///
+    /// # Errors
+    /// If the device is gone.
+    pub fn send(&self, packet: &[u8]) -> io::Result<()> {
+        match rustix::io::write(self.0.get_ref(), packet) {
+            // The kernel refuses what is no packet.
+            Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::INVAL) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Registers the descriptor with the runtime.
+#[expect(
+    deprecated,
+    reason = "what may go wrong cannot with an OwnedFd, whose descriptor stays open while it is registered"
+)]
+fn registered(device: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(device)
+}
+
+/// Waits for the helper itself; others who know the name are turned away.
+fn accept(listener: &UnixListener, helper: &mut Child) -> io::Result<UnixStream> {
+    listener.set_nonblocking(true)?;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                let peer = socket_peercred(&stream)?;
+                if Some(peer.pid.as_raw_nonzero().get().unsigned_abs()) == helper.id() {
+                    stream.set_nonblocking(false)?;
+                    return Ok(stream);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if let Some(status) = helper.try_wait()? {
+                    return Err(io::Error::other(format!("it ended with {status} before it was ready")));
+                }
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
