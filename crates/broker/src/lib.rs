@@ -30,6 +30,7 @@ mod security;
 mod start;
 mod status;
 mod tasks;
+mod tenure;
 mod topic_creation;
 mod topic_properties;
 mod transactions;
@@ -44,4 +45,5 @@ pub use config::{
 pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};
 pub use status::{BrokerStatus, Counter, Phase};
+pub use tenure::Tenure;
 pub use volume::{Disk, DiskTrouble};

@@ -16,6 +16,7 @@ use crate::certificates;
 use crate::inputs::Inputs;
 use crate::limits::{Limits, Passed};
 use crate::programs::{Brokers, LabPrograms};
+use crate::scenario::BrokerBug;
 
 /// How a cluster is brought up.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Start {
     pub keep: Keep,
     /// What the simulation may use.
     pub limits: Limits,
+    /// The promise that brokers break, in builds with feature `bugs`.
+    pub broker_bug: Option<BrokerBug>,
 }
 
 impl Default for Start {
@@ -40,6 +43,7 @@ impl Default for Start {
             captures: None,
             keep: Keep::Notable,
             limits: Limits::default(),
+            broker_bug: None,
         }
     }
 }
@@ -99,7 +103,7 @@ where
         Simulation::new(start.seed).keep(start.keep).limit(LIMIT).run(FabricWorld, move || async move {
             let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
             let without_pods = refused.map(|it| it.object.clone()).collect();
-            let programs = LabPrograms::default();
+            let programs = LabPrograms { bug: start.broker_bug, ..LabPrograms::default() };
             let brokers = programs.brokers.clone();
             let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
             let domain = inputs.cluster.cluster_domain.trim_end_matches('.').to_owned();

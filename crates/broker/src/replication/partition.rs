@@ -40,6 +40,8 @@ pub(super) struct Core {
     pub replicas: Vec<i32>,
     /// What the table of leaders was told last: the leader, the epoch, whether that is this replica and it serves.
     pub told: (Option<i32>, i32, bool),
+    /// The term in which this replica leads, as the broker's status was told last.
+    pub leads_in: Option<u64>,
     /// Whether somebody asks already whether the group does without the replica.
     pub retires: bool,
     /// Whether a majority's memory is enough for acks=all (`write.caching`).
@@ -143,7 +145,14 @@ impl Partition {
         bugs: Bugs,
     ) -> Partition {
         let group = group.map(Box::new);
-        let core = Core { group, replicas, told: (None, -1, false), retires: false, write_caching: false };
+        let core = Core {
+            group,
+            replicas,
+            told: (None, -1, false),
+            leads_in: None,
+            retires: false,
+            write_caching: false,
+        };
         let partition = Partition {
             key,
             own: driver.own(),
@@ -168,7 +177,10 @@ impl Partition {
 
     /// Takes the replica out of its group.
     pub(super) fn close(&self, reason: &str) {
-        self.core().group = Err(reason.to_owned());
+        let mut core = self.core();
+        core.group = Err(reason.to_owned());
+        self.note_tenure(&mut core);
+        drop(core);
         self.progress.send_modify(|progress| progress.leading = false);
     }
 
@@ -207,6 +219,7 @@ impl Partition {
         let mut core = self.core();
         let group = core.group.as_mut().map_err(|reason| PartitionError::Storage(reason.clone()))?;
         let result = work(group);
+        self.note_tenure(&mut core);
         drop(core);
         self.driver.mark(self.key);
         Ok(result)
@@ -474,6 +487,16 @@ impl Partition {
             }
             let pause = self.driver.timeouts.heartbeat_interval / 10;
             sleep_until((now + pause).min(deadline)).await;
+        }
+    }
+
+    /// Tells the broker's status if this replica has begun to lead, or has ceased to.
+    pub(super) fn note_tenure(&self, core: &mut Core) {
+        let group = core.group.as_ref().ok().filter(|group| group.role() == Role::Leader);
+        let leads_in = group.map(|group| group.term());
+        if leads_in != core.leads_in {
+            core.leads_in = leads_in;
+            self.driver.status.note_tenure(self.key, leads_in);
         }
     }
 

@@ -332,7 +332,7 @@ fn prepare_now(pod: &PodContext) -> Result<Prepared, NotStarting> {
     let disk_of = |claim: &str| {
         let volume = shared.api.read(|store| volumes::volume_of(store, &pod.name.0, claim))?;
         let (file_system, trouble) = shared.disk(&volume);
-        Some(Disk { claim: claim.to_owned(), file_system, trouble })
+        Some(Disk { claim: claim.to_owned(), volume: volume.0, file_system, trouble })
     };
     let facts = PodFacts {
         pod: &pod.pod,

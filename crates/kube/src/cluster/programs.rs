@@ -74,6 +74,8 @@ pub struct ContainerPort {
 pub struct Disk {
     /// The PersistentVolumeClaim it is mounted by.
     pub claim: String,
+    /// The claim's volume.
+    pub volume: String,
     /// Its file system: what is not synced is lost when the node loses power.
     pub file_system: Fs,
     /// What is wrong with it.

@@ -11,8 +11,15 @@ use crate::report::run::Data;
 /// once.
 const IDLE_FETCHES_MAX: u32 = 5;
 
-/// The keys of the records of each partition, in the order of their offsets.
-pub(super) type Stored = BTreeMap<Partition, Vec<String>>;
+/// The records of each partition, in the order of their offsets.
+pub(super) type Stored = BTreeMap<Partition, Vec<StoredRecord>>;
+
+/// A record as it was read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredRecord {
+    pub offset: i64,
+    pub key: String,
+}
 
 /// Reads every partition from its first record to its end.
 ///
@@ -23,12 +30,15 @@ pub(super) async fn read_all(client: &Client, partitions: &[Partition]) -> Resul
     for partition in partitions {
         let end = end_of(client, partition).await?;
         let records = read(client, partition, end).await?;
-        let key = |fetched: FetchedRecord| {
-            String::from_utf8_lossy(fetched.record.key.as_deref().unwrap_or(b"")).into_owned()
-        };
-        stored.insert(partition.clone(), records.into_iter().map(key).collect());
+        let record = |fetched: &FetchedRecord| StoredRecord { offset: fetched.offset, key: key_in(fetched) };
+        stored.insert(partition.clone(), records.iter().map(record).collect());
     }
     Ok(stored)
+}
+
+/// The key of a record that was read, as text.
+pub(super) fn key_in(fetched: &FetchedRecord) -> String {
+    String::from_utf8_lossy(fetched.record.key.as_deref().unwrap_or(b"")).into_owned()
 }
 
 /// The offset after a partition's last record.
@@ -84,9 +94,9 @@ pub(super) fn judge(sent: &[(String, Vec<Sent>)], stored: &Stored) -> Data {
 /// Where the records of `client` are in each partition, by sequence.
 fn places_of<'a>(client: &str, stored: &'a Stored) -> BTreeMap<(&'a Partition, u64), Vec<usize>> {
     let mut places: BTreeMap<(&Partition, u64), Vec<usize>> = BTreeMap::new();
-    for (partition, keys) in stored {
-        for (place, key) in keys.iter().enumerate() {
-            if let Some(sequence) = sequence_of(client, key) {
+    for (partition, records) in stored {
+        for (place, record) in records.iter().enumerate() {
+            if let Some(sequence) = sequence_of(client, &record.key) {
                 places.entry((partition, sequence)).or_default().push(place);
             }
         }
@@ -115,12 +125,15 @@ mod tests {
                 partition: partition(),
                 acknowledged: true,
                 repeated: repeated.contains(&sequence),
+                offset: None,
+                transaction: None,
             })
             .collect()
     }
 
     fn stored(keys: &[&str]) -> Stored {
-        [(partition(), keys.iter().map(ToString::to_string).collect())].into()
+        let record = |(offset, key): (i64, &&str)| StoredRecord { offset, key: (*key).to_owned() };
+        [(partition(), (0..).zip(keys).map(record).collect())].into()
     }
 
     #[test]

@@ -3,13 +3,20 @@
 //! A record's key is `client/sequence`, so that afterwards each record can be told from every other: what was
 //! acknowledged and is not there is lost, what is there twice is duplicated.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use bytes::Bytes;
 use hopwise_client::{Acks, ClientError, FetchOptions, Operation, Record};
 use hopwise_engine::{Span, Time};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use super::checks::consumed::{Consumed, Polled};
+use super::checks::transactions::Transaction;
 use super::clients::RunningClient;
 use super::sizes;
+use super::verify::key_in;
 use crate::scenario;
 use crate::scenario::{Consumers, Producers, Topic, Workload};
 
@@ -31,6 +38,10 @@ pub(super) struct Tally {
     pub sent: Vec<Sent>,
     /// Bytes of records produced and fetched, keys and values.
     pub record_bytes: u64,
+    /// The transactions, in order.
+    pub transactions: Vec<Transaction>,
+    /// When all requests of a kind had ended.
+    pub done: Vec<(Operation, Time)>,
 }
 
 /// A record that was sent.
@@ -44,6 +55,43 @@ pub(super) struct Sent {
     pub acknowledged: bool,
     /// Whether an attempt before may have written it too.
     pub repeated: bool,
+    /// The offset that the acknowledgement names, if there was one.
+    pub offset: Option<i64>,
+    /// Its transaction's place among its client's; none if it was sent in none.
+    pub transaction: Option<usize>,
+}
+
+/// Who sent which record, by its key.
+pub(super) struct Writers<'a> {
+    sent: &'a [(String, Vec<Sent>)],
+    places: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Writers<'a> {
+    /// The senders of these records, each with its own in the order of their numbers, which count from 0.
+    pub fn of(sent: &'a [(String, Vec<Sent>)]) -> Writers<'a> {
+        let places = sent.iter().enumerate().map(|(place, (name, _))| (name.as_str(), place)).collect();
+        Writers { sent, places }
+    }
+
+    /// The sender's place and the record's number; none if no sender tells of it.
+    pub fn find(&self, key: &str) -> Option<(usize, u64)> {
+        let (name, number) = key.rsplit_once('/')?;
+        let (place, sequence) = (*self.places.get(name)?, number.parse().ok()?);
+        let is_known = key_of(name, sequence) == key && self.sent((place, sequence)).is_some();
+        is_known.then_some((place, sequence))
+    }
+
+    /// What the sender tells of it.
+    pub fn sent(&self, (place, sequence): (usize, u64)) -> Option<&'a Sent> {
+        let record = self.sent.get(place)?.1.get(usize::try_from(sequence).ok()?)?;
+        Some(record).filter(|record| record.sequence == sequence)
+    }
+
+    /// The sender's name.
+    pub fn name(&self, place: usize) -> &'a str {
+        self.sent.get(place).map_or("", |(name, _)| name.as_str())
+    }
 }
 
 /// Every partition of every topic, in order.
@@ -61,19 +109,32 @@ pub(super) fn key_of(client: &str, sequence: u64) -> String {
 }
 
 /// Runs the whole workload of `client` from `start` on, to its end.
-pub(super) async fn run(client: RunningClient, workload: Workload, start: Instant) {
+///
+/// What it reads is told to `consumed`.
+pub(super) async fn run(
+    client: RunningClient,
+    workload: Workload,
+    start: Instant,
+    consumed: Rc<RefCell<Consumed>>,
+) {
     let partitions = partitions_of(&workload.topics);
     let produce = async {
         if let Some(producers) = &workload.producers {
             produce(&client, producers, &partitions, start).await;
+            done(&client, Operation::Produce);
         }
     };
     let fetch = async {
         if let Some(consumers) = &workload.consumers {
-            fetch(&client, consumers, &partitions, start).await;
+            fetch(&client, consumers, &partitions, start, &consumed).await;
+            done(&client, Operation::Fetch);
         }
     };
     tokio::join!(produce, fetch);
+}
+
+fn done(client: &RunningClient, operation: Operation) {
+    client.tally.borrow_mut().done.push((operation, hopwise_engine::now()));
 }
 
 async fn produce(client: &RunningClient, producers: &Producers, partitions: &[Partition], start: Instant) {
@@ -98,14 +159,23 @@ async fn produce(client: &RunningClient, producers: &Producers, partitions: &[Pa
         let acknowledged = result.is_ok() && acks != Acks::None;
         request.end(client, Operation::Produce, result.as_ref().err(), &records);
         let mut tally = client.tally.borrow_mut();
-        for _ in &records {
-            tally.sent.push(Sent { sequence, partition: partition.clone(), acknowledged, repeated });
+        let base = result.ok().filter(|base| *base >= 0);
+        for index in 0..records.len() as i64 {
+            let offset = base.map(|base| base + index);
+            let partition = partition.clone();
+            tally.sent.push(Sent { sequence, partition, acknowledged, repeated, offset, transaction: None });
             sequence += 1;
         }
     }
 }
 
-async fn fetch(client: &RunningClient, consumers: &Consumers, partitions: &[Partition], start: Instant) {
+async fn fetch(
+    client: &RunningClient,
+    consumers: &Consumers,
+    partitions: &[Partition],
+    start: Instant,
+    consumed: &RefCell<Consumed>,
+) {
     let options = FetchOptions { max_wait: consumers.max_wait.span().into(), ..FetchOptions::default() };
     let mut ticks = ticks(start, consumers.interval);
     let mut offsets = vec![0; partitions.len()];
@@ -117,6 +187,15 @@ async fn fetch(client: &RunningClient, consumers: &Consumers, partitions: &[Part
         let error = result.as_ref().err().cloned();
         let records: Vec<Record> = match result {
             Ok(fetched) => {
+                let records = fetched.records.iter().map(|it| (it.offset, key_in(it))).collect();
+                consumed.borrow_mut().polled(Polled {
+                    client: &client.name,
+                    partition: &partitions[index],
+                    at: hopwise_engine::now(),
+                    from: offsets[index],
+                    next: fetched.next_offset,
+                    records,
+                });
                 offsets[index] = fetched.next_offset;
                 fetched.records.into_iter().map(|fetched| fetched.record).collect()
             }

@@ -36,6 +36,7 @@ impl Scenario {
         self.check_expectations(&mut problems);
         self.check_contradicting_expectations(&mut problems);
         self.check_bounds(&mut problems);
+        self.check_checks(&mut problems);
         self.check_timeline(&mut problems);
         problems.0
     }
