@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hopwise_client::FetchOptions;
 use hopwise_engine::{Span, Time, host};
 use hopwise_kube::admission::Rejection;
 use hopwise_kube::manifest::Manifests;
@@ -29,7 +30,7 @@ use crate::latency::Latencies;
 use crate::limits::Passed;
 use crate::report::check::Verdict;
 use crate::report::run::{Check, Data, Event, PlayedFault, Routing, RunReport};
-use crate::scenario::{PodIdentity, Scenario, check_pods, check_report};
+use crate::scenario::{PodIdentity, Scenario, Workload, check_pods, check_report};
 use crate::simulate::{SimulationError, Started, capture_all};
 
 /// How long nothing may change after the workload until a pod that is not back never comes back: longer than the
@@ -293,10 +294,13 @@ impl<'a> Stage<'a> {
     async fn read_back(&self) -> Result<Data, String> {
         let Some(verifier) = &self.verifier else { return Ok(Data::default()) };
         let sent = self.sent();
+        let read_committed = self.plan.scenario.workload.as_ref().is_some_and(Workload::reads_committed);
+        let options = FetchOptions { read_committed, ..FetchOptions::default() };
         let deadline = Instant::now() + REPLICATION_WAIT;
         loop {
             let (client, partitions) = (verifier.client.clone(), self.partitions.clone());
-            let stored = verifier.run(async move { verify::read_all(&client, &partitions).await }).await?;
+            let stored =
+                verifier.run(async move { verify::read_all(&client, &partitions, options).await }).await?;
             let data = verify::judge(&sent, &stored);
             if data.lost == 0 || Instant::now() >= deadline {
                 self.stored.replace(Some(stored));

@@ -25,6 +25,7 @@ mod recovery;
 mod save;
 mod sizes;
 mod times;
+mod transactions;
 mod verify;
 mod workload;
 

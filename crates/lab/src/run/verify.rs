@@ -25,11 +25,15 @@ pub(super) struct StoredRecord {
 ///
 /// # Errors
 /// What the client says, with the partition.
-pub(super) async fn read_all(client: &Client, partitions: &[Partition]) -> Result<Stored, String> {
+pub(super) async fn read_all(
+    client: &Client,
+    partitions: &[Partition],
+    options: FetchOptions,
+) -> Result<Stored, String> {
     let mut stored = Stored::new();
     for partition in partitions {
         let end = end_of(client, partition).await?;
-        let records = read(client, partition, end).await?;
+        let records = read(client, partition, end, options).await?;
         let record = |fetched: &FetchedRecord| StoredRecord { offset: fetched.offset, key: key_in(fetched) };
         stored.insert(partition.clone(), records.iter().map(record).collect());
     }
@@ -51,12 +55,13 @@ pub(super) async fn read(
     client: &Client,
     (topic, index): &Partition,
     end: i64,
+    options: FetchOptions,
 ) -> Result<Vec<FetchedRecord>, String> {
     let failed = |error| at(topic, *index, &error);
     let mut offset = client.list_offsets(topic, *index, OffsetSpec::Earliest).await.map_err(failed)?;
     let (mut records, mut idle) = (Vec::new(), 0);
     while offset < end && idle < IDLE_FETCHES_MAX {
-        let fetched = client.fetch(topic, *index, offset, FetchOptions::default()).await.map_err(failed)?;
+        let fetched = client.fetch(topic, *index, offset, options).await.map_err(failed)?;
         idle = if fetched.next_offset > offset { 0 } else { idle + 1 };
         offset = fetched.next_offset;
         records.extend(fetched.records.into_iter().filter(|record| record.offset < end));

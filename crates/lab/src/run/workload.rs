@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use hopwise_client::{Acks, ClientError, FetchOptions, Operation, Record};
+use hopwise_client::{Acks, ClientError, FetchOptions, IdempotentProducer, Operation, Record};
 use hopwise_engine::{Span, Time};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::checks::consumed::{Consumed, Polled};
 use super::checks::transactions::Transaction;
 use super::clients::RunningClient;
-use super::sizes;
 use super::verify::key_in;
+use super::{sizes, transactions};
 use crate::scenario;
 use crate::scenario::{Consumers, Producers, Topic, Workload};
 
@@ -120,13 +120,22 @@ pub(super) async fn run(
     let partitions = partitions_of(&workload.topics);
     let produce = async {
         if let Some(producers) = &workload.producers {
-            produce(&client, producers, &partitions, start).await;
+            match &producers.transactions {
+                Some(shape) => transactions::produce(&client, producers, shape, &partitions, start).await,
+                None => produce(&client, producers, &partitions, start).await,
+            }
             done(&client, Operation::Produce);
         }
     };
     let fetch = async {
         if let Some(consumers) = &workload.consumers {
-            fetch(&client, consumers, &partitions, start, &consumed).await;
+            let read_committed = workload.reads_committed();
+            let options = FetchOptions {
+                max_wait: consumers.max_wait.span().into(),
+                read_committed,
+                ..FetchOptions::default()
+            };
+            fetch(&client, (consumers, options), &partitions, start, &consumed).await;
             done(&client, Operation::Fetch);
         }
     };
@@ -144,6 +153,7 @@ async fn produce(client: &RunningClient, producers: &Producers, partitions: &[Pa
         scenario::Acks::All => Acks::All,
     };
     let mut ticks = ticks(start, producers.interval);
+    let mut idempotent = producers.idempotent.then(|| IdempotentProducer::new(client.client.clone()));
     let mut sequence = 0;
     for (_, partition) in (0..producers.requests).zip(partitions.iter().cycle()) {
         ticks.tick().await;
@@ -151,7 +161,10 @@ async fn produce(client: &RunningClient, producers: &Producers, partitions: &[Pa
             .map(|index| record(client, sequence + index, producers.record_size))
             .collect();
         let request = Request::begin(client);
-        let result = client.client.produce(&partition.0, partition.1, &records, acks).await;
+        let result = match &mut idempotent {
+            Some(producer) => producer.send(&partition.0, partition.1, &records).await,
+            None => client.client.produce(&partition.0, partition.1, &records, acks).await,
+        };
         let repeated = client.journal.may_have_written(request.attempts_before);
         if result.is_ok() {
             client.journal.note_moved(Operation::Produce, sizes::produce(&partition.0, &records, acks));
@@ -171,12 +184,11 @@ async fn produce(client: &RunningClient, producers: &Producers, partitions: &[Pa
 
 async fn fetch(
     client: &RunningClient,
-    consumers: &Consumers,
+    (consumers, options): (&Consumers, FetchOptions),
     partitions: &[Partition],
     start: Instant,
     consumed: &RefCell<Consumed>,
 ) {
-    let options = FetchOptions { max_wait: consumers.max_wait.span().into(), ..FetchOptions::default() };
     let mut ticks = ticks(start, consumers.interval);
     let mut offsets = vec![0; partitions.len()];
     for (_, index) in (0..consumers.requests).zip((0..partitions.len()).cycle()) {
@@ -209,7 +221,7 @@ async fn fetch(
 }
 
 /// Ticks from `start` on; one that comes late delays those after it.
-fn ticks(start: Instant, period: scenario::Duration) -> tokio::time::Interval {
+pub(super) fn ticks(start: Instant, period: scenario::Duration) -> tokio::time::Interval {
     // Tokio knows no interval of zero; its clock's step is one millisecond.
     let period = std::time::Duration::from(period.span()).max(std::time::Duration::from_nanos(1));
     let mut ticks = interval_at(start, period);
@@ -217,24 +229,24 @@ fn ticks(start: Instant, period: scenario::Duration) -> tokio::time::Interval {
     ticks
 }
 
-fn record(client: &RunningClient, sequence: u64, size: u32) -> Record {
+pub(super) fn record(client: &RunningClient, sequence: u64, size: u32) -> Record {
     let letter = b'a' + (sequence % 26) as u8;
     Record::new(key_of(&client.name, sequence), Bytes::from(vec![letter; size as usize]))
 }
 
 /// A request that is under way.
-struct Request {
+pub(super) struct Request {
     began: Time,
-    attempts_before: usize,
+    pub attempts_before: usize,
 }
 
 impl Request {
-    fn begin(client: &RunningClient) -> Request {
+    pub(super) fn begin(client: &RunningClient) -> Request {
         client.tally.borrow_mut().begun += 1;
         Request { began: hopwise_engine::now(), attempts_before: client.journal.len() }
     }
 
-    fn end(
+    pub(super) fn end(
         &self,
         client: &RunningClient,
         operation: Operation,

@@ -143,6 +143,20 @@ pub struct Producers {
     /// Whether a batch that is sent twice is written once (`enable.idempotence`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idempotent: bool,
+    /// How requests make up transactions; they are in none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<Transactions>,
+}
+
+/// How the requests of a producer make up transactions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Transactions {
+    /// Requests of one transaction, each to the next partition.
+    pub partitions: u32,
+    /// Each so-manieth is aborted instead of committed; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort_every: Option<u32>,
 }
 
 /// Fetch requests of one client.
@@ -220,7 +234,14 @@ impl Default for Bounds {
 impl Producers {
     /// Whether a batch that is sent twice is written once (`enable.idempotence`).
     pub fn is_idempotent(&self) -> bool {
-        self.idempotent
+        self.idempotent || self.transactions.is_some()
+    }
+}
+
+impl Workload {
+    /// Whether consumers get records of transactions only once they are committed.
+    pub fn reads_committed(&self) -> bool {
+        self.producers.as_ref().is_some_and(|producers| producers.transactions.is_some())
     }
 }
 
