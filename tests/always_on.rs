@@ -13,6 +13,7 @@ fn text(producers: &str, replication: u32, faults: &[&str]) -> String {
     let directory = scenarios();
     let file = |name: &str| directory.join(name).display().to_string();
     let faults: String = faults.iter().map(|fault| format!("  - {fault}\n")).collect();
+    let faults = if faults.is_empty() { String::new() } else { format!("faults:\n{faults}") };
     format!(
         r#"name: always-on
 cluster: {cluster}
@@ -26,7 +27,6 @@ workload:
   topics: [{{name: orders, partitions: 3, replication: {replication}}}]
   producers: {{requests: 60, recordSize: 100, interval: 500ms{producers}}}
   consumers: {{requests: 120, interval: 250ms}}
-faults:
 {faults}"#,
         cluster = file("three-zones.yaml"),
         brokers = file("manifests/brokers.yaml"),
@@ -120,11 +120,17 @@ fn a_broker_that_hides_aborts_is_seen_by_aborted_reads() {
 
 #[test]
 fn a_broker_that_forgets_its_producers_is_seen_by_duplicates() {
-    // The records arrive, their acknowledgement does not, and the broker that has them starts anew.
-    let faults = [
-        "{at: 5100ms, for: 6s, cutLink: node/node-0 -> external}",
-        "{at: 9s, exitContainer: {pod: redpanda/redpanda-0, container: redpanda}}",
-    ];
+    // The records arrive, their acknowledgements do not, and the brokers that have them start anew.
+    let faults: Vec<String> = (0..3)
+        .flat_map(|index| {
+            let exit = format!("{{pod: redpanda/redpanda-{index}, container: redpanda}}");
+            [
+                format!("{{at: 5100ms, for: 6s, cutLink: node/node-{index} -> external}}"),
+                format!("{{at: 9s, exitContainer: {exit}}}"),
+            ]
+        })
+        .collect();
+    let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
     let text = text(", idempotent: true", 1, &faults);
     is_seen(
         &text,
@@ -170,12 +176,21 @@ fn names_that_lead_to_another_broker_are_seen_by_who_answers() {
 
 #[test]
 fn a_client_that_never_asks_anew_is_seen_by_its_progress() {
-    let faults = ["{at: 5s, rebootNode: {node: node-0, downFor: 5s}}"];
-    let text = with("bounds: {progress: 40s}", &text("", 3, &faults));
+    // The last broker is gone for good, so others lead what it led.
+    let text = with(
+        "bounds: {progress: 40s, run: 10m}",
+        &text("", 3, &["{at: 5s, scale: {object: statefulSet redpanda/redpanda, replicas: 2}}"]),
+    );
     let sound = run(&text, |_| ());
     assert!(check(&sound, "progress").ok, "{:#?}", sound.checks);
     let stale = text.replace("    place: external", "    bug: stale-metadata\n    place: external");
-    let seen = run(&stale, |_| ());
-    let seen = check(&seen, "progress");
+    let report = run(&stale, |_| ());
+    let seen = check(&report, "progress");
     assert!(!seen.ok && seen.detail.contains("outside's produce was to be served by"), "{seen:#?}");
+    // A fault that lasts for ever takes the promise away.
+    let lasting =
+        stale.replace("scale: {object: statefulSet redpanda/redpanda, replicas: 2}", "powerOffNode: node-1");
+    let report = run(&lasting, |_| ());
+    let told = check(&report, "progress");
+    assert!(told.ok && told.detail.contains("while powerOffNode lasts"), "{told:#?}");
 }

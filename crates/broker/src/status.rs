@@ -115,10 +115,10 @@ impl BrokerStatus {
     }
 
     /// The broker leads a partition in `term` from now on, or no more.
-    pub(crate) fn note_tenure(&self, key: PartitionKey, term: Option<u64>) {
+    pub(crate) fn note_tenure(&self, topic: &str, key: PartitionKey, term: Option<u64>) {
         if let Some(tenures) = &self.0.tenures {
             let mut tenures = tenures.lock().unwrap_or_else(PoisonError::into_inner);
-            tenures.note(hopwise_engine::now(), key, term);
+            tenures.note(hopwise_engine::now(), topic, key, term);
         }
     }
 

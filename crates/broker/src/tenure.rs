@@ -13,10 +13,12 @@ use hopwise_engine::Time;
 use crate::node::PartitionKey;
 
 /// A time in which one broker led one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenure {
-    /// The topic's id.
-    pub topic: [u8; 16],
+    /// The topic's name.
+    pub topic: String,
+    /// The topic's id, which no other topic of the same name has.
+    pub topic_id: [u8; 16],
     /// The partition's index.
     pub partition: i32,
     /// The Raft term.
@@ -37,14 +39,14 @@ pub(crate) struct Tenures {
 
 impl Tenures {
     /// The broker leads the partition in `term` from `now` on, or does not lead it any more.
-    pub fn note(&mut self, now: Time, key: PartitionKey, term: Option<u64>) {
+    pub fn note(&mut self, now: Time, topic: &str, key: PartitionKey, term: Option<u64>) {
         if let Some(place) = self.open.remove(&key) {
             self.all[place].until = Some(now);
         }
         if let Some(term) = term {
-            let (topic, partition) = (*key.0.as_bytes(), key.1);
+            let (topic, topic_id, partition) = (topic.to_owned(), *key.0.as_bytes(), key.1);
             self.open.insert(key, self.all.len());
-            self.all.push(Tenure { topic, partition, term, since: now, until: None });
+            self.all.push(Tenure { topic, topic_id, partition, term, since: now, until: None });
         }
     }
 
@@ -69,7 +71,7 @@ mod tests {
         for (now, key, term) in
             [(1, one, Some(4)), (2, two, Some(1)), (3, one, Some(6)), (5, one, None), (6, one, None)]
         {
-            tenures.note(at(now), key, term);
+            tenures.note(at(now), "t", key, term);
         }
         let told: Vec<_> =
             tenures.all().iter().map(|it| (it.partition, it.term, it.since, it.until)).collect();

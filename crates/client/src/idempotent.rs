@@ -82,7 +82,7 @@ impl IdempotentProducer {
         }
         let sequence = self.sequences.get(&place).copied().unwrap_or(0);
         let transactional = self.transactional_id.is_some();
-        let now_ms = i64::try_from(self.client.now().as_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        let now_ms = hopwise_engine::clock::unix_ms();
         let stamp = Stamp { producer_id, epoch, sequence, transactional };
         let records_sent = batch::encode(records, now_ms, Some(stamp))?;
         let batch = Batch { records: records_sent, transactional_id: self.transactional_id.clone() };

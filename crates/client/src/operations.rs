@@ -188,7 +188,8 @@ impl Client {
         records: &[Record],
         acks: Acks,
     ) -> Result<i64, ClientError> {
-        let now_ms = i64::try_from(self.now().as_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        // Brokers go by records' dates: retention, and when a silent producer is forgotten.
+        let now_ms = hopwise_engine::clock::unix_ms();
         let records = batch::encode(records, now_ms, None)?;
         let patience = self.inner.options.behaviour.produce;
         if self.inner.bugs.retry_elsewhere {

@@ -25,6 +25,7 @@ use crate::raft::{Configuration, Group, GroupError, Role, TransferError, broker_
 /// A replica.
 pub(crate) struct Partition {
     pub key: PartitionKey,
+    topic: String,
     own: i32,
     directory: PathBuf,
     bugs: Bugs,
@@ -138,6 +139,7 @@ struct Appended {
 impl Partition {
     pub fn new(
         key: PartitionKey,
+        topic: &str,
         directory: PathBuf,
         replicas: Vec<i32>,
         group: Result<Group<ReplicaStore>, String>,
@@ -155,6 +157,7 @@ impl Partition {
         };
         let partition = Partition {
             key,
+            topic: topic.to_owned(),
             own: driver.own(),
             directory,
             bugs,
@@ -496,7 +499,7 @@ impl Partition {
         let leads_in = group.map(|group| group.term());
         if leads_in != core.leads_in {
             core.leads_in = leads_in;
-            self.driver.status.note_tenure(self.key, leads_in);
+            self.driver.status.note_tenure(&self.topic, self.key, leads_in);
         }
     }
 

@@ -1,7 +1,5 @@
 //! Gathers what was seen in a run and gives it to the checks that are always made; see `checks`.
 
-use std::collections::BTreeMap;
-
 use hopwise_client::Operation;
 use hopwise_engine::{Span, Time, host};
 use hopwise_kube::cluster::ContainerLife;
@@ -33,12 +31,8 @@ pub(super) fn cluster(scenario: &Scenario, containers: &[ContainerLife], brokers
 
 /// Where the attempts of all `clients` since `start` ended.
 pub(super) fn attempts(clients: &[&RunningClient], brokers: &[BrokerLife], start: Time) -> Examined {
-    let mut topics = BTreeMap::new();
-    for client in clients {
-        topics.extend(client.client.cluster().topics.into_iter().map(|(name, view)| (view.id, name)));
-    }
     let of_brokers = brokers.iter().filter_map(|life| Some((life.id?, life.tenures.clone(), life.ended)));
-    let leaderships = Leaderships::of(of_brokers, &topics);
+    let leaderships = Leaderships::of(of_brokers);
     let (mut leader, mut advertised) = (Leader::new(&leaderships), Advertised::default());
     for client in clients {
         client.journal.each(|attempt| {

@@ -41,19 +41,15 @@ struct Led {
 }
 
 impl Leaderships {
-    /// What the brokers knew: of each that ran, its id, its tenures, and when it ended. `topics` are the names of topics by
-    /// their ids; tenures of others are left out.
-    pub fn of(
-        brokers: impl IntoIterator<Item = (i32, Vec<Tenure>, Option<Time>)>,
-        topics: &BTreeMap<[u8; 16], String>,
-    ) -> Leaderships {
+    /// What the brokers knew: of each that ran, its id, its tenures, and when it ended.
+    pub fn of(brokers: impl IntoIterator<Item = (i32, Vec<Tenure>, Option<Time>)>) -> Leaderships {
         let mut all = Leaderships::default();
         let mut terms: BTreeMap<([u8; 16], i32, u64), i32> = BTreeMap::new();
         for (broker, tenures, ended) in brokers {
             for tenure in tenures {
-                let Some(topic) = topics.get(&tenure.topic) else { continue };
+                let topic = &tenure.topic;
                 let (partition, term) = (tenure.partition, tenure.term);
-                let other = *terms.entry((tenure.topic, partition, term)).or_insert(broker);
+                let other = *terms.entry((tenure.topic_id, partition, term)).or_insert(broker);
                 all.doubles.unless(other == broker, || {
                     format!("brokers {other} and {broker} both led {topic}/{partition} in term {term}")
                 });
@@ -129,5 +125,65 @@ impl<'a> Leader<'a> {
 
     pub fn end(self) -> Seen {
         self.seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{at, attempt};
+    use super::*;
+
+    fn tenure(term: u64, since: u64, until: Option<u64>) -> Tenure {
+        let (topic, topic_id, until) = ("t".to_owned(), [1; 16], until.map(at));
+        Tenure { topic, topic_id, partition: 0, term, since: at(since), until }
+    }
+
+    /// Broker 1 leads from 10 s to 20 s, then broker 2, which is killed at 30 s and leads again from 40 s on.
+    fn known() -> Leaderships {
+        Leaderships::of([
+            (1, vec![tenure(1, 10, Some(20))], None),
+            (2, vec![tenure(2, 20, None)], Some(at(30))),
+            (2, vec![tenure(4, 40, None)], None),
+        ])
+    }
+
+    fn judged(record: &RequestRecord) -> Seen {
+        let known = known();
+        let mut check = Leader::new(&known);
+        check.attempt("a", record);
+        let Seen { examined, violations, first, apart } = check.end();
+        // Each tenure was examined too.
+        Seen { examined: examined - 3, violations, first, apart }
+    }
+
+    #[test]
+    fn whoever_led_at_some_moment_may_serve_and_whoever_did_not_may_refuse() {
+        for (began, ended, broker) in [(11, 12, 1), (19, 25, 1), (19, 25, 2), (45, 46, 2)] {
+            let seen = judged(&attempt(began, ended, broker));
+            assert_eq!((seen.examined, seen.violations), (1, 0), "{seen:?}");
+        }
+        let mut refused = attempt(21, 22, 1);
+        refused.error_code = Some(NOT_LEADER);
+        assert_eq!(judged(&refused).violations, 0);
+    }
+
+    #[test]
+    fn serving_without_leading_and_refusing_while_leading_are_told() {
+        for (began, ended, broker) in [(21, 22, 1), (11, 12, 2), (31, 35, 2), (11, 12, 3)] {
+            let first = judged(&attempt(began, ended, broker)).first.expect("one is told");
+            assert!(first.contains("answered as its leader, which it was not"), "{first}");
+        }
+        let mut refused = attempt(12, 13, 1);
+        refused.error_code = Some(NOT_LEADER);
+        let first = judged(&refused).first.expect("one is told");
+        assert!(first.starts_with("broker 1 at redpanda-0:9093 denied that it leads"), "{first}");
+    }
+
+    #[test]
+    fn two_leaders_of_one_term_are_told() {
+        let known =
+            Leaderships::of([(1, vec![tenure(3, 1, None)], None), (2, vec![tenure(3, 5, None)], None)]);
+        let seen = Leader::new(&known).end();
+        assert_eq!(seen.first.as_deref(), Some("brokers 1 and 2 both led t/0 in term 3"));
     }
 }
