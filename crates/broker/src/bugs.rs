@@ -12,4 +12,8 @@ pub struct Bugs {
     pub read_beyond_high_watermark: bool,
     /// Forgets at a restart which sequences its producers have sent.
     pub forget_producers: bool,
+    /// Serves fetches from replicas that do not lead, as if they did.
+    pub serve_without_leading: bool,
+    /// Tells consumers that read committed records of no transaction that was aborted.
+    pub hide_aborts: bool,
 }

@@ -113,7 +113,12 @@ impl Node {
             groups: Arc::new(Coordinator::new(groups::TOPIC, groups::machine_of)),
             transactions: Arc::new(Coordinator::new(transactions::TOPIC, transactions::machine_of)),
             producer_ids: ProducerIds::default(),
-            raft: Arc::new(Driver::new(&parts.config.cluster, parts.tasks.clone(), rpc_tls.clone())),
+            raft: Arc::new(Driver::new(
+                &parts.config.cluster,
+                parts.tasks.clone(),
+                rpc_tls.clone(),
+                parts.status.clone(),
+            )),
             controller: Controller::default(),
             properties: Mutex::new(Arc::new(parts.config.cluster.clone())),
             config: parts.config,

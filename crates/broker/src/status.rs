@@ -1,9 +1,12 @@
 //! What can be seen of a broker from outside it, without a request.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
+
+use crate::node::PartitionKey;
+use crate::tenure::{Tenure, Tenures};
 
 /// How far a broker's start has come (redpanda.md 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +30,8 @@ struct Inner {
     phase: watch::Sender<Phase>,
     broker_id: AtomicI32,
     counters: [AtomicU64; Counter::ALL.len()],
+    /// None if nobody wants them.
+    tenures: Option<Mutex<Tenures>>,
 }
 
 /// Something a broker counts from its start on.
@@ -85,11 +90,36 @@ impl Default for BrokerStatus {
 impl BrokerStatus {
     /// The status of a broker that is not started.
     pub fn new() -> BrokerStatus {
+        BrokerStatus::with(None)
+    }
+
+    /// The status of a broker that is not started, which also keeps when the broker led which partition.
+    pub fn with_tenures() -> BrokerStatus {
+        BrokerStatus::with(Some(Mutex::default()))
+    }
+
+    fn with(tenures: Option<Mutex<Tenures>>) -> BrokerStatus {
         BrokerStatus(Arc::new(Inner {
             phase: watch::Sender::new(Phase::Stopped),
             broker_id: AtomicI32::new(-1),
             counters: Default::default(),
+            tenures,
         }))
+    }
+
+    /// When the broker led which partition, in the order in which that began; empty unless it is kept
+    /// ([`BrokerStatus::with_tenures`]).
+    pub fn tenures(&self) -> Vec<Tenure> {
+        let Some(tenures) = &self.0.tenures else { return Vec::new() };
+        tenures.lock().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
+    /// The broker leads a partition in `term` from now on, or no more.
+    pub(crate) fn note_tenure(&self, topic: &str, key: PartitionKey, term: Option<u64>) {
+        if let Some(tenures) = &self.0.tenures {
+            let mut tenures = tenures.lock().unwrap_or_else(PoisonError::into_inner);
+            tenures.note(hopwise_engine::now(), topic, key, term);
+        }
     }
 
     /// The broker's id; `None` until it is a member of a cluster.

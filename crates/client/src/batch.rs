@@ -1,5 +1,7 @@
 //! Records and the batches they travel in (message format v2), by `kafka-protocol`'s encoder.
 
+use std::collections::BTreeSet;
+
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{
@@ -41,12 +43,46 @@ pub struct FetchedRecord {
     pub record: Record,
 }
 
-/// The batch of `records`; those without a timestamp get `now_ms`.
-pub(crate) fn encode(records: &[Record], now_ms: i64) -> Result<Bytes, ClientError> {
+/// Who a batch is from, and which of that producer's it is (KIP-98).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub producer_id: i64,
+    pub epoch: i16,
+    /// The sequence of the first record in its partition.
+    pub sequence: i32,
+    pub transactional: bool,
+}
+
+/// An encoded batch as a request carries it.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    pub records: Bytes,
+    /// For batches of a transaction.
+    pub transactional_id: Option<String>,
+}
+
+impl Batch {
+    /// A batch that belongs to no transaction.
+    pub fn of(records: Bytes) -> Batch {
+        Batch { records, transactional_id: None }
+    }
+}
+
+/// A transaction that was aborted: its records, from the first offset on to the marker, are not for those who read
+/// committed records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Aborted {
+    pub producer_id: i64,
+    pub first_offset: i64,
+}
+
+/// The batch of `records`, with the producer's stamp if it has one; those without a timestamp get `now_ms`.
+pub(crate) fn encode(records: &[Record], now_ms: i64, stamp: Option<Stamp>) -> Result<Bytes, ClientError> {
     if records.is_empty() {
         return Err(failed("encoded", &"a batch needs at least one record"));
     }
-    let batch: Vec<_> = (0..).zip(records).map(|(offset, record)| to_wire(record, offset, now_ms)).collect();
+    let batch: Vec<_> =
+        (0..).zip(records).map(|(offset, record)| to_wire(record, offset, now_ms, stamp)).collect();
     let options = RecordEncodeOptions { version: FORMAT_VERSION, compression: Compression::None };
     let mut buffer = BytesMut::new();
     RecordBatchEncoder::encode(&mut buffer, &batch, &options).map_err(|error| failed("encoded", &error))?;
@@ -56,15 +92,28 @@ pub(crate) fn encode(records: &[Record], now_ms: i64) -> Result<Bytes, ClientErr
 /// The records of `batches` at `from` and later, and the offset to read next.
 ///
 /// A broker sends from the beginning of a batch, so earlier records may come along; control records are for
-/// brokers only, and are stepped over.
-pub(crate) fn decode(mut batches: Bytes, from: i64) -> Result<(Vec<FetchedRecord>, i64), ClientError> {
+/// brokers only, and are stepped over. So are the records of `aborted` transactions (KIP-98, as Java's consumer does).
+pub(crate) fn decode(
+    mut batches: Bytes,
+    from: i64,
+    mut aborted: Vec<Aborted>,
+) -> Result<(Vec<FetchedRecord>, i64), ClientError> {
     batches.truncate(whole_batches(&batches));
     let sets = RecordBatchDecoder::decode_all(&mut batches).map_err(|error| failed("decoded", &error))?;
     let mut next = from;
     let mut records = Vec::new();
+    aborted.sort_by_key(|transaction| transaction.first_offset);
+    let mut aborted = aborted.into_iter().peekable();
+    let mut open: BTreeSet<i64> = BTreeSet::new();
     for record in sets.into_iter().flat_map(|set| set.records).filter(|record| record.offset >= from) {
         next = next.max(record.offset.saturating_add(1));
-        if !record.control {
+        while let Some(begun) = aborted.next_if(|transaction| transaction.first_offset <= record.offset) {
+            open.insert(begun.producer_id);
+        }
+        if record.control {
+            // Every marker of a producer ends its transaction there.
+            open.remove(&record.producer_id);
+        } else if !(record.transactional && open.contains(&record.producer_id)) {
             records.push(from_wire(record));
         }
     }
@@ -92,20 +141,32 @@ fn failed(doing: &'static str, error: &dyn std::fmt::Display) -> ClientError {
     ClientError::Records { doing, problem: error.to_string() }
 }
 
-fn to_wire(record: &Record, offset: i64, now_ms: i64) -> kafka_protocol::records::Record {
+fn to_wire(
+    record: &Record,
+    offset: i64,
+    now_ms: i64,
+    stamp: Option<Stamp>,
+) -> kafka_protocol::records::Record {
     let header =
         |(name, value): &(String, Option<Bytes>)| (StrBytes::from_string(name.clone()), value.clone());
-    kafka_protocol::records::Record {
+    let without = Stamp {
+        producer_id: NO_PRODUCER_ID,
+        epoch: NO_PRODUCER_EPOCH,
+        sequence: NO_SEQUENCE,
         transactional: false,
+    };
+    let stamp = stamp.unwrap_or(without);
+    kafka_protocol::records::Record {
+        transactional: stamp.transactional,
         control: false,
         delete_horizon: false,
         partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
-        producer_id: NO_PRODUCER_ID,
-        producer_epoch: NO_PRODUCER_EPOCH,
+        producer_id: stamp.producer_id,
+        producer_epoch: stamp.epoch,
         timestamp_type: TimestampType::Creation,
         offset,
         // The encoder makes one batch of records whose sequence runs with the offset; the first one's is written.
-        sequence: NO_SEQUENCE.wrapping_add(offset as i32),
+        sequence: stamp.sequence.wrapping_add(offset as i32),
         timestamp: record.timestamp_ms.unwrap_or(now_ms),
         key: record.key.clone(),
         value: record.value.clone(),
@@ -135,11 +196,11 @@ mod tests {
             },
             Record { key: None, value: None, headers: Vec::new(), timestamp_ms: Some(42) },
         ];
-        let batch = encode(&records, 7).expect("encodes");
+        let batch = encode(&records, 7, None).expect("encodes");
         let infos = RecordBatchDecoder::decode_batch_info(&mut batch.clone()).expect("whole");
         assert_eq!(infos.len(), 1);
         assert_eq!((infos[0].record_count, infos[0].base_sequence, infos[0].producer_id), (2, -1, -1));
-        let (read, next) = decode(batch, 0).expect("decodes");
+        let (read, next) = decode(batch, 0, Vec::new()).expect("decodes");
         assert_eq!(next, 2);
         assert_eq!(read.iter().map(|entry| entry.offset).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(read[0].record, Record { timestamp_ms: Some(7), ..records[0].clone() });
@@ -148,27 +209,49 @@ mod tests {
 
     #[test]
     fn records_before_the_offset_asked_for_are_left_out() {
-        let batch = encode(&[Record::new("a", "1"), Record::new("b", "2")], 0).expect("encodes");
-        let (read, next) = decode(batch, 1).expect("decodes");
+        let batch = encode(&[Record::new("a", "1"), Record::new("b", "2")], 0, None).expect("encodes");
+        let (read, next) = decode(batch, 1, Vec::new()).expect("decodes");
         assert_eq!((read.len(), next), (1, 2));
         assert_eq!(read[0].record.value.as_deref(), Some(&b"2"[..]));
     }
 
     #[test]
     fn a_batch_that_was_cut_off_is_left_for_the_next_fetch() {
-        let first = encode(&[Record::new("a", "1")], 0).expect("encodes");
+        let first = encode(&[Record::new("a", "1")], 0, None).expect("encodes");
         let cut = [&first[..], &first[..first.len() - 1]].concat();
         assert_eq!(whole_batches(&cut), first.len());
-        let (read, _) = decode(Bytes::from(cut), 0).expect("decodes");
+        let (read, _) = decode(Bytes::from(cut), 0, Vec::new()).expect("decodes");
         assert_eq!(read.len(), 1);
-        assert_eq!(decode(first.slice(..5), 7), Ok((Vec::new(), 7)));
+        assert_eq!(decode(first.slice(..5), 7, Vec::new()), Ok((Vec::new(), 7)));
     }
 
     #[test]
     fn bytes_that_are_no_batch_are_an_error() {
         let negative = Bytes::from_static(&[0xff; 80]);
-        assert!(matches!(decode(negative, 0), Err(ClientError::Records { doing: "decoded", .. })));
-        assert_eq!(decode(Bytes::new(), 0), Ok((Vec::new(), 0)));
-        assert!(matches!(encode(&[], 0), Err(ClientError::Records { doing: "encoded", .. })));
+        assert!(matches!(
+            decode(negative, 0, Vec::new()),
+            Err(ClientError::Records { doing: "decoded", .. })
+        ));
+        assert_eq!(decode(Bytes::new(), 0, Vec::new()), Ok((Vec::new(), 0)));
+        assert!(matches!(encode(&[], 0, None), Err(ClientError::Records { doing: "encoded", .. })));
+    }
+
+    #[test]
+    fn records_of_aborted_transactions_are_stepped_over() {
+        let stamp =
+            |producer_id, sequence| Some(Stamp { producer_id, epoch: 0, sequence, transactional: true });
+        let one = encode(&[Record::new("a", "1")], 0, stamp(7, 5)).expect("encodes");
+        let infos = RecordBatchDecoder::decode_batch_info(&mut one.clone()).expect("whole");
+        assert_eq!((infos[0].base_sequence, infos[0].producer_id), (5, 7));
+        let other = encode(&[Record::new("b", "2")], 0, stamp(8, 0)).expect("encodes");
+        let keys = |aborted: Vec<Aborted>| {
+            let both = Bytes::from([&one[..], &other[..]].concat());
+            let (read, next) = decode(both, 0, aborted).expect("decodes");
+            assert_eq!(next, 1);
+            read.into_iter().filter_map(|it| it.record.key).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(Vec::new()), ["a", "b"]);
+        assert_eq!(keys(vec![Aborted { producer_id: 7, first_offset: 0 }]), ["b"]);
+        assert_eq!(keys(vec![Aborted { producer_id: 7, first_offset: 9 }]), ["a", "b"]);
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Destination {
     Leader { topic: String, partition: i32 },
     /// The controller if it is known, else any broker (Redpanda's brokers forward such requests, redpanda.md 4.3).
     Controller,
+    /// This broker.
+    Broker(i32),
     /// Any broker, or a bootstrap address before one is known.
     Any,
 }
@@ -137,6 +139,14 @@ impl Client {
                     Some(asked) => Ok(asked),
                     None => self.any(operation, tries),
                 }
+            }
+            Destination::Broker(id) => {
+                self.keep_fresh(deadline).await.map_err(Setback::of_refresh)?;
+                let link = self.broker_link(&mut self.state(), *id, lane);
+                link.ok_or_else(|| {
+                    let explanation = format!("metadata names no broker {id}");
+                    Setback::of_refresh(Failure::new(Outcome::NotExposed, explanation))
+                })
             }
             Destination::Any => self.any(operation, tries),
         }

@@ -10,7 +10,7 @@
 //!
 //! How it waits, retries, resolves and connects is a [`Behaviour`], of which each [`Profile`] is one.
 //!
-//! Left out: idempotent and transactional producing, consumer groups, fetching from the closest replica (KIP-392),
+//! Left out: consumer groups, offsets in transactions, fetching from the closest replica (KIP-392),
 //! compression; see [`Behaviour`] for what profiles leave out.
 
 mod address;
@@ -31,6 +31,7 @@ mod error;
 mod frame;
 mod handshake;
 mod hint;
+mod idempotent;
 mod lane;
 mod link;
 mod operations;
@@ -54,6 +55,7 @@ pub use cluster::{AdvertisedBroker, Cluster, PartitionView, TopicView};
 pub use consumer::{Consumer, Reset};
 pub use error::ClientError;
 pub use handshake::ApiVersions;
+pub use idempotent::IdempotentProducer;
 pub use operations::{Acks, Coordinator, FetchOptions, Fetched, OffsetSpec};
 pub use options::{Names, Options, Whois};
 pub use outcome::{Failure, Outcome};

@@ -11,13 +11,13 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::{
     BrokerId, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
     FindCoordinatorResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataResponse, ProduceRequest,
-    ProduceResponse, TopicName,
+    ProduceResponse, TopicName, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use crate::attempt::{Exchange, Subject};
-use crate::batch::{self, FetchedRecord, Record};
+use crate::batch::{self, Aborted, Batch, FetchedRecord, Record};
 use crate::behaviour::Patience;
 use crate::call::Destination;
 use crate::client::Client;
@@ -35,8 +35,12 @@ const LIST_OFFSETS_VERSION_MAX: i16 = 5;
 /// FindCoordinator: from 4 on several keys at once (KIP-699).
 const FIND_COORDINATOR_VERSION_MAX: i16 = 4;
 
+/// What a coordinator coordinates (Kafka protocol guide, FindCoordinator: the key's type).
+const GROUP: i8 = 0;
+pub(crate) const TRANSACTIONAL_ID: i8 = 1;
+
 /// UNKNOWN_SERVER_ERROR stands for an answer that leaves out what was asked for (Kafka protocol guide).
-const UNKNOWN_SERVER_ERROR: i16 = -1;
+pub(crate) const UNKNOWN_SERVER_ERROR: i16 = -1;
 /// TOPIC_ALREADY_EXISTS (Kafka protocol guide, error codes).
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 
@@ -73,6 +77,8 @@ pub struct FetchOptions {
     pub max_bytes: i32,
     /// Most bytes of one partition (`max.partition.fetch.bytes`, 1 MiB).
     pub partition_max_bytes: i32,
+    /// Whether records of transactions come only once they are committed (`isolation.level`, `read_uncommitted`).
+    pub read_committed: bool,
 }
 
 impl Default for FetchOptions {
@@ -82,6 +88,7 @@ impl Default for FetchOptions {
             min_bytes: 1,
             max_bytes: 50 * 1024 * 1024,
             partition_max_bytes: 1024 * 1024,
+            read_committed: false,
         }
     }
 }
@@ -181,26 +188,27 @@ impl Client {
         records: &[Record],
         acks: Acks,
     ) -> Result<i64, ClientError> {
-        let now_ms = i64::try_from(self.now().as_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        let records = batch::encode(records, now_ms)?;
+        // Brokers go by records' dates: retention, and when a silent producer is forgotten.
+        let now_ms = hopwise_engine::clock::unix_ms();
+        let records = batch::encode(records, now_ms, None)?;
         let patience = self.inner.options.behaviour.produce;
         if self.inner.bugs.retry_elsewhere {
             let once = Patience { retries: Some(0), ..patience };
-            match self.append(topic, partition, records.clone(), acks, once).await {
+            match self.append(topic, partition, &Batch::of(records.clone()), acks, once).await {
                 Err(ClientError::GaveUp { .. }) => {}
                 answered => return answered,
             }
             let next = self.next_partition(topic, partition);
-            return self.append(topic, next, records, acks, patience).await;
+            return self.append(topic, next, &Batch::of(records), acks, patience).await;
         }
-        self.append(topic, partition, records, acks, patience).await
+        self.append(topic, partition, &Batch::of(records), acks, patience).await
     }
 
-    async fn append(
+    pub(crate) async fn append(
         &self,
         topic: &str,
         partition: i32,
-        records: Bytes,
+        batch: &Batch,
         acks: Acks,
         patience: Patience,
     ) -> Result<i64, ClientError> {
@@ -209,7 +217,7 @@ impl Client {
         let exchange = Exchange {
             build: &|version| {
                 let name = self.name_of(topic, version >= PRODUCE_BY_ID);
-                produce_request(name, partition, records.clone(), acks, timeout_ms)
+                produce_request(name, partition, batch, acks, timeout_ms)
             },
             judge: &|response: &ProduceResponse| match produced(response, partition) {
                 Some((code, _, words)) => (code, words),
@@ -280,7 +288,11 @@ impl Client {
             self.call_leader(Operation::Fetch, topic, partition, &exchange, behaviour.fetch).await?;
         let data = response.as_ref().and_then(|response| fetched(response, partition));
         let data = data.ok_or_else(|| incomplete(Operation::Fetch, topic, partition))?;
-        let (records, next_offset) = batch::decode(data.records.clone().unwrap_or_else(Bytes::new), offset)?;
+        let aborted = data.aborted_transactions.iter().flatten();
+        let aborted =
+            aborted.map(|it| Aborted { producer_id: it.producer_id.0, first_offset: it.first_offset });
+        let batches = data.records.clone().unwrap_or_else(Bytes::new);
+        let (records, next_offset) = batch::decode(batches, offset, aborted.collect())?;
         Ok(Fetched {
             records,
             next_offset,
@@ -321,9 +333,13 @@ impl Client {
     /// # Errors
     /// [`ClientError::GaveUp`] if there is none within the delivery timeout (COORDINATOR_NOT_AVAILABLE).
     pub async fn find_coordinator(&self, group: &str) -> Result<Coordinator, ClientError> {
+        self.coordinator_of(group, GROUP).await
+    }
+
+    pub(crate) async fn coordinator_of(&self, group: &str, kind: i8) -> Result<Coordinator, ClientError> {
         let subject = Subject { operation: Operation::FindCoordinator, topic: None, partition: None };
         let exchange = Exchange {
-            build: &|version| coordinator_request(group, version),
+            build: &|version| coordinator_request(group, kind, version),
             judge: &|response: &FindCoordinatorResponse| match response.coordinators.first() {
                 Some(one) => {
                     (one.error_code, one.error_message.as_ref().map(|words| words.as_str().to_owned()))
@@ -369,11 +385,11 @@ impl Client {
     }
 }
 
-fn topic_name(topic: &str) -> TopicName {
+pub(crate) fn topic_name(topic: &str) -> TopicName {
     TopicName(StrBytes::from_string(topic.to_owned()))
 }
 
-fn millis(duration: Duration) -> i32 {
+pub(crate) fn millis(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
@@ -394,18 +410,20 @@ fn create_topics_request(
     CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(timeout_ms)
 }
 
-fn coordinator_request(group: &str, version: i16) -> FindCoordinatorRequest {
-    let group = StrBytes::from_string(group.to_owned());
+fn coordinator_request(key: &str, kind: i8, version: i16) -> FindCoordinatorRequest {
+    let key = StrBytes::from_string(key.to_owned());
+    // Version 0 knows groups only, and has no field for the kind.
+    let request = FindCoordinatorRequest::default().with_key_type(if version == 0 { GROUP } else { kind });
     match version {
-        0..4 => FindCoordinatorRequest::default().with_key(group),
-        _ => FindCoordinatorRequest::default().with_coordinator_keys(vec![group]),
+        0..4 => request.with_key(key),
+        _ => request.with_coordinator_keys(vec![key]),
     }
 }
 
 fn produce_request(
     (name, id): (TopicName, Uuid),
     partition: i32,
-    records: Bytes,
+    batch: &Batch,
     acks: Acks,
     timeout_ms: i32,
 ) -> ProduceRequest {
@@ -414,9 +432,12 @@ fn produce_request(
         Acks::Leader => 1,
         Acks::All => -1,
     };
-    let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
+    let data =
+        PartitionProduceData::default().with_index(partition).with_records(Some(batch.records.clone()));
     let data = TopicProduceData::default().with_name(name).with_topic_id(id).with_partition_data(vec![data]);
-    ProduceRequest::default().with_acks(acks).with_timeout_ms(timeout_ms).with_topic_data(vec![data])
+    let id = batch.transactional_id.clone().map(|id| TransactionalId(StrBytes::from_string(id)));
+    let request = ProduceRequest::default().with_acks(acks).with_timeout_ms(timeout_ms);
+    request.with_transactional_id(id).with_topic_data(vec![data])
 }
 
 fn produced(response: &ProduceResponse, partition: i32) -> Option<(i16, i64, Option<String>)> {
@@ -444,6 +465,7 @@ fn fetch_request(
         .with_min_bytes(options.min_bytes)
         .with_max_bytes(options.max_bytes)
         .with_session_epoch(-1)
+        .with_isolation_level(i8::from(options.read_committed))
         .with_topics(vec![
             FetchTopic::default().with_topic(name).with_topic_id(id).with_partitions(vec![wanted]),
         ])
@@ -504,12 +526,17 @@ mod tests {
         let client = Client::new(Options::new(vec![HostPort::new("seed", 9092)])).expect("it has an address");
         let name = |by_id| client.name_of("t", by_id);
         encodes(
-            |version| produce_request(name(version >= PRODUCE_BY_ID), 0, Bytes::new(), Acks::All, 1),
+            |version| {
+                produce_request(name(version >= PRODUCE_BY_ID), 0, &Batch::of(Bytes::new()), Acks::All, 1)
+            },
             produce,
         );
         encodes(|version| fetch_request(name(version >= FETCH_BY_ID), 0, 7, FetchOptions::default()), fetch);
         encodes(|_| list_offsets_request("t", 0, OffsetSpec::Earliest), LIST_OFFSETS_VERSION_MAX);
-        encodes(|version| coordinator_request("group", version), FIND_COORDINATOR_VERSION_MAX);
+        encodes(
+            |version| coordinator_request("group", TRANSACTIONAL_ID, version),
+            FIND_COORDINATOR_VERSION_MAX,
+        );
         encodes(|_| create_topics_request("t", 3, 3, 1), CREATE_TOPICS_VERSION_MAX);
     }
 }

@@ -23,6 +23,12 @@ pub enum Operation {
     ListOffsets,
     /// A group's coordinator.
     FindCoordinator,
+    /// An id for a producer, and an end to what it left open.
+    InitProducerId,
+    /// Partitions for a transaction.
+    AddPartitionsToTxn,
+    /// The end of a transaction.
+    EndTxn,
 }
 
 impl Operation {
@@ -35,6 +41,9 @@ impl Operation {
             Operation::Fetch => "fetch",
             Operation::ListOffsets => "list-offsets",
             Operation::FindCoordinator => "find-coordinator",
+            Operation::InitProducerId => "init-producer-id",
+            Operation::AddPartitionsToTxn => "add-partitions-to-txn",
+            Operation::EndTxn => "end-txn",
         }
     }
 }

@@ -8,14 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use hopwise_broker::{
     BootstrapUser, Broker, BrokerStatus, Disk, DiskTrouble, Environment, HostPort, NodeConfig,
-    StartParameters,
+    StartParameters, Tenure,
 };
 use hopwise_client::Whois;
+use hopwise_engine::Time;
 use hopwise_kube::cluster::{Container, Process, Programs};
 use hopwise_security::sasl::Mechanism;
 use tokio::sync::watch;
 
 use crate::credentials::{Holdings, MountedFiles, files_of, users_in};
+use crate::scenario::BrokerBug;
 
 /// Where redpanda.yaml is mounted (redpanda.md 1.6).
 const CONFIG_PATH: &str = "/etc/redpanda/redpanda.yaml";
@@ -53,6 +55,47 @@ pub struct MountedDisk {
     pub capacity_bytes: Option<u64>,
 }
 
+/// One run of a broker's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerLife {
+    /// `namespace/name` of its pod.
+    pub pod: String,
+    /// The claim that its data is on, and the claim's volume; none if the data dies with the container.
+    pub volume: Option<(String, String)>,
+    /// Its id; none if it never became a member.
+    pub id: Option<i32>,
+    /// When it led which partition, as its replicas knew it.
+    pub tenures: Vec<Tenure>,
+    /// When it ended; none if it runs.
+    pub ended: Option<Time>,
+}
+
+/// What is kept of a broker that was started.
+#[derive(Clone, Debug)]
+struct Begun {
+    pod: String,
+    volume: Option<(String, String)>,
+    status: BrokerStatus,
+    ended: Option<Time>,
+}
+
+/// Notes the end of a broker's process, however it comes.
+struct Ends {
+    brokers: Brokers,
+    place: usize,
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let now = hopwise_engine::now();
+        self.brokers.locked(|registry| {
+            if let Some(begun) = registry.begun.get_mut(self.place) {
+                begun.ended = Some(now);
+            }
+        });
+    }
+}
+
 /// Why a broker's container did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartFailure {
@@ -70,6 +113,8 @@ pub struct Brokers(Arc<Mutex<Registry>>);
 struct Registry {
     running: BTreeMap<String, RunningBroker>,
     failures: BTreeMap<String, StartFailure>,
+    /// Every broker that was started, in order.
+    begun: Vec<Begun>,
     /// The users of each pod: those of the broker's environment and those that a sidecar creates.
     users: BTreeMap<String, watch::Sender<Vec<BootstrapUser>>>,
 }
@@ -83,6 +128,18 @@ impl Brokers {
     /// Pods whose broker did not start.
     pub fn failures(&self) -> Vec<StartFailure> {
         self.locked(|registry| registry.failures.values().cloned().collect())
+    }
+
+    /// Every broker that ran, in the order in which they were started.
+    pub fn lives(&self) -> Vec<BrokerLife> {
+        let life = |begun: &Begun| BrokerLife {
+            pod: begun.pod.clone(),
+            volume: begun.volume.clone(),
+            id: begun.status.broker_id(),
+            tenures: begun.status.tenures(),
+            ended: begun.ended,
+        };
+        self.locked(|registry| registry.begun.iter().map(life).collect())
     }
 
     /// What is mounted into the broker of a pod, and its users.
@@ -128,6 +185,8 @@ impl Brokers {
 pub struct LabPrograms {
     /// The brokers that were started.
     pub brokers: Brokers,
+    /// The promise that they break, in builds with feature `bugs`.
+    pub bug: Option<BrokerBug>,
 }
 
 impl Programs for LabPrograms {
@@ -185,7 +244,8 @@ impl LabPrograms {
             // Without a mounted disk the data lives in the container's own file system, and dies with it.
             None => Disk::Simulated(turmoil_fs::Fs::builder().seed(hopwise_engine::seed()).build()),
         };
-        let (status, clock) = (BrokerStatus::new(), container.clock.clone());
+        let on = mount.map(|(_, disk)| (disk.claim.clone(), disk.volume.clone()));
+        let (status, clock) = (BrokerStatus::with_tenures(), container.clock.clone());
         let files = Arc::new(files_of(&container.files));
         let bootstrap = container.environment.get(BOOTSTRAP_USER);
         let bootstrap = bootstrap.and_then(|text| BootstrapUser::parse(text, Mechanism::ScramSha256));
@@ -201,10 +261,21 @@ impl LabPrograms {
             status: status.clone(),
         };
         let broker = RunningBroker { pod: pod.to_owned(), config, status: status.clone(), files, disk };
-        self.brokers.locked(|registry| registry.running.insert(pod.to_owned(), broker));
+        let begun = Begun { pod: pod.to_owned(), volume: on, status: status.clone(), ended: None };
+        let place = self.brokers.locked(|registry| {
+            registry.running.insert(pod.to_owned(), broker);
+            registry.begun.push(begun);
+            registry.begun.len() - 1
+        });
+        let ends = Ends { brokers: self.brokers.clone(), place };
         let (ready, is_ready) = watch::channel(false);
         let (brokers, pod) = (self.brokers.clone(), pod.to_owned());
+        #[cfg(feature = "bugs")]
+        let broker = Broker::start_with_bugs(parameters, self.bug.map(BrokerBug::bugs).unwrap_or_default());
+        #[cfg(not(feature = "bugs"))]
+        let broker = Broker::start(parameters);
         let run = async move {
+            let _ends = ends;
             let tell = async {
                 status.wait_ready().await;
                 hopwise_engine::notable(
@@ -217,7 +288,7 @@ impl LabPrograms {
             };
             let reason = tokio::select! {
                 biased;
-                ended = Broker::start(parameters) => match ended {
+                ended = broker => match ended {
                     Err(error) => error.to_string(),
                     Ok(never) => match never {},
                 },

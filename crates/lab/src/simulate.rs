@@ -16,6 +16,7 @@ use crate::certificates;
 use crate::inputs::Inputs;
 use crate::limits::{Limits, Passed};
 use crate::programs::{Brokers, LabPrograms};
+use crate::scenario::BrokerBug;
 
 /// How a cluster is brought up.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Start {
     pub limits: Limits,
     /// How time passes.
     pub pace: Pace,
+    /// The promise that brokers break, in builds with feature `bugs`.
+    pub broker_bug: Option<BrokerBug>,
 }
 
 impl Default for Start {
@@ -43,6 +46,7 @@ impl Default for Start {
             keep: Keep::Notable,
             limits: Limits::default(),
             pace: Pace::Virtual,
+            broker_bug: None,
         }
     }
 }
@@ -102,7 +106,7 @@ where
     let result = simulation.run(FabricWorld, move || async move {
         let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
         let without_pods = refused.map(|it| it.object.clone()).collect();
-        let programs = LabPrograms::default();
+        let programs = LabPrograms { bug: start.broker_bug, ..LabPrograms::default() };
         let brokers = programs.brokers.clone();
         let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
         let domain = inputs.cluster.cluster_domain.trim_end_matches('.').to_owned();

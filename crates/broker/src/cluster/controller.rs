@@ -126,8 +126,15 @@ pub(crate) fn open(node: &Arc<Node>) -> io::Result<()> {
     let (group, content) = open_group(node)?;
     restore(node, content);
     let founders = founders(node);
-    let replica =
-        Partition::new(CONTROLLER, directory(node), founders, Ok(group), Arc::clone(&node.raft), node.bugs);
+    let replica = Partition::new(
+        CONTROLLER,
+        "controller",
+        directory(node),
+        founders,
+        Ok(group),
+        Arc::clone(&node.raft),
+        node.bugs,
+    );
     // It is opened once.
     let _ = node.controller.replica.set(Arc::new(replica));
     driver::settle(node, CONTROLLER);

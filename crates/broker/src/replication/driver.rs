@@ -26,6 +26,7 @@ use crate::raft::{Output, Role, Timeouts, broker_id, raft_id};
 use crate::rpc::lanes::{Lane, Lanes, Receiver};
 use crate::rpc::raft_frame::{Beat, RaftFrame, Received, Route};
 use crate::security::listener_tls::ListenerTls;
+use crate::status::BrokerStatus;
 use crate::tasks::Tasks;
 
 /// Bytes of entries in one frame, unless a single message has more.
@@ -37,6 +38,8 @@ const REOPEN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 pub(crate) struct Driver {
     pub timeouts: Timeouts,
     pub leaders: Leaders,
+    /// Where it is told what this broker leads.
+    pub status: BrokerStatus,
     /// This broker's id, once it has one.
     own: AtomicI32,
     lanes: Lanes,
@@ -103,11 +106,17 @@ impl Timers {
 
 impl Driver {
     /// `tls` if the brokers speak it with each other.
-    pub fn new(properties: &ClusterProperties, tasks: Tasks, tls: Option<Arc<ListenerTls>>) -> Driver {
+    pub fn new(
+        properties: &ClusterProperties,
+        tasks: Tasks,
+        tls: Option<Arc<ListenerTls>>,
+        status: BrokerStatus,
+    ) -> Driver {
         let timeouts = properties.raft_timeouts();
         Driver {
             timeouts,
             leaders: Leaders::default(),
+            status,
             own: AtomicI32::new(-1),
             lanes: Lanes::new(tasks, timeouts.heartbeat, tls),
             throttle: Throttle::new(properties.raft_learner_recovery_rate),
@@ -239,6 +248,7 @@ fn drive(node: &Arc<Node>, replica: &Arc<Partition>, now: Instant, outbox: &mut 
     let serves = group.serves();
     let learners = group.configuration().learners.clone();
     replica.note_progress(&core);
+    replica.note_tenure(&mut core);
     let told = (leadership.0, leadership.1 as i32, serves);
     let news = core.told != told;
     core.told = told;

@@ -118,9 +118,9 @@ fn open(node: &Arc<Node>, wanted: Wanted) {
         node.status.add(Counter::StorageErrors, 1);
         tracing::error!(topic = wanted.topic, partition = wanted.key.1, reason, "a log could not be opened");
     }
-    let Wanted { key, replicas, settings, .. } = wanted;
+    let Wanted { key, topic, replicas, settings, .. } = wanted;
     let driver = Arc::clone(&node.raft);
-    let replica = Partition::new(key, directory, replicas, group, driver, node.bugs);
+    let replica = Partition::new(key, &topic, directory, replicas, group, driver, node.bugs);
     replica.take_over(replica.replicas(), settings);
     node.with_partitions(|partitions| partitions.insert(key, Arc::new(replica)));
     node.raft.mark(key);

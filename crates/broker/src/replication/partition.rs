@@ -25,6 +25,7 @@ use crate::raft::{Configuration, Group, GroupError, Role, TransferError, broker_
 /// A replica.
 pub(crate) struct Partition {
     pub key: PartitionKey,
+    topic: String,
     own: i32,
     directory: PathBuf,
     bugs: Bugs,
@@ -40,6 +41,8 @@ pub(super) struct Core {
     pub replicas: Vec<i32>,
     /// What the table of leaders was told last: the leader, the epoch, whether that is this replica and it serves.
     pub told: (Option<i32>, i32, bool),
+    /// The term in which this replica leads, as the broker's status was told last.
+    pub leads_in: Option<u64>,
     /// Whether somebody asks already whether the group does without the replica.
     pub retires: bool,
     /// Whether a majority's memory is enough for acks=all (`write.caching`).
@@ -136,6 +139,7 @@ struct Appended {
 impl Partition {
     pub fn new(
         key: PartitionKey,
+        topic: &str,
         directory: PathBuf,
         replicas: Vec<i32>,
         group: Result<Group<ReplicaStore>, String>,
@@ -143,9 +147,17 @@ impl Partition {
         bugs: Bugs,
     ) -> Partition {
         let group = group.map(Box::new);
-        let core = Core { group, replicas, told: (None, -1, false), retires: false, write_caching: false };
+        let core = Core {
+            group,
+            replicas,
+            told: (None, -1, false),
+            leads_in: None,
+            retires: false,
+            write_caching: false,
+        };
         let partition = Partition {
             key,
+            topic: topic.to_owned(),
             own: driver.own(),
             directory,
             bugs,
@@ -168,7 +180,10 @@ impl Partition {
 
     /// Takes the replica out of its group.
     pub(super) fn close(&self, reason: &str) {
-        self.core().group = Err(reason.to_owned());
+        let mut core = self.core();
+        core.group = Err(reason.to_owned());
+        self.note_tenure(&mut core);
+        drop(core);
         self.progress.send_modify(|progress| progress.leading = false);
     }
 
@@ -207,6 +222,7 @@ impl Partition {
         let mut core = self.core();
         let group = core.group.as_mut().map_err(|reason| PartitionError::Storage(reason.clone()))?;
         let result = work(group);
+        self.note_tenure(&mut core);
         drop(core);
         self.driver.mark(self.key);
         Ok(result)
@@ -474,6 +490,16 @@ impl Partition {
             }
             let pause = self.driver.timeouts.heartbeat_interval / 10;
             sleep_until((now + pause).min(deadline)).await;
+        }
+    }
+
+    /// Tells the broker's status if this replica has begun to lead, or has ceased to.
+    pub(super) fn note_tenure(&self, core: &mut Core) {
+        let group = core.group.as_ref().ok().filter(|group| group.role() == Role::Leader);
+        let leads_in = group.map(|group| group.term());
+        if leads_in != core.leads_in {
+            core.leads_in = leads_in;
+            self.driver.status.note_tenure(&self.topic, self.key, leads_in);
         }
     }
 

@@ -45,6 +45,8 @@ pub struct RunningContainer {
     pub is_known: bool,
     /// How often it was started.
     pub starts: i32,
+    /// The place of its last run among all that there were.
+    life: usize,
     state: watch::Sender<ContainerState>,
     disks: Vec<Disk>,
 }
@@ -110,10 +112,12 @@ pub fn start(shared: &Rc<Shared>, machine: &Machine, uid: &str, container: &Cont
         is_serving: watch::channel(false).1,
         is_known,
         starts: 0,
+        life: 0,
         state: watch::Sender::new(ContainerState::Running { since: now }),
         disks: container.disks.values().cloned().collect(),
     });
     entry.starts += 1;
+    entry.life = shared.lives.borrow_mut().begin(container);
     entry.state.send_replace(ContainerState::Running { since: now });
     let restarts = entry.starts - 1;
     match program {
@@ -179,6 +183,7 @@ fn ended(
     let object = format!("container {}/{}/{container}", pod.name.0, pod.name.1);
     let Some(entry) = pod.containers.get_mut(container).filter(|entry| entry.host == host) else { return };
     entry.host = None;
+    shared.lives.borrow_mut().end(entry.life);
     let (reason, message) = (reason.to_owned(), message.to_owned());
     let at = hopwise_engine::now();
     hopwise_engine::notable("container.exited", object, message.clone());
@@ -197,7 +202,10 @@ pub fn kill(shared: &Shared, uid: &str, container: &str, end: (i32, &str, &str))
 pub fn remove(shared: &Shared, uid: &str) {
     let Some(pod) = shared.running.borrow_mut().remove(uid) else { return };
     for container in pod.containers.into_values() {
-        container.host.into_iter().for_each(machine::kill);
+        if let Some(host) = container.host {
+            machine::kill(host);
+            shared.lives.borrow_mut().end(container.life);
+        }
     }
     if let Some(site) = pod.site {
         hopwise_fabric::with(|fabric| shared.topology.borrow_mut().remove_pod(fabric, &site));
@@ -222,6 +230,7 @@ pub fn lose_power(shared: &Shared, node: &str) {
         for container in pod.containers.values_mut() {
             container.disks.iter().for_each(|disk| disk.file_system.crash());
             if container.host.take().is_some() {
+                shared.lives.borrow_mut().end(container.life);
                 let message = "the node lost power".to_owned();
                 let reason = "Error".to_owned();
                 container.state.send_replace(ContainerState::Exited {

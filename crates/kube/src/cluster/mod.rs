@@ -7,6 +7,7 @@
 mod api;
 mod cloud;
 mod container_life;
+mod container_lives;
 mod container_runtime;
 mod curl;
 mod echo;
@@ -51,6 +52,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
+pub use container_lives::ContainerLife;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
 pub use operations::{
     Aspect, Cascade, DiskAspect, DiskFault, DnsServers, ExitReason, LinkEnd, OperationError,
@@ -262,6 +264,11 @@ impl Cluster {
                 .filter_map(|claim| Some((claim.clone(), volumes::volume_of(store, namespace, &claim)?.0)))
                 .collect()
         })
+    }
+
+    /// Every run of a container's process so far, in the order in which they began.
+    pub fn container_lives(&self) -> Vec<ContainerLife> {
+        self.shared.lives.borrow().all()
     }
 
     /// What the containers of the pods of a StatefulSet would be started with, for pods that do not run; the pod of

@@ -336,7 +336,7 @@ fn prepare_now(pod: &PodContext) -> Result<Prepared, NotStarting> {
             Some((volume, capacity))
         })?;
         let (file_system, trouble) = shared.disk(&volume);
-        Some(Disk { claim: claim.to_owned(), capacity_bytes, file_system, trouble })
+        Some(Disk { claim: claim.to_owned(), volume: volume.0, capacity_bytes, file_system, trouble })
     };
     let facts = PodFacts {
         pod: &pod.pod,

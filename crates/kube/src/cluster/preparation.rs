@@ -187,7 +187,8 @@ pub fn preview(
     let host_ips = shared.topology.borrow().node_addresses(node);
     let disk_of = |claim: &str| {
         let (claim, file_system) = (claim.to_owned(), Fs::builder().build());
-        Some(Disk { claim, capacity_bytes: None, file_system, trouble: DiskTrouble::default() })
+        let (volume, trouble) = (String::new(), DiskTrouble::default());
+        Some(Disk { claim, volume, capacity_bytes: None, file_system, trouble })
     };
     let clock = MachineClock::default();
     let facts = PodFacts { pod, name, node, pod_ips: &[], host_ips: &host_ips, clock: &clock };

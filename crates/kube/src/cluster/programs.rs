@@ -76,6 +76,8 @@ pub struct Disk {
     pub claim: String,
     /// Its size, bytes; `None` if nobody says.
     pub capacity_bytes: Option<u64>,
+    /// The claim's volume.
+    pub volume: String,
     /// Its file system: what is not synced is lost when the node loses power.
     pub file_system: Fs,
     /// What is wrong with it.

@@ -12,6 +12,7 @@ use turmoil_fs::Fs;
 
 use super::api::Api;
 use super::cloud::Instance;
+use super::container_lives::ContainerLives;
 use super::container_runtime::RunningPod;
 use super::kubelet::PodName;
 use super::machine::Machine;
@@ -134,6 +135,8 @@ pub struct Shared {
     pub machines: BTreeMap<String, Rc<Machine>>,
     /// The pods on all machines, by UID.
     pub running: RefCell<BTreeMap<String, RunningPod>>,
+    /// Every run of a container's process.
+    pub lives: RefCell<ContainerLives>,
     /// The load balancers, by their Services.
     pub balancers: RefCell<BTreeMap<ServiceName, Instance>>,
     /// The load balancers that go up and down, and what lets them.
@@ -173,6 +176,7 @@ impl Shared {
             machines: machines.into_iter().map(|it| (it.name().to_owned(), Rc::new(it))).collect(),
             programs,
             running: RefCell::default(),
+            lives: RefCell::default(),
             balancers: RefCell::default(),
             flapping: RefCell::default(),
             impairments: RefCell::default(),

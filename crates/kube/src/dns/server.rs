@@ -5,12 +5,12 @@
 use std::net::IpAddr;
 
 use hickory_proto::op::{Query, ResponseCode};
-use hickory_proto::rr::{Name, RecordType};
-use hopwise_engine::Time;
+use hickory_proto::rr::{Name, RData, RecordType};
+use hopwise_engine::{Span, Time};
 use rand::Rng;
 
 use super::answer::{Answer, domain_of};
-use super::cache::Cache;
+use super::cache::{Cache, CacheOptions};
 use super::corefile::{Corefile, ServerBlock};
 use super::{Reason, Transport, Zone, autopath, forward, kubernetes, message, rewrite};
 
@@ -70,6 +70,24 @@ impl Server {
             return Explanation { reason: kept.reason, from_cache: true };
         }
         Explanation { reason: self.uncached(block, client, name, kind).reason, from_cache: false }
+    }
+
+    /// The addresses that this server would answer with now, and for how long it may go on doing so from its cache (zero
+    /// if the answer is none of the cache's); asking leaves no trace there.
+    pub fn addresses(&self, now: Time, client: IpAddr, name: &Name, kind: RecordType) -> (Vec<IpAddr>, Span) {
+        let Some(index) = self.block_of(name) else { return (Vec::new(), Span::ZERO) };
+        let (block, cache) = &self.blocks[index];
+        let kept = cache.as_ref().and_then(|cache| cache.get(now, name, kind));
+        let (mut answer, cached) = match kept {
+            Some(kept) => (kept, block.cache.as_ref().map_or(Span::ZERO, longest)),
+            None => (self.uncached(block, client, name, kind), Span::ZERO),
+        };
+        let addresses = answer.records_mut().filter_map(|record| match &record.data {
+            RData::A(address) => Some(IpAddr::from(address.0)),
+            RData::AAAA(address) => Some(IpAddr::from(address.0)),
+            _ => None,
+        });
+        (addresses.collect(), cached)
     }
 
     fn answer(&mut self, now: Time, client: IpAddr, name: &Name, kind: RecordType) -> Answer {
@@ -134,4 +152,9 @@ impl Server {
         let none = || Answer::new(ResponseCode::Refused, Reason::NotServed);
         hosts().or_else(cluster).or_else(outside).unwrap_or_else(none)
     }
+}
+
+/// The longest that any answer is kept.
+fn longest(cache: &CacheOptions) -> Span {
+    Span::from_secs(u64::from(cache.success.ttl_max_s.max(cache.denial.ttl_max_s)))
 }

@@ -1,28 +1,36 @@
 //! The course of a run inside the simulation.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hopwise_client::FetchOptions;
 use hopwise_engine::{Span, Time, host};
 use hopwise_kube::admission::Rejection;
 use hopwise_kube::manifest::Manifests;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use tokio::time::{Instant, timeout};
 
+use super::checks::Seen;
+use super::checks::consumed::Consumed;
+use super::checks::transactions::Transactions;
 use super::clients::{self, RunningClient, failed};
 use super::faults::{self, LOOK_AHEAD, Played, Stakes};
 use super::findings::{self, Evidence};
 use super::times::Times;
-use super::workload::Partition;
-use super::{bill, checks, history, measure, observe, readiness, recovery, verify, workload};
+use super::verify::Stored;
+use super::workload::{Partition, Sent};
+use super::{
+    bill, checks, examine, history, measure, name_servers, observe, readiness, recovery, verify, workload,
+};
 use crate::inputs::Inputs;
 use crate::latency::Latencies;
 use crate::limits::Passed;
 use crate::report::check::Verdict;
 use crate::report::run::{Check, Data, Event, PlayedFault, Routing, RunReport};
-use crate::scenario::{PodIdentity, Scenario, check_pods, check_report};
+use crate::scenario::{PodIdentity, Scenario, Workload, check_pods, check_report};
 use crate::simulate::{SimulationError, Started, capture_all};
 
 /// How long nothing may change after the workload until a pod that is not back never comes back: longer than the
@@ -81,6 +89,10 @@ struct Stage<'a> {
     /// Reads everything back; none without clients.
     verifier: Option<RunningClient>,
     partitions: Rc<[Partition]>,
+    /// What consumers have read.
+    consumed: Rc<RefCell<Consumed>>,
+    /// What was read back; none before that, or if it could not be.
+    stored: RefCell<Option<Stored>>,
 }
 
 impl<'a> Stage<'a> {
@@ -110,7 +122,8 @@ impl<'a> Stage<'a> {
             return Ok(Err(check));
         }
         let partitions = workload::partitions_of(topics).into();
-        Ok(Ok(Stage { started, plan, clients, verifier, partitions }))
+        let (consumed, stored) = Default::default();
+        Ok(Ok(Stage { started, plan, clients, verifier, partitions, consumed, stored }))
     }
 
     /// Runs workload and faults, reads back, and fills the report.
@@ -129,11 +142,12 @@ impl<'a> Stage<'a> {
             let unfinished = self.work(begin).await;
             (unfinished, hopwise_engine::now() - start)
         };
-        let ((unfinished, lasted), played, looks, histories) = tokio::join!(
+        let ((unfinished, lasted), played, looks, histories, names) = tokio::join!(
             worked,
             self.play((begin, end), &times),
             observe::all(cluster, scenario, &times, end),
-            history::record(cluster, scenario, end)
+            history::record(cluster, scenario, end),
+            name_servers::watch(cluster, end)
         );
         report.checks.extend(unfinished);
         report.checks.extend(played.failures.iter().cloned());
@@ -147,6 +161,7 @@ impl<'a> Stage<'a> {
             report.clients = recovery::courses(&self.clients, &opened, &times.strikes(), start);
             self.look_back(report, &played, (start, lasted), evidence).await;
         }
+        report.checks.extend(self.always(&times, names, (start, start + lasted)));
     }
 
     /// What the workload did, what became of its records, and of the pods that were hit.
@@ -160,10 +175,7 @@ impl<'a> Stage<'a> {
         self.measure(report, start, lasted);
         let after = self.settle_and_look(played).await;
         match self.read_back().await {
-            Ok((data, misplaced)) => {
-                report.data = data;
-                report.checks.extend(misplaced);
-            }
+            Ok(data) => report.data = data,
             Err(why) => report.checks.push(failed("every partition can be read back", &why)),
         }
         let expect = &self.plan.scenario.expect;
@@ -184,7 +196,7 @@ impl<'a> Stage<'a> {
             .clients
             .iter()
             .map(|client| {
-                let work = workload::run(client.clone(), wanted.clone(), begin);
+                let work = workload::run(client.clone(), wanted.clone(), begin, self.consumed.clone());
                 host::spawn_on(client.site.host, work)
             })
             .collect();
@@ -247,23 +259,52 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// The checks that are made after every run.
+    fn always(&self, times: &Times<'_>, names: Seen, (start, end): (Time, Time)) -> Vec<Check> {
+        let Started { cluster, brokers, .. } = self.started;
+        let (scenario, brokers) = (&self.plan.scenario, brokers.lives());
+        let mut examined = examine::cluster(scenario, &cluster.container_lives(), &brokers);
+        examined.push((checks::dns::RULE, names));
+        if scenario.workload.is_some() {
+            let everyone: Vec<&RunningClient> = self.clients.iter().chain(&self.verifier).collect();
+            examined.extend(examine::attempts(&everyone, &brokers, start));
+            examined.extend(examine::progress(scenario, &self.clients, &times.strikes(), end));
+            if let Some(stored) = &*self.stored.borrow() {
+                let (sent, transactions) = (self.sent(), self.transactions());
+                let consumed = self.consumed.borrow();
+                examined.extend(examine::records(scenario, &sent, &transactions, &consumed, stored));
+            }
+        }
+        checks::report(examined, &scenario.checks)
+    }
+
+    /// The records of each client.
+    fn sent(&self) -> Vec<(String, Vec<Sent>)> {
+        let sent = |client: &RunningClient| (client.name.clone(), client.tally.borrow().sent.clone());
+        self.clients.iter().map(sent).collect()
+    }
+
+    /// The transactions of each client.
+    fn transactions(&self) -> Transactions {
+        let of = |client: &RunningClient| (client.name.clone(), client.tally.borrow().transactions.clone());
+        self.clients.iter().map(of).collect()
+    }
+
     /// Reads every partition, and again while something is missing that followers may still be copying.
-    ///
-    /// A failed check comes with it if records are where their sender did not put them.
-    async fn read_back(&self) -> Result<(Data, Option<Check>), String> {
-        let Some(verifier) = &self.verifier else { return Ok((Data::default(), None)) };
-        let sent: Vec<_> = self
-            .clients
-            .iter()
-            .map(|client| (client.name.clone(), client.tally.borrow().sent.clone()))
-            .collect();
+    async fn read_back(&self) -> Result<Data, String> {
+        let Some(verifier) = &self.verifier else { return Ok(Data::default()) };
+        let sent = self.sent();
+        let read_committed = self.plan.scenario.workload.as_ref().is_some_and(Workload::reads_committed);
+        let options = FetchOptions { read_committed, ..FetchOptions::default() };
         let deadline = Instant::now() + REPLICATION_WAIT;
         loop {
             let (client, partitions) = (verifier.client.clone(), self.partitions.clone());
-            let stored = verifier.run(async move { verify::read_all(&client, &partitions).await }).await?;
+            let stored =
+                verifier.run(async move { verify::read_all(&client, &partitions, options).await }).await?;
             let data = verify::judge(&sent, &stored);
             if data.lost == 0 || Instant::now() >= deadline {
-                return Ok((data, checks::placement::check(&sent, &stored)));
+                self.stored.replace(Some(stored));
+                return Ok(data);
             }
             tokio::time::sleep(REPLICATION_POLL).await;
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use hopwise_client::Client;
+use hopwise_client::{Client, FetchOptions};
 use hopwise_kube::cluster::Cluster;
 use k8s_openapi::api::core::v1::Pod;
 use twox_hash::XxHash3_128;
@@ -71,7 +71,7 @@ pub(super) async fn data_of(verifier: &RunningClient, extents: Extents) -> Resul
 async fn hash(client: &Client, Extents(extents): &Extents) -> Result<String, String> {
     let (mut count, mut bytes) = (0, Vec::new());
     for (partition, end) in extents {
-        for fetched in verify::read(client, partition, *end).await? {
+        for fetched in verify::read(client, partition, *end, FetchOptions::default()).await? {
             count += 1;
             bytes.extend_from_slice(&fetched.offset.to_be_bytes());
             for part in [&fetched.record.key, &fetched.record.value].into_iter().flatten() {

@@ -35,6 +35,11 @@ impl Journal {
         self.with(|attempts| attempts.clone())
     }
 
+    /// Looks at every attempt so far, in the order in which they ended.
+    pub fn each(&self, mut look: impl FnMut(&Attempt)) {
+        self.with(|attempts| attempts.iter().for_each(&mut look));
+    }
+
     /// Notes what the last attempt of `operation` moved.
     pub fn note_moved(&self, operation: Operation, moved: Moved) {
         self.with(|attempts| {

@@ -10,6 +10,7 @@ mod bill;
 mod checks;
 mod clients;
 mod course;
+mod examine;
 mod faults;
 mod findings;
 mod history;
@@ -17,17 +18,20 @@ mod identity;
 mod journal;
 mod load;
 mod measure;
+mod name_servers;
 mod observe;
 mod readiness;
 mod recovery;
 mod save;
 mod sizes;
 mod times;
+mod transactions;
 mod verify;
 mod workload;
 
 use std::path::PathBuf;
 
+pub use checks::Rule;
 pub use load::{LoadedScenario, load_scenario, read_scenario};
 pub use save::save_scenario;
 
@@ -36,6 +40,11 @@ use crate::report::run::RunReport;
 use crate::simulate::{SimulationError, Start, Started, simulate};
 use crate::wall_time;
 use course::Plan;
+
+/// The checks that are made after every run, unless the scenario turns one off.
+pub fn always_on() -> &'static [Rule] {
+    &checks::RULES
+}
 
 /// How a scenario is run.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +71,7 @@ pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunRe
         seed,
         limit: scenario.bounds.start.span().into(),
         captures: options.captures.clone(),
+        broker_bug: scenario.broker_bug,
         limits: Limits { events: scenario.bounds.events, memory_bytes: scenario.bounds.memory.bytes() },
         ..Start::default()
     };

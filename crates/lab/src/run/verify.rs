@@ -11,24 +11,38 @@ use crate::report::run::Data;
 /// once.
 const IDLE_FETCHES_MAX: u32 = 5;
 
-/// The keys of the records of each partition, in the order of their offsets.
-pub(super) type Stored = BTreeMap<Partition, Vec<String>>;
+/// The records of each partition, in the order of their offsets.
+pub(super) type Stored = BTreeMap<Partition, Vec<StoredRecord>>;
+
+/// A record as it was read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredRecord {
+    pub offset: i64,
+    pub key: String,
+}
 
 /// Reads every partition from its first record to its end.
 ///
 /// # Errors
 /// What the client says, with the partition.
-pub(super) async fn read_all(client: &Client, partitions: &[Partition]) -> Result<Stored, String> {
+pub(super) async fn read_all(
+    client: &Client,
+    partitions: &[Partition],
+    options: FetchOptions,
+) -> Result<Stored, String> {
     let mut stored = Stored::new();
     for partition in partitions {
         let end = end_of(client, partition).await?;
-        let records = read(client, partition, end).await?;
-        let key = |fetched: FetchedRecord| {
-            String::from_utf8_lossy(fetched.record.key.as_deref().unwrap_or(b"")).into_owned()
-        };
-        stored.insert(partition.clone(), records.into_iter().map(key).collect());
+        let records = read(client, partition, end, options).await?;
+        let record = |fetched: &FetchedRecord| StoredRecord { offset: fetched.offset, key: key_in(fetched) };
+        stored.insert(partition.clone(), records.iter().map(record).collect());
     }
     Ok(stored)
+}
+
+/// The key of a record that was read, as text.
+pub(super) fn key_in(fetched: &FetchedRecord) -> String {
+    String::from_utf8_lossy(fetched.record.key.as_deref().unwrap_or(b"")).into_owned()
 }
 
 /// The offset after a partition's last record.
@@ -41,12 +55,13 @@ pub(super) async fn read(
     client: &Client,
     (topic, index): &Partition,
     end: i64,
+    options: FetchOptions,
 ) -> Result<Vec<FetchedRecord>, String> {
     let failed = |error| at(topic, *index, &error);
     let mut offset = client.list_offsets(topic, *index, OffsetSpec::Earliest).await.map_err(failed)?;
     let (mut records, mut idle) = (Vec::new(), 0);
     while offset < end && idle < IDLE_FETCHES_MAX {
-        let fetched = client.fetch(topic, *index, offset, FetchOptions::default()).await.map_err(failed)?;
+        let fetched = client.fetch(topic, *index, offset, options).await.map_err(failed)?;
         idle = if fetched.next_offset > offset { 0 } else { idle + 1 };
         offset = fetched.next_offset;
         records.extend(fetched.records.into_iter().filter(|record| record.offset < end));
@@ -84,9 +99,9 @@ pub(super) fn judge(sent: &[(String, Vec<Sent>)], stored: &Stored) -> Data {
 /// Where the records of `client` are in each partition, by sequence.
 fn places_of<'a>(client: &str, stored: &'a Stored) -> BTreeMap<(&'a Partition, u64), Vec<usize>> {
     let mut places: BTreeMap<(&Partition, u64), Vec<usize>> = BTreeMap::new();
-    for (partition, keys) in stored {
-        for (place, key) in keys.iter().enumerate() {
-            if let Some(sequence) = sequence_of(client, key) {
+    for (partition, records) in stored {
+        for (place, record) in records.iter().enumerate() {
+            if let Some(sequence) = sequence_of(client, &record.key) {
                 places.entry((partition, sequence)).or_default().push(place);
             }
         }
@@ -115,12 +130,15 @@ mod tests {
                 partition: partition(),
                 acknowledged: true,
                 repeated: repeated.contains(&sequence),
+                offset: None,
+                transaction: None,
             })
             .collect()
     }
 
     fn stored(keys: &[&str]) -> Stored {
-        [(partition(), keys.iter().map(ToString::to_string).collect())].into()
+        let record = |(offset, key): (i64, &&str)| StoredRecord { offset, key: (*key).to_owned() };
+        [(partition(), (0..).zip(keys).map(record).collect())].into()
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! YAML and pointing at lines is `hopwise_kube::source`'s part: problems name fields in the way that its documents
 //! locate them (`expect.less[0].hops`).
 
+mod broker;
+mod checks;
 mod client;
 mod contradictions;
 mod draw;
@@ -22,6 +24,8 @@ mod when;
 
 use serde::{Deserialize, Serialize};
 
+pub use broker::BrokerBug;
+pub use checks::Checks;
 pub use client::{Client, ClientBug, ClientProfile, Resolver};
 pub use draw::{Choices, Draw, KINDS, Listed, Stock, Target};
 pub use event::EventExpectation;
@@ -80,6 +84,12 @@ pub struct Scenario {
     /// What has to come about.
     #[serde(default)]
     pub expect: Expect,
+    /// Which of the checks that are always made are not.
+    #[serde(default, skip_serializing_if = "Checks::is_default")]
+    pub checks: Checks,
+    /// The promise that the brokers break, in builds with feature `bugs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker_bug: Option<BrokerBug>,
     /// How the costs are counted.
     #[serde(default)]
     pub cost: Cost,
@@ -130,6 +140,23 @@ pub struct Producers {
     pub acks: Acks,
     /// From the start of a request to the start of the next; a slow answer delays the next one.
     pub interval: Duration,
+    /// Whether a batch that is sent twice is written once (`enable.idempotence`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idempotent: bool,
+    /// How requests make up transactions; they are in none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<Transactions>,
+}
+
+/// How the requests of a producer make up transactions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Transactions {
+    /// Requests of one transaction, each to the next partition.
+    pub partitions: u32,
+    /// Each so-manieth is aborted instead of committed; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abort_every: Option<u32>,
 }
 
 /// Fetch requests of one client.
@@ -174,6 +201,8 @@ pub struct Bounds {
     pub start: Duration,
     /// Virtual time from then until the workload is done.
     pub run: Duration,
+    /// How long after the last fault is over a client may take until its requests are served again.
+    pub progress: Duration,
     /// Records of the event log.
     pub events: u64,
     /// Memory of the process.
@@ -192,10 +221,27 @@ impl Default for Bounds {
         Bounds {
             start: minutes(20),
             run: minutes(30),
+            // A request of Java's producer that begins then has to be served before it is given up
+            // (delivery.timeout.ms, 120 s).
+            progress: minutes(2),
             // Some hundred times what the largest scenario of the repository writes.
             events: 10_000_000_000,
             memory: DataSize(32_000_000_000),
         }
+    }
+}
+
+impl Producers {
+    /// Whether a batch that is sent twice is written once (`enable.idempotence`).
+    pub fn is_idempotent(&self) -> bool {
+        self.idempotent || self.transactions.is_some()
+    }
+}
+
+impl Workload {
+    /// Whether consumers get records of transactions only once they are committed.
+    pub fn reads_committed(&self) -> bool {
+        self.producers.as_ref().is_some_and(|producers| producers.transactions.is_some())
     }
 }
 

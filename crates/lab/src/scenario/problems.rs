@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Client, ClientBug, Comparison, FaultKind, Scenario, Workload};
+use super::{Acks, Client, ClientBug, Comparison, FaultKind, Producers, Scenario, Workload};
 
 /// Something wrong with a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ impl Scenario {
         self.check_expectations(&mut problems);
         self.check_contradicting_expectations(&mut problems);
         self.check_bounds(&mut problems);
+        self.check_checks(&mut problems);
         self.check_timeline(&mut problems);
         problems.0
     }
@@ -204,6 +205,7 @@ fn check_workload(workload: &Workload, problems: &mut Problems) {
         let bytes = u64::from(producers.records) * (u64::from(producers.record_size) + 70);
         let what = format!("a request of about {bytes} bytes is refused");
         problems.unless(bytes <= 1 << 20, &field("recordSize"), &what, "at most 1 MiB per request");
+        check_transactions(producers, problems);
     }
     if let Some(consumers) = &workload.consumers {
         let field = "workload.consumers.requests";
@@ -211,6 +213,19 @@ fn check_workload(workload: &Workload, problems: &mut Problems) {
     }
     let works = workload.producers.is_some() || workload.consumers.is_some();
     problems.unless(works, "workload", "nobody does anything", "producers, consumers or both");
+}
+
+fn check_transactions(producers: &Producers, problems: &mut Problems) {
+    let what = "an idempotent producer does not know what became of its records";
+    let acknowledged = !producers.is_idempotent() || producers.acks == Acks::All;
+    problems.unless(acknowledged, "workload.producers.acks", what, "`all`, as KIP-98 wants it");
+    let Some(transactions) = &producers.transactions else { return };
+    let field = |name: &str| format!("workload.producers.transactions.{name}");
+    let fits = (1..=producers.requests).contains(&transactions.partitions);
+    let what = format!("{} requests are no transaction of {}", transactions.partitions, producers.requests);
+    problems.unless(fits, &field("partitions"), &what, "at least 1, and at most `requests`");
+    let what = "none would be the so-manieth";
+    problems.unless(transactions.abort_every != Some(0), &field("abortEvery"), what, "at least 1");
 }
 
 fn is_host_port(address: &str) -> bool {

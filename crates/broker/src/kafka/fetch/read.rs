@@ -141,7 +141,8 @@ fn read_replica(
 ) -> Result<Outcome, ResponseError> {
     let storage = |error| partition_error(manner.session, &error);
     let leads = partition.leads();
-    if !leads && manner.rack.is_none() {
+    let bugs = manner.session.node.bugs;
+    if !leads && manner.rack.is_none() && !bugs.serve_without_leading {
         return Err(ResponseError::NotLeaderOrFollower);
     }
     check_epoch(asked.current_leader_epoch, partition.leader_epoch())?;
@@ -180,7 +181,7 @@ fn read_replica(
         return Ok(Outcome::Nearer { progress, start_offset, broker });
     }
     let aborted = match manner.committed_only {
-        true if records.is_empty() => Some(Vec::new()),
+        true if records.is_empty() || bugs.hide_aborts => Some(Vec::new()),
         true => Some(replica::aborted(partition, offset, readable).map_err(storage)?),
         false => None,
     };

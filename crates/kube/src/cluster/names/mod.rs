@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 
 use hickory_proto::rr::{Name, RecordType};
-use hopwise_engine::host;
+use hopwise_engine::{Span, host};
 use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::watch;
 
@@ -40,13 +40,32 @@ pub const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns";
 /// A DNS server that tasks share.
 pub type SharedServer = Rc<RefCell<Server>>;
 
+/// A CoreDNS pod's server and its way to the API server.
+struct ClusterServer {
+    server: Weak<RefCell<Server>>,
+    api: Api,
+}
+
+/// What a server would answer with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// The CoreDNS pod.
+    pub server: String,
+    /// The addresses of the answer.
+    pub addresses: Vec<IpAddr>,
+    /// For how long it may go on giving the same from its cache; zero if the answer is none of the cache's.
+    pub cached: Span,
+    /// Whether it hears of changes now.
+    pub learns: bool,
+}
+
 /// The cluster's name servers.
 pub struct Names {
     corefile: Corefile,
     upstream: SharedUpstream,
     internet: SharedServer,
     /// By the CoreDNS pod's name.
-    servers: RefCell<BTreeMap<String, Weak<RefCell<Server>>>>,
+    servers: RefCell<BTreeMap<String, ClusterServer>>,
     node_caches: RefCell<BTreeMap<String, node_cache::SharedCache>>,
     /// Changes of names outside that are not published yet.
     unpublished: RefCell<bool>,
@@ -123,9 +142,23 @@ impl Names {
     /// Why CoreDNS answers a client as it does: the first of its pods that runs, by name. `None` if none runs.
     pub fn explain(&self, client: IpAddr, name: &Name, kind: RecordType) -> Option<Explanation> {
         let servers = self.servers.borrow();
-        let server = servers.values().find_map(Weak::upgrade)?;
+        let server = servers.values().find_map(|it| it.server.upgrade())?;
         let explanation = server.borrow().explain(hopwise_engine::now(), client, name, kind);
         Some(explanation)
+    }
+
+    /// What each running CoreDNS pod would answer a client with, without being asked.
+    pub fn addresses_inside(&self, client: IpAddr, name: &Name, kind: RecordType) -> Vec<Addresses> {
+        let (servers, now) = (self.servers.borrow(), hopwise_engine::now());
+        let answers = servers.iter().filter_map(|(pod, entry)| {
+            let server = entry.server.upgrade()?;
+            let server = server.borrow();
+            let (addresses, cached) = server.addresses(now, client, name, kind);
+            let learns =
+                entry.api.is_reachable() && server.zone.options.synced && self.cluster_trouble.may_learn();
+            Some(Addresses { server: pod.clone(), addresses, cached, learns })
+        });
+        answers.collect()
     }
 
     /// Whether the cache of a node has kept the answer.
@@ -181,7 +214,8 @@ pub fn core_dns(names: &Rc<Names>, api: Api, container: &Container) -> Process {
     server.zone.options.synced = false;
     let needs_pods = server.needs_pods();
     let server = Rc::new(RefCell::new(server));
-    names.servers.borrow_mut().insert(container.pod.clone(), Rc::downgrade(&server));
+    let entry = ClusterServer { server: Rc::downgrade(&server), api: api.clone() };
+    names.servers.borrow_mut().insert(container.pod.clone(), entry);
     let addresses = container.addresses.clone();
     let random = hopwise_engine::stream(&format!("dns/{}", container.pod));
     let trouble = names.cluster_trouble.clone();

@@ -69,6 +69,12 @@ impl DnsTrouble {
         }
     }
 
+    /// Whether they learn what is new, and do not answer from caches that stand still.
+    pub fn may_learn(&self) -> bool {
+        let state = self.0.borrow();
+        !state.frozen && state.cache_stands_at.is_none()
+    }
+
     /// Waits until they may learn.
     pub async fn thawed(&self) {
         self.wait_until(|state| !state.frozen).await;
