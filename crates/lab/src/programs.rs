@@ -42,7 +42,12 @@ pub struct RunningBroker {
     pub status: BrokerStatus,
     /// What is mounted into it.
     pub files: Arc<MountedFiles>,
+    /// What has changed of that since.
+    refreshed: Refreshed,
 }
+
+/// Mounted files that have changed since the container started.
+type Refreshed = Arc<Mutex<MountedFiles>>;
 
 /// One run of a broker's process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +145,14 @@ impl Brokers {
         })
     }
 
+    /// Changes files that are mounted into the broker of a pod; it reads them when it looks again.
+    pub fn refresh(&self, pod: &str, files: MountedFiles) {
+        let refreshed = self.locked(|registry| registry.running.get(pod).map(|it| Arc::clone(&it.refreshed)));
+        if let Some(refreshed) = refreshed {
+            refreshed.lock().unwrap_or_else(PoisonError::into_inner).extend(files);
+        }
+    }
+
     /// Adds users of a pod's brokers to those that are there.
     fn add_users(&self, pod: &str, users: Vec<BootstrapUser>) -> watch::Receiver<Vec<BootstrapUser>> {
         self.locked(|registry| {
@@ -228,8 +241,12 @@ impl LabPrograms {
         let bootstrap = container.environment.get(BOOTSTRAP_USER);
         let bootstrap = bootstrap.and_then(|text| BootstrapUser::parse(text, Mechanism::ScramSha256));
         let users = self.brokers.add_users(pod, bootstrap.into_iter().collect());
-        let mounted = Arc::clone(&files);
-        let read = move |path: &Path| mounted.get(path.to_str()?).map(|bytes| Bytes::copy_from_slice(bytes));
+        let refreshed = Refreshed::default();
+        let (mounted, changed) = (Arc::clone(&files), Arc::clone(&refreshed));
+        let read = move |path: &Path| {
+            let (path, changed) = (path.to_str()?, changed.lock().unwrap_or_else(PoisonError::into_inner));
+            changed.get(path).or_else(|| mounted.get(path)).map(|bytes| Bytes::copy_from_slice(bytes))
+        };
         let parameters = StartParameters {
             environment: Environment { files: Arc::new(read), users },
             config: config.clone(),
@@ -238,7 +255,7 @@ impl LabPrograms {
             seed: seed_of(&container.pod_uid),
             status: status.clone(),
         };
-        let broker = RunningBroker { pod: pod.to_owned(), config, status: status.clone(), files };
+        let broker = RunningBroker { pod: pod.to_owned(), config, status: status.clone(), files, refreshed };
         let begun = Begun { pod: pod.to_owned(), volume: on, status: status.clone(), ended: None };
         let place = self.brokers.locked(|registry| {
             registry.running.insert(pod.to_owned(), broker);
