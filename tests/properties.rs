@@ -72,12 +72,14 @@ fn assert_replays(broken: &hopwise_lab::properties::Broken) {
 }
 
 #[test]
+#[ignore = "takes minutes: it draws until a case shows the bug, and makes that small"]
 fn a_broker_that_acknowledges_too_early_breaks_the_property() {
     let broken = broken(200, |case| case.broker_bug = Some(BrokerBug::AckBeforeMajority));
     assert!(broken.faults[0] <= 3 && broken.faults[0] <= broken.faults[1], "{broken}");
 }
 
 #[test]
+#[ignore = "takes minutes: it draws until a case shows the bug, and makes that small"]
 fn a_client_that_keeps_its_metadata_breaks_the_property() {
     let broken = broken(200, |case| case.client_bug = Some(ClientBug::StaleMetadata));
     assert!(broken.faults[0] <= 3 && broken.faults[0] <= broken.faults[1], "{broken}");
