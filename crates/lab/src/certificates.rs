@@ -8,7 +8,7 @@
 //! A Secret with certificates that brokers mount and that neither a manifest nor a simulated issuer makes is taken
 //! to exist (made by hand, by ACME, by Vault) and to be right: it gets a certificate for the brokers' names inside
 //! the cluster and for [`ASSUMED_NAME`], which clients of the check then look for instead of the name they dial.
-//! Left out: issuing takes no time; certificates are not renewed; approval; trust bundles.
+//! Left out: issuing takes no time; certificates are renewed only where a scenario says so; approval; trust bundles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +44,15 @@ pub struct Made {
 
 /// Namespace and name.
 type Name = (String, String);
+
+/// From when to when a certificate that is issued again is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// As long as is asked for, from now on.
+    FromNow,
+    /// As long as is asked for, up to now.
+    Over,
+}
 
 /// The content of a Secret with a certificate.
 #[derive(Clone)]
@@ -85,6 +94,33 @@ pub fn make(manifests: &Manifests, domain: &str, seed: u64, now_s: u64) -> Made 
     }
     assume(manifests, domain, seed, now_s, &given, &mut made);
     made
+}
+
+/// The content of a Secret with a certificate, issued again for the same key; none if it is not issued here.
+pub fn reissue(
+    manifests: &Manifests,
+    domain: &str,
+    seed: u64,
+    now_s: u64,
+    secret: &Name,
+    validity: Validity,
+) -> Option<String> {
+    let asked = manifests.certificates.iter().find(|certificate| target(certificate) == *secret);
+    let lasts_s = asked.map_or(ASSUMED_VALIDITY_S, |certificate| certificate.duration_s);
+    let from_s = match validity {
+        Validity::FromNow => now_s,
+        // The last second counts (RFC 5280 section 4.1.2.5).
+        Validity::Over => now_s.saturating_sub(lasts_s.saturating_add(1)),
+    };
+    let made = make(manifests, domain, seed, from_s);
+    let found = made.secrets.iter().find(|made| name_of(made) == *secret)?;
+    String::from_utf8(found.value.data.as_ref()?.get("tls.crt")?.0.clone()).ok()
+}
+
+/// The Secrets whose certificates are issued here.
+pub fn issued_names(manifests: &Manifests) -> BTreeSet<Name> {
+    // Whatever the seed and the time, the names are the same.
+    make(manifests, "", 0, 0).secrets.iter().map(name_of).collect()
 }
 
 fn name_of(secret: &Object<Secret>) -> Name {
@@ -337,6 +373,25 @@ spec: {selfSigned: {}}
             |seed| text(&make(&manifests(CHAIN), "cluster.local", seed, NOW_S), "leaf-cert", "tls.crt");
         assert_eq!(leaf(7), leaf(7));
         assert_ne!(leaf(7), leaf(8));
+    }
+
+    #[test]
+    fn what_is_issued_again_has_the_same_key_and_its_own_dates() {
+        let manifests = manifests(CHAIN);
+        let name = ("shop".to_owned(), "leaf-cert".to_owned());
+        let again = |validity| {
+            let pem = reissue(&manifests, "cluster.local", 7, NOW_S, &name, validity).expect("it is issued");
+            Facts::of_pem(pem.as_bytes()).expect("a certificate")
+        };
+        let now = NOW_S as i64;
+        let (over, renewed) = (again(Validity::Over), again(Validity::FromNow));
+        assert_eq!((over.not_before_s, over.not_after_s), (now - 3601, now - 1));
+        assert_eq!((renewed.not_before_s, renewed.not_after_s), (now, now + 3600));
+        assert_eq!((over.dns_names, over.issuer), (renewed.dns_names, renewed.issuer));
+        let names = issued_names(&manifests);
+        assert_eq!(names, ["leaf-cert", "root-cert"].map(|name| ("shop".to_owned(), name.to_owned())).into());
+        let unknown = ("shop".to_owned(), "other".to_owned());
+        assert_eq!(reissue(&manifests, "cluster.local", 7, NOW_S, &unknown, Validity::Over), None);
     }
 
     #[test]

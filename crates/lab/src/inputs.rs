@@ -1,5 +1,6 @@
 //! What a simulation is made from: manifests, a cluster description and a profile, read and checked.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hopwise_kube::admission::{self, Refused, Rejection};
@@ -7,6 +8,8 @@ use hopwise_kube::cluster_file::ClusterFile;
 use hopwise_kube::manifest::Manifests;
 use hopwise_kube::profile::Profile;
 use hopwise_kube::source::{FileError, LoadErrors, Source};
+
+use crate::scenario::{ObjectKind, ObjectName};
 
 /// Inputs that can be simulated.
 #[derive(Clone, Debug)]
@@ -88,6 +91,19 @@ impl Inputs {
         let rejections = admission::admit(&manifests, admission::NODE_PORTS_DEFAULT);
         drop_rejected(&mut manifests, &rejections);
         Ok(Inputs { manifests, cluster, profile, rejections })
+    }
+}
+
+impl Inputs {
+    /// Gives StatefulSets other numbers of replicas; those that are not there are left out.
+    pub fn scale(&mut self, replicas: &BTreeMap<ObjectName, u32>) {
+        for set in &mut self.manifests.stateful_sets {
+            let namespace = set.namespace.as_deref().unwrap_or("default");
+            let name = ObjectName::new(ObjectKind::StatefulSet, namespace, &set.name);
+            if let (Some(spec), Some(wanted)) = (set.value.spec.as_mut(), replicas.get(&name)) {
+                spec.replicas = Some(i32::try_from(*wanted).unwrap_or(i32::MAX));
+            }
+        }
     }
 }
 

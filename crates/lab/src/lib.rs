@@ -15,6 +15,8 @@ pub mod limits;
 pub mod place;
 pub mod probe;
 pub mod programs;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 pub mod replaced_file;
 pub mod report;
 pub mod run;

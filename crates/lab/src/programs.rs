@@ -44,6 +44,8 @@ pub struct RunningBroker {
     pub files: Arc<MountedFiles>,
     /// The disk that its data is on, if one is mounted there.
     pub disk: Option<MountedDisk>,
+    /// What has changed of the mounted files since.
+    refreshed: Refreshed,
 }
 
 /// A disk that a broker's data is on.
@@ -54,6 +56,9 @@ pub struct MountedDisk {
     /// Its size, if that is known.
     pub capacity_bytes: Option<u64>,
 }
+
+/// Mounted files that have changed since the container started.
+type Refreshed = Arc<Mutex<MountedFiles>>;
 
 /// One run of a broker's process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +154,14 @@ impl Brokers {
             let users = registry.users.get(pod).map(|users| users.borrow().clone()).unwrap_or_default();
             Some(Holdings { files, users })
         })
+    }
+
+    /// Changes files that are mounted into the broker of a pod; it reads them when it looks again.
+    pub fn refresh(&self, pod: &str, files: MountedFiles) {
+        let refreshed = self.locked(|registry| registry.running.get(pod).map(|it| Arc::clone(&it.refreshed)));
+        if let Some(refreshed) = refreshed {
+            refreshed.lock().unwrap_or_else(PoisonError::into_inner).extend(files);
+        }
     }
 
     /// Adds users of a pod's brokers to those that are there.
@@ -250,8 +263,12 @@ impl LabPrograms {
         let bootstrap = container.environment.get(BOOTSTRAP_USER);
         let bootstrap = bootstrap.and_then(|text| BootstrapUser::parse(text, Mechanism::ScramSha256));
         let users = self.brokers.add_users(pod, bootstrap.into_iter().collect());
-        let mounted = Arc::clone(&files);
-        let read = move |path: &Path| mounted.get(path.to_str()?).map(|bytes| Bytes::copy_from_slice(bytes));
+        let refreshed = Refreshed::default();
+        let (mounted, changed) = (Arc::clone(&files), Arc::clone(&refreshed));
+        let read = move |path: &Path| {
+            let (path, changed) = (path.to_str()?, changed.lock().unwrap_or_else(PoisonError::into_inner));
+            changed.get(path).or_else(|| mounted.get(path)).map(|bytes| Bytes::copy_from_slice(bytes))
+        };
         let parameters = StartParameters {
             environment: Environment { files: Arc::new(read), users, ..Environment::default() },
             config: config.clone(),
@@ -260,7 +277,8 @@ impl LabPrograms {
             seed: seed_of(&container.pod_uid),
             status: status.clone(),
         };
-        let broker = RunningBroker { pod: pod.to_owned(), config, status: status.clone(), files, disk };
+        let broker =
+            RunningBroker { pod: pod.to_owned(), config, status: status.clone(), files, disk, refreshed };
         let begun = Begun { pod: pod.to_owned(), volume: on, status: status.clone(), ended: None };
         let place = self.brokers.locked(|registry| {
             registry.running.insert(pod.to_owned(), broker);

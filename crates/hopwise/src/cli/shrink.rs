@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use hopwise_lab::report::Paper;
-use hopwise_lab::run::{LoadedScenario, RunOptions, load_scenario, run_scenario, save_scenario};
-use hopwise_lab::scenario::Scenario;
-use hopwise_lab::shrink::{self, Reason, Shrunk};
+use hopwise_lab::run::{load_scenario, save_scenario};
+use hopwise_lab::shrink::{self, Shrunk, failure};
 use miette::{Result, miette};
 use serde::Serialize;
 
@@ -53,7 +52,7 @@ pub fn shrink(arguments: ShrinkArguments, format: Format) -> Result<Ending> {
     let loaded = load_scenario(path)?;
     let seed = arguments.seed.unwrap_or(loaded.scenario.seed);
     let whole = loaded.scenario.drawn(&loaded.inputs, seed);
-    let Some(reason) = failure(&loaded, &whole)? else {
+    let Some(reason) = failure(&loaded, &whole).map_err(|error| miette!("{error}"))? else {
         return Err(miette!(
             help = "give the seed of a run that fails; `hopwise sweep` finds some",
             "{} passes with seed {seed}: there is nothing to shrink",
@@ -61,12 +60,13 @@ pub fn shrink(arguments: ShrinkArguments, format: Format) -> Result<Ending> {
         ));
     };
     let mut done = 0;
-    let Shrunk { scenario, runs, complete } = shrink::shrink(&whole, arguments.runs, |smaller| {
-        done += 1;
-        eprintln!("run {done}: {} faults, {} clients", smaller.faults.len(), smaller.clients.len());
-        // A scenario whose simulation cannot end fails for another reason.
-        failure(&loaded, smaller).ok().flatten().is_some_and(|other| reason.is_in(&other))
-    });
+    let Shrunk { scenario, runs, complete } =
+        shrink::shrink(&whole, &loaded.inputs, arguments.runs, |smaller| {
+            done += 1;
+            eprintln!("run {done}: {} faults, {} clients", smaller.faults.len(), smaller.clients.len());
+            // A scenario whose simulation cannot end fails for another reason.
+            failure(&loaded, smaller).ok().flatten().is_some_and(|other| reason.is_in(&other))
+        });
     let file = arguments.out.unwrap_or_else(|| beside(path, seed));
     save_scenario(&scenario, path, &file).map_err(|error| miette!("{}: {error}", file.display()))?;
     let report = Report {
@@ -81,18 +81,6 @@ pub fn shrink(arguments: ShrinkArguments, format: Format) -> Result<Ending> {
     };
     output::print(&report, format, text)?;
     Ok(Ending::Well)
-}
-
-/// Why a scenario fails; none if it passes, or names objects that are not there.
-fn failure(loaded: &LoadedScenario, scenario: &Scenario) -> Result<Option<Reason>> {
-    if !scenario.unknown_objects(&loaded.inputs).is_empty() {
-        return Ok(None);
-    }
-    let options = RunOptions { seed: Some(scenario.seed), ..RunOptions::default() };
-    let mut loaded = loaded.clone();
-    loaded.scenario.clone_from(scenario);
-    let report = run_scenario(loaded, options).map_err(|error| miette!("{error}"))?;
-    Ok(Reason::of(&report))
 }
 
 /// `DIRECTORY/NAME.seed-7.yaml` for `DIRECTORY/NAME.yaml`.

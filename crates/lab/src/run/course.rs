@@ -227,8 +227,9 @@ impl<'a> Stage<'a> {
         let (partitions, verifier) = (self.partitions.clone(), self.verifier.as_ref());
         let expected = &self.plan.scenario.expect.pods_return;
         let watched = expected.iter().map(|expected| expected.pod.clone()).collect();
-        let Plan { stateful_sets, applied, .. } = self.plan;
-        let stakes = Stakes { cluster, brokers, verifier, partitions, stateful_sets, applied, watched };
+        let Plan { stateful_sets, applied, inputs, .. } = self.plan;
+        let stakes =
+            Stakes { cluster, brokers, inputs, verifier, partitions, stateful_sets, applied, watched };
         faults::play(&stakes, &self.plan.scenario.faults, times, span).await
     }
 

@@ -63,7 +63,7 @@ fn facts(store: &Store, object: &ObjectName) -> Facts {
     let (namespace, name) = (object.namespace.as_str(), object.name.as_str());
     let facts = match object.kind {
         ObjectKind::Pod => store.get::<Pod>(namespace, name).map(|pod| pod_facts(pod)),
-        ObjectKind::Container => None,
+        ObjectKind::Container | ObjectKind::Secret => None,
         ObjectKind::Node => store.get::<Node>("", name).map(|node| node_facts(node)),
         ObjectKind::Service => {
             store.get::<Service>(namespace, name).map(|_| service_facts(store, namespace, name))

@@ -85,7 +85,8 @@ fn read(
         texts.add(manifest);
     }
     let manifests = Manifests::load(&manifests)?;
-    let inputs = Inputs::of(manifests, cluster, surroundings)?;
+    let mut inputs = Inputs::of(manifests, cluster, surroundings)?;
+    inputs.scale(&scenario.replicas);
     let unknown = scenario.unknown_objects(&inputs);
     LoadErrors::check(unknown.iter().map(|problem| point_at(&document, problem)).collect())?;
     let stateful_sets = load_stateful_sets(&document, &scenario, directory, &mut texts)?;

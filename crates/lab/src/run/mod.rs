@@ -64,7 +64,8 @@ pub struct RunOptions {
 /// If captures cannot be written, or the simulation cannot end.
 pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunReport, SimulationError> {
     let began = wall_time::now();
-    let LoadedScenario { scenario, inputs, stateful_sets, applied, .. } = loaded;
+    let LoadedScenario { scenario, mut inputs, stateful_sets, applied, .. } = loaded;
+    inputs.scale(&scenario.replicas);
     let seed = options.seed.unwrap_or(scenario.seed);
     let scenario = scenario.drawn(&inputs, seed);
     let start = Start {
@@ -100,6 +101,7 @@ pub async fn play_faults(started: &Started, loaded: &LoadedScenario) -> Vec<Stri
     let stakes = faults::Stakes {
         cluster: &started.cluster,
         brokers: &started.brokers,
+        inputs: &loaded.inputs,
         verifier: None,
         partitions: [].into(),
         stateful_sets: &loaded.stateful_sets,

@@ -22,6 +22,8 @@ mod state;
 mod timeline;
 mod when;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use broker::BrokerBug;
@@ -63,6 +65,9 @@ pub struct Scenario {
     pub cluster: serde_json::Value,
     /// Manifest files and directories, relative to the scenario.
     pub manifests: Vec<String>,
+    /// How many pods StatefulSets begin with, where that is not what the manifests say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replicas: BTreeMap<ObjectName, u32>,
     /// The Kafka clients. Each is a route of the report.
     #[serde(default)]
     pub clients: Vec<Client>,

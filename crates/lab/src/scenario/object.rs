@@ -61,6 +61,8 @@ kinds! {
     Deployment "deployment" true,
     /// A PersistentVolumeClaim.
     PersistentVolumeClaim "persistentVolumeClaim" true,
+    /// A Secret.
+    Secret "secret" true,
 }
 
 impl ObjectName {

@@ -11,6 +11,7 @@ use super::{
     Address, Fault, FaultTarget as Target, Look, ObjectKind, ObjectName, PodName, Problem, Scenario, Way,
     facts_of,
 };
+use crate::certificates;
 use crate::inputs::Inputs;
 use crate::place::Place;
 
@@ -37,6 +38,13 @@ impl Scenario {
     pub fn unknown_objects(&self, inputs: &Inputs) -> Vec<Problem> {
         let known = Known::of(inputs);
         let mut problems = Problems::default();
+        for name in self.replicas.keys() {
+            let field = format!("replicas.{name}");
+            let what = format!("{name} is no StatefulSet");
+            let is_set = name.kind == ObjectKind::StatefulSet;
+            problems.unless(is_set, &field, &what, "`statefulSet NAMESPACE/NAME`");
+            known.check_object(&field, name, &mut problems);
+        }
         for (index, fault) in self.faults.iter().enumerate() {
             known.check_fault(&format!("faults[{index}]"), fault, inputs, &mut problems);
         }
@@ -125,6 +133,7 @@ impl Known {
                 Target::Claim(object) => self.check_claim(&field, object, problems),
                 Target::Link(way) => self.check_way(&field, way, problems),
                 Target::Balancer(object) => self.check_balancer(&field, object, problems),
+                Target::Certificate(object) => check_certificate(&field, object, inputs, problems),
                 Target::Dns(_) | Target::ApiServer | Target::File(_) => {}
             }
         }
@@ -240,6 +249,8 @@ impl Known {
                     check_name(field, &key, "pod", &pods, problems);
                 }
             }
+            // Whatever is mounted may be one that somebody makes by hand.
+            ObjectKind::Secret => {}
             ObjectKind::PersistentVolumeClaim => {
                 if !is_numbered(&key, &self.claim_stems) {
                     let examples = self.claim_stems.iter().map(|stem| format!("{stem}-0"));
@@ -248,6 +259,20 @@ impl Known {
                 }
             }
         }
+    }
+}
+
+/// Only what the simulation has issued can it issue again.
+fn check_certificate(field: &str, object: &ObjectName, inputs: &Inputs, problems: &mut Problems) {
+    let is_secret = object.kind == ObjectKind::Secret;
+    problems.unless(is_secret, field, &format!("{object} is no Secret"), "`secret NAMESPACE/NAME`");
+    let issued = certificates::issued_names(&inputs.manifests);
+    let names: BTreeSet<String> =
+        issued.into_iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect();
+    let key = format!("{}/{}", object.namespace, object.name);
+    if is_secret && !names.contains(&key) {
+        let what = format!("no Certificate asks for the Secret {key}, so nobody can issue it again");
+        problems.unless(false, field, &what, &near(&key, names.iter().map(String::as_str)));
     }
 }
 

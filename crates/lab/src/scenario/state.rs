@@ -88,8 +88,8 @@ pub fn facts_of(kind: ObjectKind) -> &'static [&'static str] {
             "owner",
             "revision",
         ],
-        // What containers are in is told by their pod.
-        ObjectKind::Container => &[],
+        // What containers are in is told by their pod, and what Secrets hold by nobody.
+        ObjectKind::Container | ObjectKind::Secret => &[],
         ObjectKind::Node => &["exists", "ready", "taints", "schedulable"],
         ObjectKind::Service => &["exists", "ready", "notReady", "serving", "terminating"],
         ObjectKind::StatefulSet => &[

@@ -1,7 +1,7 @@
 //! The smallest scenario that still fails for the same reason.
 //!
-//! A failing run names what failed. [`shrink`] leaves out faults, then clients, then topics and partitions, requests and
-//! time, and keeps each step after which the scenario fails in the same way. What is left is what somebody has to
+//! A failing run names what failed. [`shrink`] leaves out faults, then clients, brokers, topics and partitions, requests
+//! and time, and keeps each step after which the scenario fails in the same way. What is left is what somebody has to
 //! understand. Runs are deterministic, so that one run decides.
 
 mod steps;
@@ -9,8 +9,11 @@ mod subset;
 
 pub use subset::minimal;
 
+use crate::inputs::Inputs;
 use crate::report::run::RunReport;
+use crate::run::{LoadedScenario, RunOptions, run_scenario};
 use crate::scenario::{Fault, Scenario};
+use crate::simulate::SimulationError;
 
 /// Why a run failed: the names of its failed checks, numbers left out, so that the same failure at another time or on
 /// another partition is the same.
@@ -53,9 +56,30 @@ pub fn without_numbers(text: &str) -> String {
     text.chars().filter(|character| !character.is_ascii_digit()).collect()
 }
 
-/// Makes `scenario`, which fails, as small as `runs_max` runs allow. `fails` runs a scenario and says whether it fails for
+/// Why `scenario` fails on what was loaded with another one like it; none if it passes, or names objects that are not
+/// there.
+///
+/// # Errors
+/// As [`run_scenario`].
+pub fn failure(loaded: &LoadedScenario, scenario: &Scenario) -> Result<Option<Reason>, SimulationError> {
+    let mut loaded = loaded.clone();
+    loaded.inputs.scale(&scenario.replicas);
+    if !scenario.unknown_objects(&loaded.inputs).is_empty() {
+        return Ok(None);
+    }
+    loaded.scenario.clone_from(scenario);
+    let options = RunOptions { seed: Some(scenario.seed), ..RunOptions::default() };
+    Ok(Reason::of(&run_scenario(loaded, options)?))
+}
+
+/// Makes `scenario` of the cluster of `inputs`, which fails, as small as `runs_max` runs allow. `fails` runs a scenario and says whether it fails for
 /// the same reason. It is not asked about scenarios that are unsound by themselves.
-pub fn shrink(scenario: &Scenario, runs_max: u32, mut fails: impl FnMut(&Scenario) -> bool) -> Shrunk {
+pub fn shrink(
+    scenario: &Scenario,
+    inputs: &Inputs,
+    runs_max: u32,
+    mut fails: impl FnMut(&Scenario) -> bool,
+) -> Shrunk {
     let mut runs = Runs { left: runs_max, exhausted: false, fails: &mut fails };
     let mut smallest = scenario.clone();
     loop {
@@ -63,7 +87,7 @@ pub fn shrink(scenario: &Scenario, runs_max: u32, mut fails: impl FnMut(&Scenari
         smallest = with_fewer_faults(smallest, &mut runs);
         for step in steps::ALL {
             // The same step again, as long as it helps.
-            while let Some(smaller) = step(&smallest).into_iter().find(|smaller| runs.fail(smaller)) {
+            while let Some(smaller) = step(&smallest, inputs).into_iter().find(|smaller| runs.fail(smaller)) {
                 smallest = smaller;
             }
         }
@@ -107,15 +131,16 @@ mod tests {
     use super::*;
     use crate::run::load_scenario;
 
-    fn scenario() -> Scenario {
+    fn scenario() -> (Scenario, Inputs) {
         let path =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/nodeport-vs-loadbalancer.yaml");
-        let mut scenario = load_scenario(&path).expect("sound").scenario;
+        let LoadedScenario { mut scenario, inputs, .. } = load_scenario(&path).expect("sound");
         let faults = (0..20).map(|n| format!("{{at: {n}s, name: f{n}, cordonNode: node-{}}}", n % 3));
         let faults = serde_saphyr::from_str(&format!("[{}]", faults.collect::<Vec<_>>().join(", ")));
         scenario.faults = faults.expect("they are faults");
         scenario.expect.less.clear();
-        scenario
+        scenario.duration = Some("10m".parse().expect("a duration"));
+        (scenario, inputs)
     }
 
     fn names(scenario: &Scenario) -> Vec<String> {
@@ -129,18 +154,37 @@ mod tests {
             ["f3", "f17"].iter().all(|name| faults.iter().any(|it| it == name))
                 && scenario.clients.iter().any(|client| client.name == "loadbalancer")
         };
-        let shrunk = shrink(&scenario(), 1_000, needs);
+        let (scenario, inputs) = scenario();
+        let shrunk = shrink(&scenario, &inputs, 1_000, needs);
         assert!(shrunk.complete);
         assert_eq!(names(&shrunk.scenario), ["f3", "f17"]);
         assert_eq!(shrunk.scenario.clients.len(), 1);
+        assert_eq!(shrunk.scenario.replicas.values().copied().collect::<Vec<_>>(), [1]);
+        assert_eq!(shrunk.scenario.duration, None);
         let workload = shrunk.scenario.workload.expect("clients have a workload");
         assert_eq!((workload.topics.len(), workload.topics[0].partitions), (1, 1));
     }
 
     #[test]
+    fn brokers_stay_as_many_as_the_failure_needs_and_time_as_long() {
+        let (scenario, inputs) = scenario();
+        let needs = |scenario: &Scenario| {
+            let three = scenario.replicas.is_empty();
+            let long = scenario.duration.is_none_or(|it| it >= "70s".parse().expect("a duration"));
+            three && long && !scenario.faults.is_empty()
+        };
+        let shrunk = shrink(&scenario, &inputs, 1_000, needs).scenario;
+        assert_eq!((shrunk.faults.len(), shrunk.replicas.len(), shrunk.duration), (1, 0, None));
+        let needs_duration = |scenario: &Scenario| scenario.duration.is_some() && needs(scenario);
+        let shrunk = shrink(&scenario, &inputs, 1_000, needs_duration).scenario;
+        assert_eq!(shrunk.duration, Some("75s".parse().expect("a duration")));
+    }
+
+    #[test]
     fn runs_are_bounded() {
         let mut runs = 0;
-        let shrunk = shrink(&scenario(), 5, |scenario| {
+        let (scenario, inputs) = scenario();
+        let shrunk = shrink(&scenario, &inputs, 5, |scenario| {
             runs += 1;
             names(scenario).contains(&"f3".to_owned())
         });

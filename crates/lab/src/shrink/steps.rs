@@ -2,14 +2,24 @@
 
 use hopwise_engine::Span;
 
-use crate::scenario::{Duration, Scenario, Workload};
+use crate::inputs::Inputs;
+use crate::scenario::{Duration, ObjectKind, ObjectName, Scenario, Workload};
 
-/// A way to make a scenario smaller.
-pub type Step = fn(&Scenario) -> Vec<Scenario>;
+/// A way to make a scenario of a cluster smaller.
+pub type Step = fn(&Scenario, &Inputs) -> Vec<Scenario>;
 
 /// All of them, in the order in which they are tried.
-pub const ALL: [Step; 6] =
-    [fewer_clients, fewer_looks, fewer_topics, fewer_partitions, fewer_requests, sooner];
+pub const ALL: [Step; 9] = [
+    |scenario, _| fewer_clients(scenario),
+    |scenario, _| fewer_looks(scenario),
+    fewer_brokers,
+    |scenario, _| fewer_topics(scenario),
+    |scenario, _| fewer_partitions(scenario),
+    |scenario, _| fewer_requests(scenario),
+    |scenario, _| sooner(scenario),
+    |scenario, _| briefer(scenario),
+    |scenario, _| shorter(scenario),
+];
 
 /// One client, then all but one.
 fn fewer_clients(scenario: &Scenario) -> Vec<Scenario> {
@@ -36,6 +46,32 @@ fn fewer_looks(scenario: &Scenario) -> Vec<Scenario> {
         with(kept.map(|(_, look)| look.clone()).collect())
     });
     none.into_iter().chain(without).collect()
+}
+
+/// One pod of a StatefulSet, then half of them, then all but one; partitions have no more replicas than there are pods.
+fn fewer_brokers(scenario: &Scenario, inputs: &Inputs) -> Vec<Scenario> {
+    let sets = inputs.manifests.stateful_sets.iter().flat_map(|set| {
+        let namespace = set.namespace.as_deref().unwrap_or("default");
+        let name = ObjectName::new(ObjectKind::StatefulSet, namespace, &set.name);
+        let declared = set.value.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let now = scenario.replicas.get(&name).copied().unwrap_or(u32::try_from(declared).unwrap_or(0));
+        let fewer = [1, now.div_ceil(2), now.saturating_sub(1)];
+        fewer
+            .into_iter()
+            .filter(move |count| (1..now).contains(count))
+            .map(move |count| (name.clone(), count))
+    });
+    let with = |(name, count): (ObjectName, u32)| {
+        let mut smaller = scenario.clone();
+        smaller.replicas.insert(name, count);
+        for topic in smaller.workload.iter_mut().flat_map(|workload| &mut workload.topics) {
+            // An odd number, as Redpanda wants it.
+            let most = u16::try_from(count).unwrap_or(u16::MAX);
+            topic.replication = topic.replication.min(most - (most + 1) % 2);
+        }
+        smaller
+    };
+    sets.map(with).collect()
 }
 
 /// One topic.
@@ -81,6 +117,23 @@ fn sooner(scenario: &Scenario) -> Vec<Scenario> {
         || !scenario.expect.events.is_empty()
         || !scenario.expect.states.is_empty();
     (!fixed && sooner.faults != scenario.faults).then_some(sooner).into_iter().collect()
+}
+
+/// Every fault that lasts half as long.
+fn briefer(scenario: &Scenario) -> Vec<Scenario> {
+    let mut briefer = scenario.clone();
+    for lasts in briefer.faults.iter_mut().filter_map(|fault| fault.lasts.as_mut()) {
+        *lasts = half(*lasts);
+    }
+    (briefer.faults != scenario.faults).then_some(briefer).into_iter().collect()
+}
+
+/// As long as the scenario's last time, then half as long.
+fn shorter(scenario: &Scenario) -> Vec<Scenario> {
+    let Some(duration) = scenario.duration else { return Vec::new() };
+    let halved = Some(half(duration)).filter(|halved| *halved < duration);
+    let with = |duration| Scenario { duration, ..scenario.clone() };
+    [Some(with(None)), halved.map(|halved| with(Some(halved)))].into_iter().flatten().collect()
 }
 
 /// Whole seconds down to one: times that people can read.

@@ -3,6 +3,7 @@
 //! Each fault waits for its time (or for what it waits for, and then its time), strikes, and is undone after its `for`.
 
 mod brokers;
+mod certificates;
 mod disks;
 mod links;
 mod pods;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use super::clients::{RunningClient, failed};
 use super::times::Times;
 use super::workload::Partition;
+use crate::inputs::Inputs;
 use crate::programs::Brokers;
 use crate::report::run::Check;
 use crate::scenario::{self, Fault, FaultKind, PodName};
@@ -34,6 +36,8 @@ pub(super) struct Stakes<'a> {
     pub cluster: &'a Cluster,
     /// Its brokers.
     pub brokers: &'a Brokers,
+    /// What the cluster was made from.
+    pub inputs: &'a Inputs,
     /// The client that reads records back; none without a workload.
     pub verifier: Option<&'a RunningClient>,
     /// The workload's partitions.

@@ -5,7 +5,7 @@ use hopwise_kube::store::Kind;
 use k8s_openapi::api::core::v1::Taint;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Stakes, brokers, disks, links, pods};
+use super::{Stakes, brokers, certificates, disks, links, pods};
 use crate::scenario::{
     self, DeleteWorkload, Fault, FaultKind, ObjectKind, ObjectName, Scale, SetImage, TaintNode,
 };
@@ -142,6 +142,8 @@ async fn operate(
             disks::break_disk(cluster, &failing.claim, DiskFault::Corrupting(failing.share.fraction()))
         }
         F::MendDisk(mended) => disks::mend(cluster, mended),
+        F::ExpireCertificate(secret) => certificates::expire(stakes, secret),
+        F::RenewCertificate(secret) => certificates::renew(stakes, secret, end).await,
         F::DecommissionBroker(pod) => brokers::ask(stakes, pod, "PUT", "decommission", end).await,
         F::RecommissionBroker(pod) => brokers::ask(stakes, pod, "PUT", "recommission", end).await,
         F::StartMaintenance(pod) => brokers::ask(stakes, pod, "PUT", "maintenance", end).await,
@@ -181,5 +183,6 @@ fn kind_of(object: &ObjectName) -> Kind {
         ObjectKind::Node => Kind::Node,
         ObjectKind::Service => Kind::Service,
         ObjectKind::PersistentVolumeClaim => Kind::PersistentVolumeClaim,
+        ObjectKind::Secret => Kind::Secret,
     }
 }

@@ -19,12 +19,13 @@ use hopwise_engine::random::stream_of;
 use serde::{Deserialize, Serialize};
 
 pub use choices::{Choices, Listed};
+use kinds::Making;
 pub use kinds::{DrawnKind, KINDS};
 pub use target::{Stock, Target};
 
 use super::problems::Problems;
 use super::references::near;
-use super::{Duration, Fault, Scenario};
+use super::{Duration, Fault, FaultKind, Scenario};
 use crate::inputs::Inputs;
 
 /// The stream that a run draws its faults from.
@@ -48,9 +49,12 @@ pub struct Draw {
     pub within: [Duration; 2],
     /// How long a fault lasts: between these two.
     pub lasts: [Duration; 2],
-    /// The kinds; all that the cluster has objects for if empty.
+    /// The kinds; all that are drawn unasked and that the cluster has objects for if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
+    /// Kinds that are not drawn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<String>,
     /// The objects; all that there are if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<Target>,
@@ -61,8 +65,10 @@ pub struct Draw {
 
 /// A fault at its place on the timeline.
 struct Placed {
-    kind: &'static DrawnKind,
+    drawn: &'static DrawnKind,
     target: Target,
+    /// What happens; decided once the place is.
+    kind: Option<FaultKind>,
     start_ns: u64,
     end_ns: u64,
 }
@@ -125,6 +131,12 @@ impl Scenario {
                 "a kind that suits the cluster",
             );
         }
+        for (index, name) in draw.except.iter().enumerate() {
+            let what = format!("no fault called `{name}` can be drawn");
+            let expected = near(name, KINDS.iter().map(|kind| kind.name));
+            let known = kinds::kind_called(name).is_some();
+            problems.unless(known, &format!("draw.except[{index}]"), &what, &expected);
+        }
         let all = stock.all();
         for (index, target) in draw.on.iter().enumerate() {
             let known: Vec<String> = all.iter().map(Target::to_string).collect();
@@ -148,12 +160,18 @@ impl Draw {
             placed.extend(fault);
         }
         placed.sort_by_key(|fault| fault.start_ns);
-        placed.iter().enumerate().map(|(index, fault)| fault.fault(index + 1)).collect()
+        placed.iter().enumerate().filter_map(|(index, placed)| placed.fault(index + 1)).collect()
     }
 
     /// The kinds with the objects that each may hit.
     fn suiting(&self, stock: &Stock) -> Vec<(&'static DrawnKind, Vec<Target>)> {
-        let wanted = |kind: &&DrawnKind| self.kinds.is_empty() || self.kinds.iter().any(|it| it == kind.name);
+        let wanted = |kind: &&DrawnKind| {
+            let asked_for = match self.kinds.is_empty() {
+                true => kind.asked_for_because.is_none(),
+                false => self.kinds.iter().any(|it| it == kind.name),
+            };
+            asked_for && !self.except.iter().any(|it| it == kind.name)
+        };
         let targets = |kind: &'static DrawnKind| {
             let mut targets = (kind.targets)(stock);
             targets.retain(|target| self.on.is_empty() || self.on.contains(target));
@@ -170,24 +188,32 @@ impl Draw {
         stock: &Stock,
         choices: &mut dyn Choices,
     ) -> Option<Placed> {
-        let (kind, targets) = suiting.get(index(choices, suiting.len()))?;
+        let (drawn_kind, targets) = suiting.get(index(choices, suiting.len()))?;
         let target = targets.get(index(choices, targets.len()))?.clone();
         let [shortest, longest] = self.lasts.map(nanoseconds);
         let [from, to] = self.within.map(nanoseconds);
         let lasts = shortest + steps(choices, longest.saturating_sub(shortest));
         let latest = to.saturating_sub(lasts).max(from);
-        let at = |start_ns| Placed { kind, target: target.clone(), start_ns, end_ns: start_ns + lasts };
+        let at = |start_ns| Placed {
+            drawn: drawn_kind,
+            target: target.clone(),
+            kind: None,
+            start_ns,
+            end_ns: start_ns + lasts,
+        };
         let is_free = |candidate: &Placed| {
             candidate.end_ns <= to && self.has_room(placed, candidate) && !clashes(placed, candidate, stock)
         };
-        let drawn = (0..TRIES).map(|_| at(from + steps(choices, latest - from)));
-        let drawn = drawn.into_iter().find(|candidate| is_free(candidate));
+        let drawn = (0..TRIES).map(|_| at(from + steps(choices, latest - from))).find(&is_free);
         // The first free place begins at the window's start or where another fault ends.
-        drawn.or_else(|| {
+        let mut found = drawn.or_else(|| {
             let mut starts: Vec<u64> = placed.iter().map(|other| other.end_ns).chain([from]).collect();
             starts.sort_unstable();
             starts.into_iter().map(at).find(is_free)
-        })
+        })?;
+        let lasts = Duration(Span::from_nanos(lasts));
+        found.kind = Some((drawn_kind.make)(&target, &mut Making { stock, lasts, choices }));
+        Some(found)
     }
 
     /// Whether no more faults would last at the same time than may.
@@ -212,15 +238,15 @@ impl Placed {
     }
 
     /// The fault as the timeline has it; `number` tells it from others of its kind.
-    fn fault(&self, number: usize) -> Fault {
+    fn fault(&self, number: usize) -> Option<Fault> {
         let lasts = Duration(Span::from_nanos(self.end_ns - self.start_ns));
-        let kind = (self.kind.make)(&self.target, lasts);
-        Fault {
+        let kind = self.kind.clone()?;
+        Some(Fault {
             name: Some(format!("{} {number}", kind.field())),
             lasts: kind.undo().map(|_| lasts),
             may_miss: true,
             ..Fault::at(Duration(Span::from_nanos(self.start_ns)), kind)
-        }
+        })
     }
 }
 
@@ -229,8 +255,8 @@ fn clashes(placed: &[Placed], candidate: &Placed, stock: &Stock) -> bool {
     let stops_api_server = |fault: &Placed| fault.target == Target::ApiServer;
     placed.iter().filter(|other| other.meets(candidate)).any(|other| {
         stock.overlap(&other.target, &candidate.target)
-            || stops_api_server(other) && candidate.kind.needs_api_server
-            || stops_api_server(candidate) && other.kind.needs_api_server
+            || stops_api_server(other) && candidate.drawn.needs_api_server
+            || stops_api_server(candidate) && other.drawn.needs_api_server
     })
 }
 

@@ -4,10 +4,17 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Container;
 use serde::{Deserialize, Serialize};
 
+use hopwise_kube::cluster::LinkEnd;
+
 use crate::inputs::Inputs;
-use crate::scenario::{ObjectKind, ObjectName, PodName};
+use crate::programs::is_broker;
+use crate::scenario::{DnsServers, ObjectKind, ObjectName, PodName, Way};
+
+/// In a cluster of more nodes, links between single nodes are not drawn: there would be more of them than of all else.
+const PAIRED_NODES_MAX: usize = 32;
 
 /// An object that a drawn fault hits, as `draw.on` names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,6 +30,16 @@ pub enum Target {
     Container(PodName, String),
     /// `statefulSet NAMESPACE/NAME`.
     StatefulSet(ObjectName),
+    /// `persistentVolumeClaim NAMESPACE/NAME`.
+    Claim(ObjectName),
+    /// `service NAMESPACE/NAME`: its load balancer.
+    Balancer(ObjectName),
+    /// `link A <-> B`: the way between two places.
+    Link(Way),
+    /// `secret NAMESPACE/NAME`: the certificate in it.
+    Certificate(ObjectName),
+    /// `dns cluster`, `dns nodeCaches` or `dns internet`.
+    Dns(DnsServers),
     /// `apiServer`.
     ApiServer,
 }
@@ -34,9 +51,24 @@ pub struct Stock {
     nodes: Vec<(String, Option<String>)>,
     /// The zones, if there are several: all of the only one is the whole cluster.
     zones: BTreeSet<String>,
-    /// Pods of StatefulSets, each with its containers.
-    pods: Vec<(PodName, Vec<String>)>,
-    stateful_sets: Vec<ObjectName>,
+    /// Pods of StatefulSets.
+    pods: Vec<StockedPod>,
+    /// StatefulSets, each with its first container that has an image: the container and the image.
+    stateful_sets: Vec<(ObjectName, Option<(String, String)>)>,
+    /// Services with a load balancer.
+    balancers: Vec<ObjectName>,
+    /// Secrets with certificates that are issued here, those of authorities left out.
+    certificates: Vec<ObjectName>,
+    dns: Vec<DnsServers>,
+}
+
+/// A pod of a StatefulSet.
+#[derive(Clone, Debug)]
+struct StockedPod {
+    name: PodName,
+    containers: Vec<String>,
+    claims: Vec<ObjectName>,
+    has_broker: bool,
 }
 
 impl Stock {
@@ -51,9 +83,29 @@ impl Stock {
         let mut stock = Stock { nodes, zones, ..Stock::default() };
         for set in &inputs.manifests.stateful_sets {
             let namespace = set.namespace.as_deref().unwrap_or("default");
-            stock.stateful_sets.push(ObjectName::new(ObjectKind::StatefulSet, namespace, &set.name));
+            let name = ObjectName::new(ObjectKind::StatefulSet, namespace, &set.name);
+            stock.stateful_sets.push((name, first_image(&set.value)));
             stock.pods.extend(pods_of(namespace, &set.name, &set.value));
         }
+        let balanced = inputs.manifests.services.iter().filter(|service| {
+            service.value.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
+        });
+        stock.balancers.extend(balanced.map(|service| {
+            let namespace = service.namespace.as_deref().unwrap_or("default");
+            ObjectName::new(ObjectKind::Service, namespace, &service.name)
+        }));
+        let given = |namespace: &str, name: &str| {
+            let mut secrets = inputs.manifests.secrets.iter();
+            secrets.any(|it| it.namespace.as_deref() == Some(namespace) && it.name == name)
+        };
+        let issued = inputs.manifests.certificates.iter().filter(|certificate| {
+            !certificate.is_authority && !given(&certificate.namespace, &certificate.secret)
+        });
+        stock.certificates.extend(issued.map(|certificate| {
+            ObjectName::new(ObjectKind::Secret, &certificate.namespace, &certificate.secret)
+        }));
+        stock.dns = vec![DnsServers::Cluster, DnsServers::Internet];
+        stock.dns.extend(inputs.cluster.node_local_dns.then_some(DnsServers::NodeCaches));
         stock
     }
 
@@ -66,19 +118,70 @@ impl Stock {
     }
 
     pub(super) fn pods(&self) -> Vec<Target> {
-        self.pods.iter().map(|(pod, _)| Target::Pod(pod.clone())).collect()
+        self.pods.iter().map(|pod| Target::Pod(pod.name.clone())).collect()
+    }
+
+    /// Pods with a broker.
+    pub(super) fn brokers(&self) -> Vec<Target> {
+        let brokers = self.pods.iter().filter(|pod| pod.has_broker);
+        brokers.map(|pod| Target::Pod(pod.name.clone())).collect()
     }
 
     pub(super) fn containers(&self) -> Vec<Target> {
-        let of = |(pod, containers): &(PodName, Vec<String>)| {
-            let pod = pod.clone();
-            containers.clone().into_iter().map(move |container| Target::Container(pod.clone(), container))
+        let of = |pod: &StockedPod| {
+            let name = pod.name.clone();
+            pod.containers
+                .clone()
+                .into_iter()
+                .map(move |container| Target::Container(name.clone(), container))
         };
         self.pods.iter().flat_map(of).collect()
     }
 
+    pub(super) fn claims(&self) -> Vec<Target> {
+        self.pods.iter().flat_map(|pod| &pod.claims).cloned().map(Target::Claim).collect()
+    }
+
     pub(super) fn stateful_sets(&self) -> Vec<Target> {
-        self.stateful_sets.iter().cloned().map(Target::StatefulSet).collect()
+        self.stateful_sets.iter().map(|(set, _)| Target::StatefulSet(set.clone())).collect()
+    }
+
+    pub(super) fn stateful_sets_with_images(&self) -> Vec<Target> {
+        let with = self.stateful_sets.iter().filter(|(_, image)| image.is_some());
+        with.map(|(set, _)| Target::StatefulSet(set.clone())).collect()
+    }
+
+    /// The first container of a StatefulSet that has an image, and the image.
+    pub(super) fn image_of(&self, set: &ObjectName) -> Option<(String, String)> {
+        self.stateful_sets.iter().find(|(name, _)| name == set)?.1.clone()
+    }
+
+    pub(super) fn balancers(&self) -> Vec<Target> {
+        self.balancers.iter().cloned().map(Target::Balancer).collect()
+    }
+
+    pub(super) fn certificates(&self) -> Vec<Target> {
+        self.certificates.iter().cloned().map(Target::Certificate).collect()
+    }
+
+    pub(super) fn dns(&self) -> Vec<Target> {
+        self.dns.iter().copied().map(Target::Dns).collect()
+    }
+
+    /// Name servers that learn by themselves; caches learn by asking.
+    pub(super) fn dns_that_learns(&self) -> Vec<Target> {
+        let learns = self.dns.iter().copied().filter(|servers| *servers != DnsServers::NodeCaches);
+        learns.map(Target::Dns).collect()
+    }
+
+    /// The ways between outside, zones and nodes: each pair once.
+    pub(super) fn links(&self) -> Vec<Target> {
+        let nodes: Vec<LinkEnd> = self.nodes.iter().map(|(name, _)| LinkEnd::Node(name.clone())).collect();
+        let zones: Vec<LinkEnd> = self.zones.iter().cloned().map(LinkEnd::Zone).collect();
+        let outside = zones.iter().chain(&nodes).map(|end| (LinkEnd::External, end.clone()));
+        let paired = if nodes.len() <= PAIRED_NODES_MAX { &nodes[..] } else { &[] };
+        let all = outside.chain(pairs(&zones)).chain(pairs(paired));
+        all.map(|(from, to)| Target::Link(Way { from, to, both: true })).collect()
     }
 
     pub(super) fn api_server(&self) -> Vec<Target> {
@@ -87,8 +190,20 @@ impl Stock {
 
     /// All that can be named in `draw.on`.
     pub(super) fn all(&self) -> Vec<Target> {
-        [self.nodes(), self.zones(), self.pods(), self.containers(), self.stateful_sets(), self.api_server()]
-            .concat()
+        [
+            self.nodes(),
+            self.zones(),
+            self.pods(),
+            self.containers(),
+            self.stateful_sets(),
+            self.claims(),
+            self.balancers(),
+            self.certificates(),
+            self.links(),
+            self.dns(),
+            self.api_server(),
+        ]
+        .concat()
     }
 
     /// Whether faults of the two get into each other's way: one would undo what the other has done.
@@ -100,25 +215,56 @@ impl Stock {
             }
             (T::Container(pod, _), T::Pod(other)) | (T::Pod(other), T::Container(pod, _)) => pod == other,
             (T::Container(pod, _), T::Container(other, _)) => pod == other,
+            (T::Link(way), T::Link(other)) => {
+                (&way.from, &way.to) == (&other.from, &other.to)
+                    || (&way.from, &way.to) == (&other.to, &other.from)
+            }
             _ => first == second,
         }
     }
 }
 
+/// Each two of them once.
+fn pairs(ends: &[LinkEnd]) -> impl Iterator<Item = (LinkEnd, LinkEnd)> {
+    let from = ends.iter().enumerate();
+    from.flat_map(|(index, from)| ends[index + 1..].iter().map(|to| (from.clone(), to.clone())))
+}
+
+fn containers(set: &StatefulSet) -> impl Iterator<Item = &Container> {
+    let pod = set.spec.iter().filter_map(|spec| spec.template.spec.as_ref());
+    pod.flat_map(|pod| &pod.containers)
+}
+
+fn first_image(set: &StatefulSet) -> Option<(String, String)> {
+    containers(set).find_map(|container| Some((container.name.clone(), container.image.clone()?)))
+}
+
 /// The pods of a StatefulSet that have every ordinal up to its replicas.
-fn pods_of(namespace: &str, name: &str, set: &StatefulSet) -> Vec<(PodName, Vec<String>)> {
+fn pods_of(namespace: &str, name: &str, set: &StatefulSet) -> Vec<StockedPod> {
     let Some(spec) = &set.spec else { return Vec::new() };
     let first = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
-    let containers: Vec<String> = spec
-        .template
-        .spec
-        .iter()
-        .flat_map(|pod| &pod.containers)
-        .map(|container| container.name.clone())
-        .collect();
-    let pod = |ordinal| PodName { namespace: namespace.to_owned(), name: format!("{name}-{ordinal}") };
+    let named: Vec<String> = containers(set).map(|container| container.name.clone()).collect();
+    let has_broker = containers(set).any(|container| {
+        let words = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+        let command = [words(&container.command), words(&container.args)].concat();
+        is_broker(container.image.as_deref().unwrap_or_default(), &command)
+    });
+    let templates = spec.volume_claim_templates.iter().flatten();
+    let templates: Vec<&String> = templates.filter_map(|template| template.metadata.name.as_ref()).collect();
+    let pod = |ordinal| {
+        let claim = |template: &&String| {
+            let claim = format!("{template}-{name}-{ordinal}");
+            ObjectName::new(ObjectKind::PersistentVolumeClaim, namespace, &claim)
+        };
+        StockedPod {
+            name: PodName { namespace: namespace.to_owned(), name: format!("{name}-{ordinal}") },
+            containers: named.clone(),
+            claims: templates.iter().map(claim).collect(),
+            has_broker,
+        }
+    };
     let replicas = spec.replicas.unwrap_or(1);
-    (first..first.saturating_add(replicas)).map(|ordinal| (pod(ordinal), containers.clone())).collect()
+    (first..first.saturating_add(replicas)).map(pod).collect()
 }
 
 impl fmt::Display for Target {
@@ -128,7 +274,12 @@ impl fmt::Display for Target {
             Target::Zone(zone) => write!(f, "zone {zone}"),
             Target::Pod(pod) => write!(f, "pod {pod}"),
             Target::Container(pod, container) => write!(f, "container {pod}/{container}"),
-            Target::StatefulSet(set) => write!(f, "{set}"),
+            Target::StatefulSet(object)
+            | Target::Claim(object)
+            | Target::Balancer(object)
+            | Target::Certificate(object) => write!(f, "{object}"),
+            Target::Link(way) => write!(f, "link {way}"),
+            Target::Dns(servers) => write!(f, "dns {}", servers.of_cluster().as_str()),
             Target::ApiServer => f.write_str("apiServer"),
         }
     }
@@ -150,6 +301,13 @@ impl TryFrom<String> for Target {
         if let Some(("zone", zone)) = text.split_once(' ') {
             return Ok(Target::Zone(zone.to_owned()));
         }
+        if let Some(("link", way)) = text.split_once(' ') {
+            return way.to_owned().try_into().map(Target::Link);
+        }
+        if let Some(("dns", servers)) = text.split_once(' ') {
+            let servers = serde_json::from_value(servers.into());
+            return servers.map(Target::Dns).map_err(|error| error.to_string());
+        }
         let object: ObjectName = text.parse()?;
         let pod = |name: &str| PodName { namespace: object.namespace.clone(), name: name.to_owned() };
         match (object.kind, object.name.split_once('/')) {
@@ -159,9 +317,13 @@ impl TryFrom<String> for Target {
                 Ok(Target::Container(pod(name), container.to_owned()))
             }
             (ObjectKind::StatefulSet, None) => Ok(Target::StatefulSet(object)),
+            (ObjectKind::PersistentVolumeClaim, None) => Ok(Target::Claim(object)),
+            (ObjectKind::Service, None) => Ok(Target::Balancer(object)),
+            (ObjectKind::Secret, None) => Ok(Target::Certificate(object)),
             _ => Err(format!(
                 "no fault is drawn for `{text}`; expected `node NAME`, `zone NAME`, `pod NAMESPACE/NAME`, \
-                 `container NAMESPACE/POD/NAME`, `statefulSet NAMESPACE/NAME` or `apiServer`"
+                 `container NAMESPACE/POD/NAME`, `statefulSet NAMESPACE/NAME`, `persistentVolumeClaim NAMESPACE/NAME`, \
+                 `service NAMESPACE/NAME`, `secret NAMESPACE/NAME`, `link A <-> B`, `dns SERVERS` or `apiServer`"
             )),
         }
     }

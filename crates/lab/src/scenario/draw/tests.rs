@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::run::{LoadedScenario, load_scenario};
-use crate::scenario::FaultKind;
+use crate::scenario::{FaultKind, catalogue};
 
 fn scenarios() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios")
@@ -27,23 +27,62 @@ fn intervals(faults: &[Fault]) -> Vec<(u64, u64, FaultKind)> {
     faults.iter().map(|fault| (at(fault), at(fault) + lasts(fault), fault.kind.clone())).collect()
 }
 
+/// A cluster that has something for every kind.
+fn everything() -> Inputs {
+    let mut inputs = load_scenario(&scenarios().join("nodeport-vs-loadbalancer.yaml")).expect("sound").inputs;
+    inputs.cluster.node_local_dns = true;
+    let secured = load_scenario(&scenarios().join("tls-and-sasl.yaml")).expect("sound").inputs;
+    inputs.manifests.certificates = secured.manifests.certificates;
+    inputs
+}
+
+/// Kinds that pass by themselves: nothing undoes them.
+const PASSING: [&str; 7] = [
+    "deletePod",
+    "evictPod",
+    "exitContainer",
+    "rebootNode",
+    "restartRollout",
+    "flushConntrack",
+    "expireLoadBalancerFlows",
+];
+
 #[test]
 fn the_kinds_are_called_like_their_faults_and_every_lasting_one_is_undone() {
-    let stock = Stock::of(&loaded().inputs);
+    let stock = Stock::of(&everything());
     for kind in KINDS {
         let targets = (kind.targets)(&stock);
         let target = targets.first().unwrap_or_else(|| panic!("nothing for {}", kind.name));
-        let made = (kind.make)(target, "3s".parse().expect("a duration"));
-        assert_eq!(made.field(), kind.name);
-        let passes = matches!(
-            made,
-            FaultKind::DeletePod(_)
-                | FaultKind::ExitContainer(_)
-                | FaultKind::RebootNode(_)
-                | FaultKind::RestartRollout(_)
-        );
-        assert_eq!(made.undo().is_none(), passes, "{}", kind.name);
+        let lasts = "3s".parse().expect("a duration");
+        let made = |numbers: &[u64]| {
+            let choices = &mut Listed::new(numbers);
+            (kind.make)(target, &mut Making { stock: &stock, lasts, choices })
+        };
+        for made in [made(&[]), made(&[u64::MAX, u64::MAX, u64::MAX])] {
+            assert_eq!(made.field(), kind.name);
+            assert_eq!(made.undo().is_none(), PASSING.contains(&kind.name), "{}", kind.name);
+        }
     }
+}
+
+#[test]
+fn every_fault_of_the_catalogue_that_can_be_undone_can_be_drawn() {
+    for entry in catalogue::entries().filter(|entry| entry.undo.is_some()) {
+        assert!(kinds::kind_called(entry.field).is_some(), "{} is undone by {:?}", entry.field, entry.undo);
+    }
+    for kind in KINDS {
+        let known = catalogue::entries().any(|entry| entry.field == kind.name);
+        assert!(known, "{} is no fault of the catalogue", kind.name);
+    }
+}
+
+#[test]
+fn what_can_be_hit_is_written_as_it_is_read() {
+    for target in Stock::of(&everything()).all() {
+        assert_eq!(Target::try_from(target.to_string()), Ok(target));
+    }
+    let wrong = Target::try_from("deployment a/b".to_owned()).expect_err("no fault hits it");
+    assert!(wrong.contains("`link A <-> B`"), "{wrong}");
 }
 
 #[test]
@@ -72,18 +111,21 @@ fn a_drawn_timeline_is_an_ordinary_scenario() {
 
 #[test]
 fn every_kind_that_suits_the_cluster_is_drawn_and_no_other() {
-    let inputs = loaded().inputs;
-    let stock = Stock::of(&inputs);
+    let stock = Stock::of(&everything());
     let kinds = |text: &str| {
         let draw = draw(text);
-        let all = (0..100).flat_map(|seed| draw.timeline(&stock, &mut stream_of(seed, STREAM)));
+        let all = (0..300).flat_map(|seed| draw.timeline(&stock, &mut stream_of(seed, STREAM)));
         let mut kinds: Vec<&str> = all.map(|fault| fault.kind.field()).collect();
         kinds.sort_unstable();
         kinds.dedup();
         kinds
     };
     let every = kinds(MANY);
-    assert!(KINDS.iter().all(|kind| every.contains(&kind.name)), "{every:?}");
+    for kind in KINDS {
+        assert_eq!(every.contains(&kind.name), kind.asked_for_because.is_none(), "{}", kind.name);
+    }
+    let asked_for = "{faults: 3, within: [5s, 45s], lasts: [1s, 2s], kinds: [corruptDisk, deletePod], except: [deletePod]}";
+    assert_eq!(kinds(asked_for), ["corruptDisk"]);
     let some = "{faults: 3, within: [5s, 45s], lasts: [1s, 2s], kinds: [powerOffNode, deletePod], on: [node node-1]}";
     assert_eq!(kinds(some), ["powerOffNode"]);
 }
@@ -101,6 +143,10 @@ fn what_cannot_be_drawn_is_a_problem_with_its_field() {
     assert!(told("{faults: 20, within: [5s, 45s], lasts: [1s, 10s], atOnce: 2}")[0].starts_with(window));
     let kind = "draw.kinds[0]: no fault called `deletPod` can be drawn; expected `deletePod` perhaps";
     assert!(told("{faults: 1, within: [5s, 45s], lasts: [1s, 10s], kinds: [deletPod]}")[0].starts_with(kind));
+    let except = "draw.except[0]: no fault called `deletPod` can be drawn; expected `deletePod` perhaps";
+    assert!(
+        told("{faults: 1, within: [5s, 45s], lasts: [1s, 10s], except: [deletPod]}")[0].starts_with(except)
+    );
     let target = "draw.on[0]: there is no node node-7; expected `node node-";
     assert!(
         told("{faults: 1, within: [5s, 45s], lasts: [1s, 10s], on: [node node-7]}")[0].starts_with(target)

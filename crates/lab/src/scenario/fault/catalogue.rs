@@ -23,6 +23,8 @@ pub enum Layer {
     Dns,
     /// Disks.
     Disks,
+    /// Certificates.
+    Certificates,
     /// Brokers, through their Admin API.
     Brokers,
 }
@@ -128,6 +130,8 @@ const EXAMPLES: &[(Layer, &str)] = &[
     (Layer::Disks, r#"{"failDisk": {"claim": "persistentVolumeClaim ns/data-pod-0", "share": 0.1}}"#),
     (Layer::Disks, r#"{"corruptDisk": {"claim": "persistentVolumeClaim ns/data-pod-0", "share": 0.1}}"#),
     (Layer::Disks, r#"{"mendDisk": {"claim": "persistentVolumeClaim ns/data-pod-0", "of": "slow"}}"#),
+    (Layer::Certificates, r#"{"expireCertificate": "secret ns/certificate"}"#),
+    (Layer::Certificates, r#"{"renewCertificate": "secret ns/certificate"}"#),
     (Layer::Brokers, r#"{"decommissionBroker": "ns/pod-0"}"#),
     (Layer::Brokers, r#"{"recommissionBroker": "ns/pod-0"}"#),
     (Layer::Brokers, r#"{"startMaintenance": "ns/pod-0"}"#),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::Duration;
 
 /// Some name servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DnsServers {
     /// The CoreDNS pods.

@@ -162,6 +162,10 @@ pub enum FaultKind {
     CorruptDisk(FailingDisk),
     /// The disk of a claim is as it was.
     MendDisk(MendedDisk),
+    /// The certificate in a Secret expires.
+    ExpireCertificate(ObjectName),
+    /// It is renewed, as cert-manager does.
+    RenewCertificate(ObjectName),
     /// A broker is decommissioned, through the Admin API.
     DecommissionBroker(PodName),
     /// Its decommissioning is taken back.
@@ -245,6 +249,7 @@ impl FaultKind {
             F::SlowDisk(slow) => mend_disk(&slow.claim, DiskTrouble::Slow),
             F::FailDisk(failing) => mend_disk(&failing.claim, DiskTrouble::Failing),
             F::CorruptDisk(failing) => mend_disk(&failing.claim, DiskTrouble::Corrupting),
+            F::ExpireCertificate(secret) => F::RenewCertificate(secret.clone()),
             F::DecommissionBroker(pod) => F::RecommissionBroker(pod.clone()),
             F::StartMaintenance(pod) => F::EndMaintenance(pod.clone()),
             F::DeletePod(_)
@@ -287,6 +292,7 @@ impl FaultKind {
             | F::ThawDns(_)
             | F::ForgetDnsAnswers(_)
             | F::MendDisk(_)
+            | F::RenewCertificate(_)
             | F::RecommissionBroker(_)
             | F::EndMaintenance(_) => return None,
         })

@@ -9,7 +9,7 @@ use super::Share;
 use crate::scenario::{DataSize, Duration};
 
 /// The way between two places: `node/a <-> node/b` both ways, `node/a -> node/b` one way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Way {
     /// Where it begins.

@@ -24,6 +24,8 @@ pub enum Target<'a> {
     Link(&'a Way),
     /// A Service with a load balancer.
     Balancer(&'a ObjectName),
+    /// A Secret with a certificate.
+    Certificate(&'a ObjectName),
     /// Some name servers.
     Dns(DnsServers),
     /// The API server.
@@ -93,6 +95,9 @@ impl FaultKind {
             | F::ExpireLoadBalancerFlows(service) => vec![("", Target::Balancer(service))],
             F::FlapLoadBalancer(flapping) => vec![(".service", Target::Balancer(&flapping.service))],
             F::SlowRegistration(slow) => vec![(".service", Target::Balancer(&slow.service))],
+            F::ExpireCertificate(secret) | F::RenewCertificate(secret) => {
+                vec![("", Target::Certificate(secret))]
+            }
             F::StopDns(servers)
             | F::StartDns(servers)
             | F::FreezeDns(servers)
@@ -136,9 +141,10 @@ impl Target<'_> {
             Target::Container(pod, container) => vec![format!("container {pod}/{container}")],
             Target::Node(node) => named(ObjectKind::Node, node),
             Target::Zone(zone) => vec![format!("zone {zone}")],
-            Target::Workload(object) | Target::Claim(object) | Target::Balancer(object) => {
-                vec![object.to_string()]
-            }
+            Target::Workload(object)
+            | Target::Claim(object)
+            | Target::Balancer(object)
+            | Target::Certificate(object) => vec![object.to_string()],
             Target::Dns(servers) => vec![format!("DNS {}", servers.of_cluster().as_str())],
             Target::Link(way) => {
                 let name = |(from, to): (&LinkEnd, &LinkEnd)| format!("link {from} to {to}");

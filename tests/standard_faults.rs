@@ -1,0 +1,203 @@
+//! Bugs that brokers and clients can be given are found by seeds of the standard fault scenarios.
+//!
+//! Each test runs the one seed that was found first to show a bug, with the bug and without. `seeds_that_show_bugs` is the
+//! search that finds them, makes them small and writes what is left (`-- --ignored --nocapture`);
+//! `HOPWISE_BUGS=ack-before-fsync,stale-dns` narrows it, `HOPWISE_SEEDS=1..201` says which seeds, and `HOPWISE_RUNS` how many
+//! runs make one small. `each_kind_leaves_a_sound_cluster_sound` plays each kind of fault alone; `HOPWISE_KINDS` and
+//! `HOPWISE_SCENARIOS` narrow it.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use hopwise_lab::run::{LoadedScenario, RunOptions, load_scenario, run_scenario, save_scenario};
+use hopwise_lab::scenario::{BrokerBug, ClientBug, KINDS, Scenario};
+use hopwise_lab::shrink::{Reason, failure, shrink};
+use hopwise_tests::scenarios;
+
+/// Every bug is to be found within these.
+const SEEDS: Range<u64> = 1..201;
+/// Faults that are left at most.
+const FAULTS_MAX: usize = 3;
+/// The scenarios in which bugs are looked for, the first in which one shows counts.
+const SCENARIOS: [&str; 4] =
+    ["standard-faults", "standard-faults-moves", "standard-faults-inside", "standard-faults-power"];
+/// Runs that make a failure small unless `HOPWISE_RUNS` says otherwise.
+const RUNS_MAX: u32 = 60;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Bug {
+    Broker(BrokerBug),
+    Client(ClientBug),
+}
+
+fn name(bug: Bug) -> String {
+    let name = match bug {
+        Bug::Broker(bug) => serde_json::to_value(bug),
+        Bug::Client(bug) => serde_json::to_value(bug),
+    };
+    name.ok().and_then(|name| name.as_str().map(str::to_owned)).expect("a word")
+}
+
+fn load(scenario: &str) -> LoadedScenario {
+    let path = scenarios().join(format!("{scenario}.yaml"));
+    load_scenario(&path).unwrap_or_else(|error| panic!("{:?}", miette::Report::from(error)))
+}
+
+/// The scenario as the seed draws it, with a bug or none.
+fn drawn(loaded: &LoadedScenario, seed: u64, bug: Option<Bug>) -> Scenario {
+    let mut scenario = loaded.scenario.drawn(&loaded.inputs, seed);
+    match bug {
+        Some(Bug::Broker(bug)) => scenario.broker_bug = Some(bug),
+        Some(Bug::Client(bug)) => scenario.clients.iter_mut().for_each(|client| client.bug = Some(bug)),
+        None => {}
+    }
+    scenario
+}
+
+/// Why the scenario fails, and what the failed checks saw; none if it passes.
+fn told(loaded: &LoadedScenario, scenario: &Scenario) -> Option<(Reason, Vec<String>)> {
+    let mut loaded = loaded.clone();
+    loaded.scenario.clone_from(scenario);
+    let report = run_scenario(loaded, RunOptions { seed: Some(scenario.seed), ..RunOptions::default() });
+    let report = report.unwrap_or_else(|error| panic!("seed {}: {error}", scenario.seed));
+    let failed = report.checks.iter().filter(|check| !check.ok);
+    let seen = failed.map(|check| format!("{}: {}", check.name, check.detail)).collect();
+    Reason::of(&report).map(|reason| (reason, seen))
+}
+
+/// How many faults are left when the scenario, which fails for `reason`, is made small.
+fn small(loaded: &LoadedScenario, scenario: &Scenario, reason: &Reason) -> Scenario {
+    let runs_max = asked("HOPWISE_RUNS", RUNS_MAX, |text| text.parse().ok());
+    let shrunk = shrink(scenario, &loaded.inputs, runs_max, |smaller| {
+        failure(loaded, smaller).ok().flatten().is_some_and(|other| reason.is_in(&other))
+    });
+    shrunk.scenario
+}
+
+fn asked<T>(variable: &str, otherwise: T, read: impl Fn(&str) -> Option<T>) -> T {
+    match std::env::var(variable) {
+        Ok(text) => read(&text).unwrap_or_else(|| panic!("{variable} is {text:?}")),
+        Err(_) => otherwise,
+    }
+}
+
+fn seeds(otherwise: Range<u64>) -> Range<u64> {
+    asked("HOPWISE_SEEDS", otherwise, |text| {
+        let (from, to) = text.split_once("..")?;
+        Some(from.parse().ok()?..to.parse().ok()?)
+    })
+}
+
+fn words(variable: &str) -> Option<Vec<String>> {
+    asked(variable, None, |text| Some(Some(text.split(',').map(str::to_owned).collect())))
+}
+
+/// What the search found: the seed of the scenario shows the bug by the check with these words, and passes without it.
+fn is_shown(bug: Bug, scenario: &str, seed: u64, words: &str) {
+    assert!(SEEDS.contains(&seed));
+    let loaded = load(scenario);
+    assert_eq!(told(&loaded, &drawn(&loaded, seed, None)), None, "without the bug");
+    let (reason, seen) = told(&loaded, &drawn(&loaded, seed, Some(bug))).expect("the bug shows");
+    assert!(reason.first().contains(words), "{seen:#?}");
+}
+
+#[test]
+fn acknowledging_before_a_majority_has_it_is_found_by_seed_15() {
+    let bug = Bug::Broker(BrokerBug::AckBeforeMajority);
+    is_shown(bug, "standard-faults", 15, "is served");
+}
+
+#[test]
+#[ignore = "takes minutes: every request is tried for two minutes"]
+fn metadata_that_is_kept_for_ever_is_found_by_seed_1() {
+    is_shown(Bug::Client(ClientBug::StaleMetadata), "standard-faults", 1, "is served");
+}
+
+/// Where the search writes what `shrink` left.
+fn kept(bug: Bug) -> PathBuf {
+    std::env::temp_dir().join("hopwise-found-bugs").join(format!("{}.yaml", name(bug)))
+}
+
+#[test]
+#[ignore = "a search, whose results the tests above name"]
+fn seeds_that_show_bugs() {
+    let bugs = [
+        Bug::Broker(BrokerBug::AckBeforeFsync),
+        Bug::Broker(BrokerBug::AckBeforeMajority),
+        Bug::Broker(BrokerBug::ReadBeyondHighWatermark),
+        Bug::Broker(BrokerBug::ForgetProducers),
+        Bug::Client(ClientBug::StaleMetadata),
+        Bug::Client(ClientBug::IgnoreNotLeader),
+        Bug::Client(ClientBug::StaleAddress),
+        Bug::Client(ClientBug::StaleDns),
+        Bug::Client(ClientBug::RetryElsewhere),
+    ];
+    let asked = words("HOPWISE_BUGS");
+    let wanted =
+        bugs.into_iter().filter(|bug| asked.as_ref().is_none_or(|asked| asked.contains(&name(*bug))));
+    let scenarios = words("HOPWISE_SCENARIOS");
+    let scenarios = scenarios.unwrap_or_else(|| SCENARIOS.map(str::to_owned).to_vec());
+    let missing: Vec<String> =
+        wanted.filter(|bug| !scenarios.iter().any(|scenario| is_found(*bug, scenario))).map(name).collect();
+    assert!(missing.is_empty(), "no seed shows {missing:?}");
+}
+
+/// Looks for the first seed that shows the bug and passes without it, and tells it.
+fn is_found(bug: Bug, scenario: &str) -> bool {
+    let loaded = load(scenario);
+    let shows = |seed: &u64| {
+        let with = drawn(&loaded, *seed, Some(bug));
+        let (reason, seen) = told(&loaded, &with)?;
+        if let Some((_, seen)) = told(&loaded, &drawn(&loaded, *seed, None)) {
+            println!("{} {scenario} seed {seed}: fails without the bug: {seen:?}", name(bug));
+            return None;
+        }
+        println!("{} {scenario} seed {seed}: {seen:?}", name(bug));
+        Some((*seed, with, reason))
+    };
+    let Some((seed, with, reason)) = seeds(SEEDS).find_map(|seed| shows(&seed)) else {
+        println!("{} {scenario}: no seed of {:?}", name(bug), seeds(SEEDS));
+        return false;
+    };
+    let small = small(&loaded, &with, &reason);
+    let from = scenarios().join(format!("{scenario}.yaml"));
+    std::fs::create_dir_all(kept(bug).parent().expect("it has one")).expect("a directory");
+    save_scenario(&small, &from, &kept(bug)).expect("the directory can be written");
+    let faults: Vec<String> =
+        small.faults.iter().map(|fault| format!("{} at {}", fault.kind, fault.at)).collect();
+    println!("{} {scenario} seed {seed}: {} faults: {faults:?}", name(bug), faults.len());
+    small.faults.len() <= FAULTS_MAX
+}
+
+#[test]
+#[ignore = "some hundred runs: one for each kind and seed"]
+fn each_kind_leaves_a_sound_cluster_sound() {
+    let asked = words("HOPWISE_KINDS");
+    let wanted = |name: &str| match &asked {
+        Some(asked) => asked.iter().any(|it| it == name),
+        None => true,
+    };
+    let mut failed = Vec::new();
+    for scenario in words("HOPWISE_SCENARIOS").unwrap_or_else(|| vec!["standard-faults".into()]) {
+        let mut loaded = load(&scenario);
+        let draw = loaded.scenario.draw.clone().expect("it draws faults");
+        for kind in KINDS.iter().filter(|kind| wanted(kind.name)) {
+            let mut draw = draw.clone();
+            draw.kinds = vec![kind.name.to_owned()];
+            loaded.scenario.draw = Some(draw);
+            if !loaded.scenario.unknown_objects(&loaded.inputs).is_empty() {
+                println!("{scenario}: {} suits no object", kind.name);
+                continue;
+            }
+            for seed in seeds(1..6) {
+                let scenario = drawn(&loaded, seed, None);
+                if let Some((_, seen)) = told(&loaded, &scenario) {
+                    println!("{}: seed {seed} fails: {seen:?}", kind.name);
+                    failed.push(kind.name);
+                }
+            }
+            println!("{scenario}: {} done", kind.name);
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}
