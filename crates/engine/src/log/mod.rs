@@ -130,11 +130,7 @@ impl EventLog {
     ) -> EventId {
         self.last += 1;
         let words = [at.as_nanos(), u64::from(host.index()), parent.0, kind.code, a, b];
-        let mut bytes = [0; 48];
-        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
-        }
-        self.write(&bytes);
+        self.write(words.map(u64::to_le_bytes).as_flattened());
         let id = EventId(self.last);
         if self.keep == Keep::Everything {
             self.records.push(Record { id, parent, at, host, kind, a, b });

@@ -3,6 +3,9 @@
 //! `rpk redpanda tune` succeeds without effect: nothing of the machine is modelled that it could tune. Other rpk
 //! commands fail and say so.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use serde_json::Value;
 
 use super::environment::absolute;
@@ -12,6 +15,12 @@ use super::{Commands, Files, Invocation, Outcome};
 const DEFAULT_FILE: &str = "/etc/redpanda/redpanda.yaml";
 /// Segments of a key.
 const DEPTH_MAX: usize = 32;
+/// Texts of which the parsed form is kept, for the whole process.
+const PARSED_MAX: usize = 256;
+/// The longest of them, in bytes.
+const PARSED_BYTES_MAX: usize = 16 << 10;
+
+static PARSED: Mutex<BTreeMap<String, Value>> = Mutex::new(BTreeMap::new());
 
 /// The image's `rpk`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,18 +69,36 @@ fn set(path: &str, key: &str, value: &str, files: &mut Files) -> Result<(), Stri
     let mut document: Value = if text.trim().is_empty() {
         Value::Null
     } else {
-        serde_saphyr::from_str(text).map_err(|error| format!("{path} is not YAML: {error}"))?
+        parsed(text).map_err(|error| format!("{path} is not YAML: {error}"))?
     };
     let segments = segments(key)?;
     let value: Value = if value.is_empty() {
         Value::String(String::new())
     } else {
-        serde_saphyr::from_str(value).map_err(|error| format!("{key}: the value is not YAML: {error}"))?
+        parsed(value).map_err(|error| format!("{key}: the value is not YAML: {error}"))?
     };
     *place(&mut document, &segments, key)? = value;
     let written = serde_saphyr::to_string(&document).map_err(|error| format!("{path}: {error}"))?;
     files.insert(path.to_owned(), written.into_bytes());
     Ok(())
+}
+
+/// Parses YAML. Every pod's script sets the same keys of nearly the same file, in each simulation of a sweep, and to parse
+/// it is most of what that costs: what was parsed is kept. It depends on the text alone, so no simulation sees another.
+fn parsed(text: &str) -> Result<Value, serde_saphyr::Error> {
+    let kept = || PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(value) = kept().get(text) {
+        return Ok(value.clone());
+    }
+    let value: Value = serde_saphyr::from_str(text)?;
+    if text.len() <= PARSED_BYTES_MAX {
+        let mut kept = kept();
+        if kept.len() >= PARSED_MAX {
+            kept.clear();
+        }
+        kept.insert(text.to_owned(), value.clone());
+    }
+    Ok(value)
 }
 
 #[derive(Debug, PartialEq, Eq)]

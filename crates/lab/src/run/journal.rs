@@ -7,7 +7,7 @@ use hopwise_engine::Time;
 
 /// Takes a client's attempts; clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Journal(Arc<Mutex<Vec<Attempt>>>);
+pub(super) struct Journal(Arc<Mutex<Vec<Arc<Attempt>>>>);
 
 /// One attempt.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Journal {
     }
 
     /// All attempts so far.
-    pub fn attempts(&self) -> Vec<Attempt> {
+    pub fn attempts(&self) -> Vec<Arc<Attempt>> {
         self.with(|attempts| attempts.clone())
     }
 
@@ -44,14 +44,14 @@ impl Journal {
     pub fn note_moved(&self, operation: Operation, moved: Moved) {
         self.with(|attempts| {
             if let Some(last) = attempts.iter_mut().rev().find(|it| it.record.operation == operation) {
-                last.moved = moved;
+                Arc::make_mut(last).moved = moved;
             }
         });
     }
 
     /// Whether an attempt from the `first` on is as asked for.
     pub fn any_from(&self, first: usize, wanted: impl Fn(&Attempt) -> bool) -> bool {
-        self.with(|attempts| attempts.iter().skip(first).any(wanted))
+        self.with(|attempts| attempts.iter().skip(first).any(|attempt| wanted(attempt)))
     }
 
     /// Whether a produce attempt from the `first` on may have written records although it was not acknowledged.
@@ -59,14 +59,15 @@ impl Journal {
         self.any_from(first, Attempt::may_have_written)
     }
 
-    fn with<R>(&self, f: impl FnOnce(&mut Vec<Attempt>) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&mut Vec<Arc<Attempt>>) -> R) -> R {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Observer for Journal {
     fn request(&self, record: &RequestRecord) {
-        self.with(|attempts| attempts.push(Attempt { record: record.clone(), moved: Moved::default() }));
+        let attempt = Attempt { record: record.clone(), moved: Moved::default() };
+        self.with(|attempts| attempts.push(Arc::new(attempt)));
     }
 }
 

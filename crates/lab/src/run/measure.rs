@@ -1,5 +1,7 @@
 //! What the attempts of clients tell: latency, routing, failures, and one way of each client.
 
+use std::sync::Arc;
+
 use hopwise_client::{Operation, Outcome};
 use hopwise_engine::{Span, Time};
 use hopwise_fabric::Route;
@@ -60,7 +62,7 @@ pub(super) fn add_routing(routing: &mut Routing, client: &RunningClient, start: 
 
 /// When attempts of the workload failed, since its beginning.
 pub(super) fn failures(client: &RunningClient, start: Time) -> Vec<Span> {
-    let failed = workload_attempts(client, start).into_iter().filter(Attempt::failed);
+    let failed = workload_attempts(client, start).into_iter().filter(|attempt| attempt.failed());
     failed.map(|attempt| attempt.ended_at() - start).collect()
 }
 
@@ -68,7 +70,7 @@ pub(super) fn failures(client: &RunningClient, start: Time) -> Vec<Span> {
 pub(super) fn outage(client: &RunningClient, last: Option<Duration>, start: Time, lasted: Span) -> Outage {
     let attempts = workload_attempts(client, start);
     let mut served: Vec<Time> =
-        attempts.iter().filter(|attempt| is_served(attempt)).map(Attempt::ended_at).collect();
+        attempts.iter().filter(|attempt| is_served(attempt)).map(|attempt| attempt.ended_at()).collect();
     served.extend([start, start + lasted]);
     served.sort_unstable();
     let outage = served.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Span::ZERO);
@@ -108,7 +110,7 @@ pub(super) fn way(client: &RunningClient, start: Time) -> Option<Way> {
 }
 
 /// The attempts that ended after the beginning of the workload.
-pub(super) fn workload_attempts(client: &RunningClient, start: Time) -> Vec<Attempt> {
+pub(super) fn workload_attempts(client: &RunningClient, start: Time) -> Vec<Arc<Attempt>> {
     client.journal.attempts().into_iter().filter(|attempt| attempt.record.started_at >= start).collect()
 }
 

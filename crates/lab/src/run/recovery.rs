@@ -1,6 +1,7 @@
 //! How each client came through the faults: what tells one client from another.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hopwise_client::Operation;
 use hopwise_engine::{Span, Time};
@@ -25,9 +26,10 @@ pub(super) fn courses(
     strikes: &[Strike],
     start: Time,
 ) -> Vec<ClientCourse> {
-    let attempts: Vec<Vec<Attempt>> = clients.iter().map(|client| workload_attempts(client, start)).collect();
-    let leaders = leaders(attempts.iter().flatten());
-    let course = |((client, attempts), opened): ((&RunningClient, &Vec<Attempt>), &u64)| {
+    let attempts: Vec<Vec<Arc<Attempt>>> =
+        clients.iter().map(|client| workload_attempts(client, start)).collect();
+    let leaders = leaders(attempts.iter().flatten().map(|attempt| &**attempt));
+    let course = |((client, attempts), opened): ((&RunningClient, &Vec<Arc<Attempt>>), &u64)| {
         let count = |wanted: &dyn Fn(&Attempt) -> bool| {
             u64::try_from(attempts.iter().filter(|attempt| wanted(attempt)).count()).unwrap_or(u64::MAX)
         };
@@ -72,7 +74,7 @@ fn missed_leader(attempt: &Attempt, leaders: &Leaders) -> bool {
 }
 
 /// How attempts that ended in this order came through the faults.
-fn recoveries(attempts: &[Attempt], strikes: &[Strike]) -> Vec<Recovery> {
+fn recoveries(attempts: &[Arc<Attempt>], strikes: &[Strike]) -> Vec<Recovery> {
     let mut failures: Vec<(u64, Option<Time>)> = vec![(0, None); strikes.len()];
     let about_partitions = || attempts.iter().filter(|attempt| attempt.record.partition.is_some());
     for attempt in about_partitions().filter(|attempt| attempt.failed()) {
@@ -82,7 +84,8 @@ fn recoveries(attempts: &[Attempt], strikes: &[Strike]) -> Vec<Recovery> {
         }
     }
     let recovery = |(strike, (count, last)): (&Strike, (u64, Option<Time>))| {
-        let successes = about_partitions().filter(|attempt| !attempt.failed()).map(Attempt::ended_at);
+        let successes =
+            about_partitions().filter(|attempt| !attempt.failed()).map(|attempt| attempt.ended_at());
         let first = last.map(|last| successes.filter(|ended| *ended > last).min());
         let recovered = first.map_or(Some(Span::ZERO), |first| first.map(|first| first - strike.at));
         Recovery {
@@ -150,7 +153,8 @@ mod tests {
 
     /// Failures and seconds to the recovery, of each fault.
     fn told(attempts: &[Attempt]) -> Vec<(u64, Option<u64>)> {
-        let told = recoveries(attempts, &strikes()).into_iter();
+        let attempts: Vec<Arc<Attempt>> = attempts.iter().cloned().map(Arc::new).collect();
+        let told = recoveries(&attempts, &strikes()).into_iter();
         told.map(|it| (it.failures, it.recovered_ns.map(|time| time / 1_000_000_000))).collect()
     }
 
