@@ -37,7 +37,7 @@ impl Journal {
 
     /// Looks at every attempt so far, in the order in which they ended.
     pub fn each(&self, mut look: impl FnMut(&Attempt)) {
-        self.with(|attempts| attempts.iter().for_each(&mut look));
+        self.with(|attempts| attempts.iter().for_each(|attempt| look(attempt)));
     }
 
     /// Notes what the last attempt of `operation` moved.

@@ -144,7 +144,9 @@ fn every_kind_is_played_or_refused() {
                 "setClock",
             ]
             .contains(&entry.field),
-            Layer::ControlPlane | Layer::Conntrack | Layer::Balancers | Layer::Dns => false,
+            Layer::ControlPlane | Layer::Conntrack | Layer::Balancers | Layer::Dns | Layer::Certificates => {
+                false
+            }
         };
         assert_eq!(is_played, expected, "{}: {refused:?}", entry.field);
     }
