@@ -162,6 +162,7 @@ fn is_alive(pid: u32) -> bool {
 }
 
 /// Waits until `f` holds; a machine under load may take its time.
+#[expect(clippy::disallowed_methods, reason = "waits for processes of the machine")]
 fn until(what: &str, mut f: impl FnMut() -> bool) {
     for _ in 0..600 {
         if f() {

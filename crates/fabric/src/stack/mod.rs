@@ -90,8 +90,9 @@ impl Stack {
 
     /// Takes a packet that is for this stack.
     pub fn receive(&mut self, packet: Packet, cx: &mut Context<'_>) {
-        if self.tap.is_some() && !self.claims(&packet) {
-            self.tap.as_mut().expect("there is one").arrive(packet, cx);
+        let for_tap = self.tap.is_some() && !self.claims(&packet);
+        if let Some(tap) = self.tap.as_mut().filter(|_| for_tap) {
+            tap.arrive(packet, cx);
             return;
         }
         match packet.protocol() {
