@@ -41,9 +41,9 @@ pub(super) fn overrides(redpanda: &Redpanda) -> Result<Vec<NodeIdOverride>, Conf
             Some(Ok(uuid)) => Ok(uuid),
             Some(Err(_)) => {
                 let problem = format!("\"{}\" is no uuid", text.as_deref().unwrap_or_default());
-                Err(wrong(&field(name), None, problem, "use the form of GET /v1/broker_uuids"))
+                Err(wrong(field(name), None, problem, "use the form of GET /v1/broker_uuids"))
             }
-            None => Err(wrong(&field(name), None, "is missing".to_owned(), "give the broker's uuid")),
+            None => Err(wrong(field(name), None, "is missing".to_owned(), "give the broker's uuid")),
         };
         let new_id = entry.new_id.filter(|id| *id >= 0);
         Ok(NodeIdOverride {
@@ -51,7 +51,7 @@ pub(super) fn overrides(redpanda: &Redpanda) -> Result<Vec<NodeIdOverride>, Conf
             new_uuid: uuid("new_uuid", &entry.new_uuid)?,
             new_id: new_id.ok_or_else(|| {
                 let problem = "is missing or negative".to_owned();
-                wrong(&field("new_id"), None, problem, "give the id that the uuid has")
+                wrong(field("new_id"), None, problem, "give the id that the uuid has")
             })?,
             ignore_existing_node_id: entry.ignore_existing_node_id,
         })

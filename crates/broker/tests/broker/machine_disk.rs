@@ -27,6 +27,7 @@ impl DiskTrouble for Blocking {
         Duration::ZERO
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a disk of the machine blocks its thread")]
     fn fails(&self) -> bool {
         if thread::current().id() != self.runtime {
             self.elsewhere.fetch_add(1, Ordering::SeqCst);
