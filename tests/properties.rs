@@ -1,7 +1,7 @@
 //! Properties of any cluster, under any workload and any faults: the checks of a run hold.
 //!
 //! The cases are the same each time. `HOPWISE_CASES` sets how many there are, `HOPWISE_CASES_SEED` which; those that have
-//! failed before are kept in `proptest-regressions/properties.txt` and come first. A failure is made small and written to
+//! failed before are kept in `properties.proptest-regressions` and come first. A failure is made small and written to
 //! a file, which the message names (`HOPWISE_FAILURES` sets the directory).
 
 use hopwise_lab::properties::{Case, NotHeld, config, failures_directory, holds};
