@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use hopwise_broker::{Api, HostPort, Listener, NodeConfig, Relocation};
 
@@ -179,18 +180,22 @@ fn these(host: IpAddr, ports: &[u16], listeners: &[(&str, Listener)]) -> Result<
     Ok(held.into_iter().map(|(_, address)| address).collect())
 }
 
-/// The first free ports from a place that differs between processes that start at the same time.
+/// Free ports, from a place that differs between processes that start at the same time; none is given twice, since it is
+/// some time until somebody listens there.
 pub(super) fn free_addresses(host: IpAddr, wanted: usize) -> Result<Vec<SocketAddr>, PortError> {
-    let span = FREE_PORTS.end - FREE_PORTS.start;
+    /// How many candidates were looked at.
+    static LOOKED_AT: Mutex<u32> = Mutex::new(0);
+    let span = u32::from(FREE_PORTS.end - FREE_PORTS.start);
     // Processes with neighbouring ids begin far apart.
-    let first = (std::process::id().wrapping_mul(97) % u32::from(span)) as u16;
-    let candidates = (0..span)
-        .map(|step| FREE_PORTS.start + ((u32::from(first) + u32::from(step)) % u32::from(span)) as u16);
+    let first = std::process::id().wrapping_mul(97) % span;
+    let mut looked_at = LOOKED_AT.lock().unwrap_or_else(PoisonError::into_inner);
     let mut held = Vec::with_capacity(wanted);
-    for port in candidates {
+    for _ in 0..span {
         if held.len() == wanted {
             break;
         }
+        let port = FREE_PORTS.start + ((first + *looked_at) % span) as u16;
+        *looked_at = (*looked_at + 1) % span;
         let address = SocketAddr::new(host, port);
         if let Ok(listener) = TcpListener::bind(address) {
             held.push((listener, address));
