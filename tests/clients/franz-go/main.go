@@ -797,7 +797,13 @@ func deleteRecords() error {
 	return withAdmin(func(a *kadm.Client) error {
 		offsets := kadm.Offsets{}
 		offsets.AddOffset("fg-delete-records", 0, 30, -1)
-		deleted, err := a.DeleteRecords(soon(), offsets)
+		ctx := soon()
+		deleted, err := a.DeleteRecords(ctx, offsets)
+		// The client does not try again by itself while the partition has no leader, which the protocol calls retriable.
+		for shards := (*kadm.ShardErrors)(nil); errors.As(err, &shards) && kerr.IsRetriable(shards.Errs[0].Err) && ctx.Err() == nil; {
+			time.Sleep(100 * time.Millisecond)
+			deleted, err = a.DeleteRecords(ctx, offsets)
+		}
 		if err != nil {
 			return err
 		}

@@ -128,6 +128,11 @@ impl Process {
         }
     }
 
+    /// Whether clients reach all of its listeners: it is ready, and so are the relays in front of it.
+    pub fn is_open(&self) -> bool {
+        self.status.ready() && self.relays.iter().all(Relay::is_open)
+    }
+
     /// Stops the process (SIGSTOP): its sockets stay, and nothing is answered.
     pub fn hang(&self) {
         self.environment.processor.stop();
@@ -195,12 +200,7 @@ fn relayed(
         let behind = pairs.iter().find(|(shown, _)| *shown == listener.bind);
         behind.map_or(listener.bind, |(_, behind)| *behind)
     };
-    let relay = |(shown, behind): &(SocketAddr, SocketAddr)| Relay {
-        shown: *shown,
-        behind: *behind,
-        broker,
-        links: Arc::clone(links),
-    };
+    let relay = |(shown, behind): &(SocketAddr, SocketAddr)| Relay::new(*shown, *behind, broker, links);
     (config.behind(&place), pairs.iter().map(relay).collect())
 }
 

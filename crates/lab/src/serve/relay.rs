@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hopwise_fabric::net::origin;
@@ -35,9 +36,30 @@ pub(super) struct Relay {
     pub broker: usize,
     /// The ways.
     pub links: Arc<Links>,
+    /// Whether it listens.
+    open: Arc<AtomicBool>,
+}
+
+/// A relay that listens, until it is dropped.
+struct Open(Arc<AtomicBool>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Relay {
+    /// A relay between these addresses of a broker's listener.
+    pub fn new(shown: SocketAddr, behind: SocketAddr, broker: usize, links: &Arc<Links>) -> Relay {
+        Relay { shown, behind, broker, links: Arc::clone(links), open: Arc::default() }
+    }
+
+    /// Whether clients can connect to it.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// Relays connections for ever; its connections end when it is dropped.
     pub async fn run(self) {
         while TcpStream::connect(self.behind).await.is_err() {
@@ -50,6 +72,8 @@ impl Relay {
                 Err(_) => sleep(LOOK_EVERY).await,
             }
         };
+        self.open.store(true, Ordering::Relaxed);
+        let _open = Open(Arc::clone(&self.open));
         let mut connections = JoinSet::new();
         loop {
             match listener.accept().await {
