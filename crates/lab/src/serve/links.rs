@@ -1,7 +1,7 @@
 //! What is wrong with the ways between served brokers, and between them and their clients.
 //!
 //! Loopback loses nothing and is never slow, so faults of links are made by relays in front of the listeners
-//! ([`super::relay`]), which ask here what a piece of a stream has to go through. They are faults as TCP shows them to
+//! (`relay.rs`), which ask here what a piece of a stream has to go through. They are faults as TCP shows them to
 //! programs: a lost packet is one that is sent again after the least time-out (200 ms, Linux's `TCP_RTO_MIN`), an
 //! overtaken one is one that is waited for, and a cut way carries nothing until it is mended, when what the ends still
 //! want to send goes on. A connection that is opened on a cut way is accepted and stays silent.
