@@ -575,21 +575,42 @@ func deleteGroups() error {
 	return h.First(err, h.Equal(is, false, "whether the group is listed"))
 }
 
-func committed(group string) (int64, error) {
-	found, err := client().OffsetFetch(soon(), &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{group: {0}}})
-	if err != nil {
-		return -99, err
+// again asks until the answer is not an error that the protocol calls retriable, such as a coordinator that is loading: the
+// client's single requests leave that to their caller.
+func again(ask func() error) error {
+	patience := soon()
+	for {
+		err := ask()
+		var coded kafka.Error
+		if !errors.As(err, &coded) || !coded.Temporary() || patience.Err() != nil {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	return found.Topics[group][0].CommittedOffset, h.First(found.Error, found.Topics[group][0].Error)
+}
+
+func committed(group string) (int64, error) {
+	offset := int64(-99)
+	err := again(func() error {
+		found, err := client().OffsetFetch(soon(), &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{group: {0}}})
+		if err != nil {
+			return err
+		}
+		offset = found.Topics[group][0].CommittedOffset
+		return h.First(found.Error, found.Topics[group][0].Error)
+	})
+	return offset, err
 }
 
 func commit(group string, offset int64) error {
-	answer, err := client().OffsetCommit(soon(), &kafka.OffsetCommitRequest{GroupID: group, GenerationID: -1,
-		Topics: map[string][]kafka.OffsetCommit{group: {{Partition: 0, Offset: offset}}}})
-	if err != nil {
-		return err
-	}
-	return answer.Topics[group][0].Error
+	return again(func() error {
+		answer, err := client().OffsetCommit(soon(), &kafka.OffsetCommitRequest{GroupID: group, GenerationID: -1,
+			Topics: map[string][]kafka.OffsetCommit{group: {{Partition: 0, Offset: offset}}}})
+		if err != nil {
+			return err
+		}
+		return answer.Topics[group][0].Error
+	})
 }
 
 func alterGroupOffsets() error {
