@@ -80,7 +80,8 @@ fn prepare(setup: &Setup) -> Result<tun_rs::SyncDevice, SetupError> {
         failed(
             "opening /dev/net/tun",
             &error,
-            "load the module (modprobe tun) or, in a container, give it the device (--device /dev/net/tun)",
+            "let users open it (chmod 666 /dev/net/tun), load the module (modprobe tun) or, in a container, give it the \
+             device (--device /dev/net/tun)",
         )
     })?;
     interface::configure(&setup.addresses)
