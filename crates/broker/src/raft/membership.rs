@@ -10,8 +10,8 @@ use super::group::{APPENDS_MAX, Group, GroupError};
 use super::storage::EntryStore;
 
 impl<S: EntryStore> Group<S> {
-    /// Leader: takes one step towards `voters`, of which those who are not members become learners first.
-    /// `ready` tells which learners have caught up. Returns whether the group is there.
+    /// Leader: takes one step towards `voters`, of which those who are not members become learners first and voters once
+    /// they have caught up. Returns whether the group is there.
     ///
     /// # Errors
     /// `NotLeader`; `ChangeUnderWay`.

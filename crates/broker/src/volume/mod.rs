@@ -3,8 +3,8 @@
 //! Each operation opens what it needs, works, and leaves, without waiting. What is not synced is lost in a
 //! crash, and so is a file whose directory entry is not synced; the functions that promise durability do both.
 //! A simulated disk's latency is told by [`Volume::latency`] and slept by the caller, because nothing here
-//! waits; where a machine's disk makes the thread wait, the runtime's other tasks go on. Left out: open file handles are not kept, so that the number of partitions is not bound by the
-//! machine's limit on open files.
+//! waits; where a machine's disk makes the thread wait, the runtime's other tasks go on. Left out: open file handles
+//! are not kept, so that the number of partitions is not bound by the machine's limit on open files.
 
 mod disk;
 mod space;

@@ -82,7 +82,7 @@ pub fn holds(property: &str, case: &Case, failures: &Path) -> Result<(), NotHeld
 }
 
 /// How cases are drawn: `cases` of them unless `HOPWISE_CASES` says otherwise, the same ones each time unless
-/// `HOPWISE_CASES_SEED` says otherwise, after those that have failed before, which are kept beside the test in `NAME.proptest-regressions`
+/// `HOPWISE_CASES_SEED` says otherwise, after those that have failed before, which are kept in `NAME.proptest-regressions`
 /// beside the test `source` (give it `file!()`).
 pub fn config(cases: u32, source: &'static str) -> Config {
     fn asked<T: std::str::FromStr>(variable: &str) -> Option<T> {

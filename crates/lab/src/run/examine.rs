@@ -1,7 +1,7 @@
 //! Gathers what was seen in a run and gives it to the checks that are always made; see `checks`.
 
 use hopwise_client::Operation;
-use hopwise_engine::{Span, Time, host};
+use hopwise_engine::{Time, host};
 use hopwise_kube::cluster::ContainerLife;
 
 use super::checks::advertised::Advertised;
@@ -113,7 +113,7 @@ fn courses(scenario: &Scenario, client: &RunningClient) -> Vec<Course> {
         Course {
             client: client.name.clone(),
             operation,
-            interval: interval.span().max(Span::ZERO),
+            interval: interval.span(),
             served,
             done,
             place_is_there: host::is_alive(client.site.host),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hopwise_client::{Client, ClientError, FetchOptions, FetchedRecord, OffsetSpec};
 
-use super::workload::{Partition, Sent, key_of};
+use super::workload::{Partition, Sent, Writers};
 use crate::report::run::Data;
 
 /// Fetches without progress in a row after which a partition counts as read: what is below its end could be read at
@@ -76,11 +76,12 @@ fn at(topic: &str, index: i32, error: &ClientError) -> String {
 /// Compares what was sent with what is stored; `sent` are the records of each client, by its name.
 pub(super) fn judge(sent: &[(String, Vec<Sent>)], stored: &Stored) -> Data {
     let mut data = Data::default();
-    for (client, sent) in sent {
+    let places = places_of(&Writers::of(sent), stored);
+    for (writer, (_, sent)) in sent.iter().enumerate() {
         let mut next = BTreeMap::new();
-        let places = places_of(client, stored);
         for record in sent {
-            let found = places.get(&(&record.partition, record.sequence)).map_or(&[][..], |found| &found[..]);
+            let found = places.get(&(writer, &record.partition, record.sequence));
+            let found = found.map_or(&[][..], |found| &found[..]);
             data.acknowledged += u64::from(record.acknowledged);
             data.lost += u64::from(record.acknowledged && found.is_empty());
             data.duplicated += u64::from(found.len() > 1);
@@ -96,23 +97,20 @@ pub(super) fn judge(sent: &[(String, Vec<Sent>)], stored: &Stored) -> Data {
     data
 }
 
-/// Where the records of `client` are in each partition, by sequence.
-fn places_of<'a>(client: &str, stored: &'a Stored) -> BTreeMap<(&'a Partition, u64), Vec<usize>> {
-    let mut places: BTreeMap<(&Partition, u64), Vec<usize>> = BTreeMap::new();
+/// Where each writer's records are in each partition, by their numbers.
+fn places_of<'a>(
+    writers: &Writers<'_>,
+    stored: &'a Stored,
+) -> BTreeMap<(usize, &'a Partition, u64), Vec<usize>> {
+    let mut places: BTreeMap<(usize, &Partition, u64), Vec<usize>> = BTreeMap::new();
     for (partition, records) in stored {
         for (place, record) in records.iter().enumerate() {
-            if let Some(sequence) = sequence_of(client, &record.key) {
-                places.entry((partition, sequence)).or_default().push(place);
+            if let Some((writer, sequence)) = writers.find(&record.key) {
+                places.entry((writer, partition, sequence)).or_default().push(place);
             }
         }
     }
     places
-}
-
-/// The number of a record among those of `client`; none if it is another client's.
-pub(super) fn sequence_of(client: &str, key: &str) -> Option<u64> {
-    let sequence = key.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
-    sequence.filter(|&sequence| *key == key_of(client, sequence))
 }
 
 #[cfg(test)]

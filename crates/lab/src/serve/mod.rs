@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use hopwise_broker::{Listener, Phase};
 use hopwise_security::certificate::CertificateError;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::report::check::Api;
 use crate::report::serve as report;
@@ -43,8 +43,6 @@ use timeline::Step;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// From one look for brokers that ended to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// From one look for relays that do not listen yet to the next.
-const RELAYS_WITHIN: Duration = Duration::from_millis(5);
 
 /// Why brokers are not served.
 #[derive(Debug, thiserror::Error)]
@@ -218,12 +216,8 @@ impl Served {
             }
             let waiting = self.processes.iter().find(|process| !process.is_open());
             let Some(process) = waiting else { return Ok(()) };
-            match process.status.ready() {
-                // Its relays are about to listen.
-                true => sleep(RELAYS_WITHIN).await,
-                // A broker that fails does not become ready, so the wait is cut to look for one.
-                false => drop(timeout(LOOK_EVERY, process.status.wait_ready()).await),
-            }
+            // A broker that fails does not become ready, so the wait is cut to look for one.
+            let _ = timeout(LOOK_EVERY, process.wait_open()).await;
         }
     }
 

@@ -55,7 +55,7 @@ impl Served {
         process.kill().await;
         sleep(REPLACED_AFTER).await;
         process.start();
-        let is_ready = timeout(READY_WITHIN, process.status.wait_ready()).await.is_ok();
+        let is_ready = timeout(READY_WITHIN, process.wait_open()).await.is_ok();
         if self.processes.len() > 2 {
             let _ = self.request(broker, AdminRequest::EndMaintenance).await;
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hopwise_broker::{
     BootstrapUser, Broker, BrokerError, BrokerStatus, Disk, Environment, Files, Listener, NodeConfig,
@@ -12,12 +12,16 @@ use hopwise_broker::{
 };
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 use turmoil_fs::Fs;
 
 use super::disk::{DiskChange, ServedDisk};
 use super::links::Links;
 use super::planned::PlannedBroker;
 use super::relay::Relay;
+
+/// From one look for relays that do not listen yet to the next.
+const RELAYS_WITHIN: Duration = Duration::from_millis(5);
 
 /// A broker that is served.
 pub(super) struct Process {
@@ -131,6 +135,14 @@ impl Process {
     /// Whether clients reach all of its listeners: it is ready, and so are the relays in front of it.
     pub fn is_open(&self) -> bool {
         self.status.ready() && self.relays.iter().all(Relay::is_open)
+    }
+
+    /// Waits until clients reach all of its listeners.
+    pub async fn wait_open(&self) {
+        self.status.wait_ready().await;
+        while !self.is_open() {
+            sleep(RELAYS_WITHIN).await;
+        }
     }
 
     /// Stops the process (SIGSTOP): its sockets stay, and nothing is answered.

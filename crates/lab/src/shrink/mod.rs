@@ -72,8 +72,8 @@ pub fn failure(loaded: &LoadedScenario, scenario: &Scenario) -> Result<Option<Re
     Ok(Reason::of(&run_scenario(loaded, options)?))
 }
 
-/// Makes `scenario` of the cluster of `inputs`, which fails, as small as `runs_max` runs allow. `fails` runs a scenario and says whether it fails for
-/// the same reason. It is not asked about scenarios that are unsound by themselves.
+/// Makes `scenario` of the cluster of `inputs`, which fails, as small as `runs_max` runs allow. `fails` runs a scenario and
+/// says whether it fails for the same reason. It is not asked about scenarios that are unsound by themselves.
 pub fn shrink(
     scenario: &Scenario,
     inputs: &Inputs,

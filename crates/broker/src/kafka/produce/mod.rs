@@ -117,7 +117,8 @@ pub(super) async fn answer(
     })
 }
 
-/// What Redpanda answers while a disk has less free space than `storage_min_free_bytes`.
+/// What Redpanda answers while a disk has less free space than `storage_min_free_bytes`: BROKER_NOT_AVAILABLE, which clients
+/// try again (its `kafka/server/handlers/produce.cc`, `should_reject_writes`).
 fn short_of_space() -> Refused {
     let message = "the broker's disk has less free space than storage_min_free_bytes".to_owned();
     (ResponseError::BrokerNotAvailable, message)

@@ -11,7 +11,7 @@ use crate::programs::BrokerLife;
 pub(in super::super) const RULE: Rule = Rule {
     name: "identity",
     promise: "each ordinal keeps its claims, each volume its pod and its broker's id",
-    follows: "kubernetes.md 2 (StatefulSet identity and claim templates) and redpanda.md 2.2 (the id is on the volume)",
+    follows: "kubernetes.md 1.1 and 1.7 (identity and volumes of StatefulSets) and redpanda.md 2.3 (the id is on the volume)",
     advice: "A broker that comes back with a new id is a new broker and the old one's replicas stay lost; see that its data \
              directory is on the volume of its own claim.",
 };

@@ -4,7 +4,7 @@
 //! record is at the end, where more could still come. Both are looked for after the wait for followers, so both are lost
 //! here. Only acks=all promises it: what a leader alone has acknowledged dies with the leader (redpanda.md 4.3).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::verify::Stored;
 use super::super::workload::{Sent, Writers};
@@ -20,8 +20,8 @@ pub(in super::super) const RULE: Rule = Rule {
 /// Compares what was sent, by its senders, with what is stored.
 pub(in super::super) fn check(sent: &[(String, Vec<Sent>)], stored: &Stored) -> Seen {
     let writers = Writers::of(sent);
-    // The places of each partition's records, and the highest place of each of its writers' acknowledged offsets.
-    let mut found: BTreeMap<(&str, i32), std::collections::BTreeSet<(usize, u64)>> = BTreeMap::new();
+    // The names of each partition's records, and its last offset.
+    let mut found: BTreeMap<(&str, i32), BTreeSet<(usize, u64)>> = BTreeMap::new();
     let mut last: BTreeMap<(&str, i32), i64> = BTreeMap::new();
     for ((topic, index), records) in stored {
         let place = (topic.as_str(), *index);

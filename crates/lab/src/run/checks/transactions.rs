@@ -5,7 +5,7 @@
 //!
 //! Sources: KIP-98; Jepsen's analyses of Redpanda 21.10.1 (aborted read, torn transactions) and of Kafka.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hopwise_engine::Time;
 
@@ -87,20 +87,16 @@ pub(in super::super) fn check(
             });
         }
     }
-    // By client and number: how many records were acknowledged, and how many of all that were sent are there.
-    let mut there: BTreeMap<(usize, u64), ()> = BTreeMap::new();
-    for record in stored.values().flatten() {
-        if let Some(name) = writers.find(&record.key) {
-            there.insert(name, ());
-        }
-    }
+    let there: BTreeSet<(usize, u64)> =
+        stored.values().flatten().filter_map(|record| writers.find(&record.key)).collect();
     for (writer, (client, records)) in sent.iter().enumerate() {
+        // By transaction: how many records were sent, and how many of them are there.
         let mut counts: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
         for record in records {
             let Some(number) = record.transaction else { continue };
             let count = counts.entry(number).or_default();
             count.0 += 1;
-            count.1 += u64::from(there.contains_key(&(writer, record.sequence)));
+            count.1 += u64::from(there.contains(&(writer, record.sequence)));
         }
         let transactions = transactions.get(writer).map_or(&[][..], |(_, transactions)| transactions);
         for (number, (sent, found)) in counts {

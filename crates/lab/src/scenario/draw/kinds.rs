@@ -138,7 +138,7 @@ kinds! {
         FaultKind::LimitLink(LimitedLink { link: making.one_way_or_both(link), per_second, queue })
     };
     "cutLink" on links, itself; |Target::Link(link), making| FaultKind::CutLink(making.one_way_or_both(link));
-    // RFC 791: every link carries 576 bytes; 1500 pass everywhere.
+    // RFC 791: every host takes 576 bytes; 1500 pass everywhere.
     "blackHoleLink" on links, itself; |Target::Link(link), making| {
         let above = u16::try_from(making.between(576, 1_450)).unwrap_or(u16::MAX);
         FaultKind::BlackHoleLink(BlackHole { link: making.one_way_or_both(link), above })
