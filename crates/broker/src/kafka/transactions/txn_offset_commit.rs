@@ -1,5 +1,7 @@
 //! TxnOffsetCommit: offsets that count once the producer's transaction is committed. It goes to the group's
-//! coordinator.
+//! coordinator, which asks the transaction's whether its partition belongs to the transaction (KIP-890).
+
+use std::collections::BTreeSet;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::txn_offset_commit_response::{
@@ -7,12 +9,16 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 };
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
-use super::now;
+use super::{now, producer};
 use crate::groups::request::{CommitRequest, TransactionalCommitRequest};
 use crate::kafka::Session;
 use crate::kafka::authorization::{Operation, Resource, authorize};
 use crate::kafka::groups::offset_commit::{Wanted, named};
-use crate::kafka::groups::{caller, done, member_shard};
+use crate::kafka::groups::{GroupShard, caller, done, member_shard};
+use crate::log::Log;
+use crate::producers::LastEnd;
+use crate::transactions::markers::partition_of_group;
+use crate::transactions::verification::{self, Support};
 
 /// From here on the request names the member and its generation (KIP-447).
 const NAMES_MEMBER: i16 = 3;
@@ -55,6 +61,7 @@ async fn commit(
     if wanted.offsets.is_empty() {
         return Ok(());
     }
+    let begins = begins(session, request, &shard, version).await?;
     let generation = if version >= NAMES_MEMBER { request.generation_id } else { -1 };
     let commit = TransactionalCommitRequest {
         commit: CommitRequest {
@@ -65,9 +72,49 @@ async fn commit(
         },
         producer_id: request.producer_id.0,
         producer_epoch: request.producer_epoch,
+        begins,
     };
     let waiting = shard.ask(now(session), |machine, now, ticket| {
         machine.commit_in_transaction(now, commit, ticket);
     })?;
     done(waiting).await
+}
+
+/// After which end of the producer's transactions the offsets begin one in the group's partition; `None` if it is open
+/// there.
+async fn begins(
+    session: &Session,
+    request: &TxnOffsetCommitRequest,
+    shard: &GroupShard,
+    version: i16,
+) -> Result<Option<LastEnd>, ResponseError> {
+    // Whoever is not the group's coordinator asks for nothing.
+    shard.with(now(session), |_, _| ())?;
+    let producer = producer(request.producer_id, request.producer_epoch);
+    let before = |log: &mut Log| Ok(log.producers().before_transaction(producer.id, producer.epoch));
+    let before = shard.partition.with_log(before).map_err(|_| ResponseError::NotCoordinator)?;
+    let Some(last_end) = before else { return Ok(None) };
+    let partition = partition_of_group(&session.node, &request.group_id);
+    let partition = partition.ok_or(ResponseError::CoordinatorNotAvailable)?;
+    let partitions = BTreeSet::from([(partition.topic, partition.partition)]);
+    let support = Support::of_offset_commit(version);
+    let asked =
+        verification::ask(&session.node, &request.transactional_id, producer, partitions, support).await;
+    match asked.into_iter().find_map(Result::err) {
+        None => Ok(Some(last_end)),
+        Some(error) => Err(for_client(error, support)),
+    }
+}
+
+/// Clients repeat what was answered with `COORDINATOR_LOAD_IN_PROGRESS`, without looking for another coordinator of the
+/// group (Kafka, for `NETWORK_EXCEPTION`: `GroupCoordinatorService`).
+fn for_client(error: ResponseError, support: Support) -> ResponseError {
+    match error {
+        ResponseError::ConcurrentTransactions if support == Support::Adds => error,
+        ResponseError::ConcurrentTransactions
+        | ResponseError::CoordinatorNotAvailable
+        | ResponseError::NetworkException
+        | ResponseError::NotCoordinator => ResponseError::CoordinatorLoadInProgress,
+        error => error,
+    }
 }
