@@ -6,7 +6,7 @@
 //! Kafka this is AddPartitionsToTxn 4 and 5 between brokers (`AddPartitionsToTxnManager`); here it crosses the brokers'
 //! own RPC.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,10 @@ use super::request::{AddRequest, Answer, ProducerEpoch};
 use super::{EPOCH_PER_TRANSACTION, TOPIC};
 use crate::coordinator::Now;
 use crate::groups::offsets::TopicPartition;
+use crate::log::Log;
 use crate::node::Node;
+use crate::producers::{LastEnd, Standing};
+use crate::replication::partition::Partition;
 use crate::rpc::{Reply, Request};
 
 /// How long a coordinator may take. Kafka: as long as its `request.timeout.ms`; writes of coordinators take up to 5 s here.
@@ -27,6 +30,9 @@ const TIMEOUT: Duration = Duration::from_secs(6);
 const RETRY: Duration = Duration::from_millis(20);
 /// Kafka's `add.partitions.to.txn.max.timeout.ms`: how long to ask again for.
 const RETRY_MAX: Duration = Duration::from_millis(100);
+
+/// The coordinator has an earlier change of the id under way, or the transaction before is not complete.
+const BUSY: Result<Standing, ResponseError> = Err(ResponseError::ConcurrentTransactions);
 
 /// What a request's version lets the leader do and say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,12 @@ pub(crate) enum Support {
     Neither,
 }
 
+/// A partition that this broker leads, and a producer has a record for.
+pub(crate) struct Place {
+    pub topic: String,
+    pub partition: Arc<Partition>,
+}
+
 /// Partitions of one producer's transaction, for its coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartitionCheck {
@@ -47,8 +59,8 @@ pub(crate) struct PartitionCheck {
     pub producer_epoch: i16,
     /// Add them, and not merely tell whether they have been added.
     pub adds: bool,
-    /// Topics and partitions, each once.
-    pub partitions: BTreeSet<(String, i32)>,
+    /// Topics and partitions.
+    pub partitions: Vec<(String, i32)>,
 }
 
 /// Results for the partitions of a [`PartitionCheck`], in their order: Kafka's codes.
@@ -84,34 +96,72 @@ impl Support {
     }
 }
 
-/// Whether the producer's open transaction has, or gets, the partitions: a result for each, in their order.
+/// What is known of the producer's transaction in each of the places, in their order. The coordinator is asked about those
+/// where the transaction is not open yet.
+///
+/// The coordinator's word is bound to the producer's newest marker in the place. If another one comes while it is asked, the
+/// word may be that of the transaction that the marker ends, or of the one after; then it is asked again.
 pub(crate) async fn ask(
     node: &Arc<Node>,
     transactional_id: &str,
     producer: ProducerEpoch,
-    partitions: BTreeSet<(String, i32)>,
+    places: &[Place],
     support: Support,
-) -> Vec<Result<(), ResponseError>> {
+) -> Vec<Result<Standing, ResponseError>> {
+    let mut results = vec![BUSY; places.len()];
+    let again_until = Instant::now() + RETRY_MAX;
+    loop {
+        let waiting: Vec<usize> = (0..places.len()).filter(|index| results[*index] == BUSY).collect();
+        let waiting_places: Vec<&Place> = waiting.iter().map(|index| &places[*index]).collect();
+        let answers = ask_once(node, transactional_id, producer, &waiting_places, support).await;
+        for (index, answer) in waiting.into_iter().zip(answers) {
+            results[index] = answer;
+        }
+        if !results.contains(&BUSY) || Instant::now() + RETRY > again_until {
+            let for_client = |result: Result<_, _>| result.map_err(|error| support.for_client(error));
+            return results.into_iter().map(for_client).collect();
+        }
+        sleep(RETRY).await;
+    }
+}
+
+async fn ask_once(
+    node: &Arc<Node>,
+    transactional_id: &str,
+    producer: ProducerEpoch,
+    places: &[&Place],
+    support: Support,
+) -> Vec<Result<Standing, ResponseError>> {
+    let before: Vec<_> = places.iter().map(|place| place.before(producer)).collect();
+    let asked = places.iter().zip(&before).filter(|(_, before)| matches!(before, Ok(Some(_))));
     let check = PartitionCheck {
         transactional_id: transactional_id.to_owned(),
         producer_id: producer.id,
         producer_epoch: producer.epoch,
         adds: support == Support::Adds,
-        partitions,
+        partitions: asked.map(|(place, _)| (place.topic.clone(), place.partition.key.1)).collect(),
     };
-    let again_until = Instant::now() + RETRY_MAX;
-    loop {
-        let codes = ask_coordinator(node, &check).await;
-        let busy = codes.contains(&ResponseError::ConcurrentTransactions.code());
-        if busy && check.adds && Instant::now() + RETRY <= again_until {
-            sleep(RETRY).await;
-            continue;
+    let codes = if check.partitions.is_empty() { Vec::new() } else { ask_coordinator(node, &check).await };
+    let mut codes = codes.into_iter();
+    let standing = |(place, before): (&&Place, Result<Option<LastEnd>, ResponseError>)| {
+        let Some(last_end) = before? else { return Ok(Standing::Plain) };
+        if let Some(error) = codes.next().and_then(ResponseError::try_from_code) {
+            return Err(error);
         }
-        let result = |code| match ResponseError::try_from_code(code) {
-            None => Ok(()),
-            Some(error) => Err(support.for_client(error)),
-        };
-        return codes.into_iter().map(result).collect();
+        match place.before(producer)? {
+            None => Ok(Standing::Plain),
+            Some(now) if now == last_end => Ok(Standing::Begins(last_end)),
+            Some(_) => BUSY,
+        }
+    };
+    places.iter().zip(before).map(standing).collect()
+}
+
+impl Place {
+    /// What the coordinator's word is bound to; `None` if the transaction is open here.
+    fn before(&self, producer: ProducerEpoch) -> Result<Option<LastEnd>, ResponseError> {
+        let before = |log: &mut Log| Ok(log.producers().before_transaction(producer.id, producer.epoch));
+        self.partition.with_log(before).map_err(|_| ResponseError::NotLeaderOrFollower)
     }
 }
 
@@ -140,22 +190,27 @@ async fn ask_coordinator(node: &Arc<Node>, check: &PartitionCheck) -> Codes {
 
 /// Answers as the coordinator.
 pub(crate) async fn answer(node: &Arc<Node>, check: &PartitionCheck) -> Codes {
-    let partitions = check.partitions.iter().map(|(topic, index)| TopicPartition::new(topic.clone(), *index));
+    let named = |(topic, index): &(String, i32)| TopicPartition::new(topic.clone(), *index);
+    let partitions: BTreeSet<TopicPartition> = check.partitions.iter().map(named).collect();
     let request = AddRequest {
         transactional_id: check.transactional_id.clone(),
         producer: ProducerEpoch { id: check.producer_id, epoch: check.producer_epoch },
-        partitions: partitions.collect(),
+        partitions,
         client_version: EPOCH_PER_TRANSACTION,
     };
-    let results = if check.adds {
-        add(node, request).await.map(|()| vec![Ok(()); check.partitions.len()])
-    } else {
-        verify(node, &request)
+    let all = |result: Result<(), ResponseError>| {
+        vec![result.err().map_or(0, |error| error.code()); check.partitions.len()]
     };
-    let code = |result: Result<(), ResponseError>| result.err().map_or(0, |error| error.code());
-    match results {
-        Ok(results) => results.into_iter().map(code).collect(),
-        Err(error) => vec![error.code(); check.partitions.len()],
+    if check.adds {
+        return all(add(node, request).await);
+    }
+    match verify(node, &request) {
+        Ok(results) => {
+            let is_in: BTreeMap<_, _> = request.partitions.into_iter().zip(results).collect();
+            let code = |result: &Result<(), ResponseError>| result.err().map_or(0, |error| error.code());
+            check.partitions.iter().map(|place| is_in.get(&named(place)).map_or(0, code)).collect()
+        }
+        Err(error) => all(Err(error)),
     }
 }
 

@@ -226,6 +226,27 @@ async fn an_end_is_answered_again_by_a_coordinator_that_has_restarted() {
     assert_eq!(contents, ["kept", "commit", "kept too", "commit"], "no marker is there twice");
 }
 
+/// The producer goes on as soon as its end is decided, while the markers are on their way to the partitions that its next
+/// records are for.
+#[tokio::test]
+async fn the_next_transaction_begins_while_the_last_ones_markers_are_written() {
+    let brokers = start(3).await;
+    for topic in ["orders", "bills"] {
+        brokers[0].client().await.create_topic(topic, 1, 3).await;
+    }
+    let mut producer = Producer::new(&brokers, "t", 60_000).await;
+    for round in 0..30 {
+        for topic in ["orders", "bills"] {
+            assert_eq!(producer.write(&brokers, topic, "kept").await, 0, "round {round}");
+            producer.sequence = 0;
+        }
+        producer.end_and_raise(round % 2 == 0).await;
+    }
+    producer.reaches("CompleteAbort").await;
+    let contents = contents(&brokers, "orders").await;
+    assert_eq!(contents, ["kept", "commit", "kept", "abort"].repeat(15));
+}
+
 /// Requests overlap on a connection, and the first one waits for the coordinator.
 #[tokio::test]
 async fn records_that_are_sent_at_once_keep_their_order() {

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
 use futures_util::future::join_all;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ProduceRequest;
@@ -16,16 +15,13 @@ use super::check::Refused;
 use super::{Session, Target};
 use crate::log::batch::BatchHeader;
 use crate::node::PartitionKey;
-use crate::producers::{LastEnd, Standing};
+use crate::producers::Standing;
 use crate::transactions::request::ProducerEpoch;
-use crate::transactions::verification::{self, Support};
+use crate::transactions::verification::{self, Place, Support};
 
 /// What the coordinator says of the partitions that it was asked about.
 #[derive(Default)]
-pub(super) struct Asked(BTreeMap<PartitionKey, Result<LastEnd, ResponseError>>);
-
-/// The partitions of one producer, by topic and index.
-type OfProducer = BTreeMap<(String, i32), (PartitionKey, LastEnd)>;
+pub(super) struct Asked(BTreeMap<PartitionKey, Result<Standing, ResponseError>>);
 
 impl Asked {
     /// What is known of the transaction of a partition's batch.
@@ -33,13 +29,9 @@ impl Asked {
     /// # Errors
     /// The batch must not be appended.
     pub fn standing(&self, key: PartitionKey) -> Result<Standing, Refused> {
-        match self.0.get(&key) {
-            None => Ok(Standing::Plain),
-            Some(Ok(last_end)) => Ok(Standing::Begins(*last_end)),
-            Some(Err(error)) => {
-                Err((*error, format!("the partition does not belong to an open transaction: {error}")))
-            }
-        }
+        self.0.get(&key).copied().unwrap_or(Ok(Standing::Plain)).map_err(|error| {
+            (error, format!("the partition does not belong to an open transaction: {error}"))
+        })
     }
 }
 
@@ -52,46 +44,37 @@ pub(super) async fn ask(
 ) -> Asked {
     let Some(id) = &request.transactional_id else { return Asked::default() };
     let support = Support::of_produce(version);
-    let answers =
-        by_producer(session, request, targets).into_iter().map(|(producer, partitions)| async move {
-            let (id_of_partition, of_partition): (_, Vec<_>) = partitions.into_iter().unzip();
-            let producer = ProducerEpoch { id: producer.0, epoch: producer.1 };
-            let results = verification::ask(&session.node, id, producer, id_of_partition, support).await;
-            let answer = |((key, last_end), result): (_, Result<(), ResponseError>)| {
-                (key, result.map(|()| last_end).map_err(|error| for_client(error, support)))
-            };
-            of_partition.into_iter().zip(results).map(answer).collect::<Vec<_>>()
-        });
+    let by_producer = by_producer(session, request, targets).into_iter();
+    let answers = by_producer.map(|((producer_id, epoch), places)| async move {
+        let producer = ProducerEpoch { id: producer_id, epoch };
+        let results = verification::ask(&session.node, id, producer, &places, support).await;
+        let answer = |(place, result): (Place, Result<Standing, ResponseError>)| {
+            (place.partition.key, result.map_err(|error| for_client(error, support)))
+        };
+        places.into_iter().zip(results).map(answer).collect::<Vec<_>>()
+    });
     Asked(join_all(answers).await.into_iter().flatten().collect())
 }
 
-/// The partitions whose batch begins a transaction, by their producer's id and epoch.
+/// The places that transactional batches are for, by their producer's id and epoch.
 fn by_producer(
     session: &Session,
     request: &ProduceRequest,
     targets: &[Result<Target, Refused>],
-) -> BTreeMap<(i64, i16), OfProducer> {
-    let mut producers: BTreeMap<(i64, i16), OfProducer> = BTreeMap::new();
+) -> BTreeMap<(i64, i16), Vec<Place>> {
+    let mut producers: BTreeMap<(i64, i16), Vec<Place>> = BTreeMap::new();
     for (data, target) in request.topic_data.iter().zip(targets) {
         let Ok(target) = target else { continue };
-        for partition in &data.partition_data {
-            let key = (target.topic.id, partition.index);
-            if let Some((producer, last_end)) = begins(session, key, partition.records.as_ref()) {
-                let place = (target.topic.name.clone(), partition.index);
-                producers.entry(producer).or_default().insert(place, (key, last_end));
-            }
+        for data in &data.partition_data {
+            let batch = data.records.as_ref().and_then(|records| BatchHeader::read(records).ok());
+            let Some(batch) = batch.filter(BatchHeader::transactional) else { continue };
+            let partition = session.node.partition((target.topic.id, data.index));
+            let Some(partition) = partition.filter(|partition| partition.leads()) else { continue };
+            let place = Place { topic: target.topic.name.clone(), partition };
+            producers.entry((batch.producer_id, batch.producer_epoch)).or_default().push(place);
         }
     }
     producers
-}
-
-/// The producer of a batch that begins a transaction in its partition, and after which end of its transactions.
-fn begins(session: &Session, key: PartitionKey, records: Option<&Bytes>) -> Option<((i64, i16), LastEnd)> {
-    let batch = BatchHeader::read(records?).ok().filter(BatchHeader::transactional)?;
-    let partition = session.node.partition(key).filter(|partition| partition.leads())?;
-    let producer = (batch.producer_id, batch.producer_epoch);
-    let before = partition.with_log(|log| Ok(log.producers().before_transaction(producer.0, producer.1)));
-    Some((producer, before.ok().flatten()?))
 }
 
 /// Producers repeat what was answered with `NOT_ENOUGH_REPLICAS`; not all know that errors of coordinators pass.

@@ -1,7 +1,7 @@
 //! TxnOffsetCommit: offsets that count once the producer's transaction is committed. It goes to the group's
 //! coordinator, which asks the transaction's whether its partition belongs to the transaction (KIP-890).
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::txn_offset_commit_response::{
@@ -10,15 +10,14 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 use kafka_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
 use super::{now, producer};
+use crate::groups;
 use crate::groups::request::{CommitRequest, TransactionalCommitRequest};
 use crate::kafka::Session;
 use crate::kafka::authorization::{Operation, Resource, authorize};
 use crate::kafka::groups::offset_commit::{Wanted, named};
 use crate::kafka::groups::{GroupShard, caller, done, member_shard};
-use crate::log::Log;
-use crate::producers::LastEnd;
-use crate::transactions::markers::partition_of_group;
-use crate::transactions::verification::{self, Support};
+use crate::producers::{LastEnd, Standing};
+use crate::transactions::verification::{self, Place, Support};
 
 /// From here on the request names the member and its generation (KIP-447).
 const NAMES_MEMBER: i16 = 3;
@@ -91,18 +90,14 @@ async fn begins(
     // Whoever is not the group's coordinator asks for nothing.
     shard.with(now(session), |_, _| ())?;
     let producer = producer(request.producer_id, request.producer_epoch);
-    let before = |log: &mut Log| Ok(log.producers().before_transaction(producer.id, producer.epoch));
-    let before = shard.partition.with_log(before).map_err(|_| ResponseError::NotCoordinator)?;
-    let Some(last_end) = before else { return Ok(None) };
-    let partition = partition_of_group(&session.node, &request.group_id);
-    let partition = partition.ok_or(ResponseError::CoordinatorNotAvailable)?;
-    let partitions = BTreeSet::from([(partition.topic, partition.partition)]);
+    let place = Place { topic: groups::TOPIC.to_owned(), partition: Arc::clone(&shard.partition) };
     let support = Support::of_offset_commit(version);
     let asked =
-        verification::ask(&session.node, &request.transactional_id, producer, partitions, support).await;
-    match asked.into_iter().find_map(Result::err) {
-        None => Ok(Some(last_end)),
-        Some(error) => Err(for_client(error, support)),
+        verification::ask(&session.node, &request.transactional_id, producer, &[place], support).await;
+    match asked.first() {
+        Some(Ok(Standing::Begins(last_end))) => Ok(Some(*last_end)),
+        Some(Err(error)) => Err(for_client(*error, support)),
+        _ => Ok(None),
     }
 }
 
@@ -115,6 +110,7 @@ fn for_client(error: ResponseError, support: Support) -> ResponseError {
         | ResponseError::CoordinatorNotAvailable
         | ResponseError::NetworkException
         | ResponseError::NotCoordinator => ResponseError::CoordinatorLoadInProgress,
+        ResponseError::NotLeaderOrFollower => ResponseError::NotCoordinator,
         error => error,
     }
 }
