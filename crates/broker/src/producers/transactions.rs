@@ -29,7 +29,7 @@ impl Default for LastEnd {
 }
 
 impl LastEnd {
-    pub(super) fn at(offset: i64) -> LastEnd {
+    pub fn at(offset: i64) -> LastEnd {
         LastEnd(offset)
     }
 }

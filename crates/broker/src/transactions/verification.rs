@@ -145,16 +145,22 @@ async fn ask_once(
     let mut codes = codes.into_iter();
     let standing = |(place, before): (&&Place, Result<Option<LastEnd>, ResponseError>)| {
         let Some(last_end) = before? else { return Ok(Standing::Plain) };
-        if let Some(error) = codes.next().and_then(ResponseError::try_from_code) {
-            return Err(error);
-        }
-        match place.before(producer)? {
-            None => Ok(Standing::Plain),
-            Some(now) if now == last_end => Ok(Standing::Begins(last_end)),
-            Some(_) => BUSY,
+        match codes.next().and_then(ResponseError::try_from_code) {
+            Some(error) => Err(error),
+            None => yes(last_end, place.before(producer)?),
         }
     };
     places.iter().zip(before).map(standing).collect()
+}
+
+/// What the coordinator's yes means for a place where `before` was the newest marker when it was asked, and `now` is what
+/// [`Place::before`] says since.
+fn yes(before: LastEnd, now: Option<LastEnd>) -> Result<Standing, ResponseError> {
+    match now {
+        None => Ok(Standing::Plain),
+        Some(now) if now == before => Ok(Standing::Begins(before)),
+        Some(_) => BUSY,
+    }
 }
 
 impl Place {
@@ -244,6 +250,15 @@ pub(crate) fn verify(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_good_for_the_marker_that_it_was_given_at() {
+        let [before, later] = [4, 9].map(LastEnd::at);
+        assert_eq!(yes(before, Some(before)), Ok(Standing::Begins(before)));
+        assert_eq!(yes(before, None), Ok(Standing::Plain), "another request has begun the transaction");
+        assert_eq!(yes(before, Some(later)), BUSY, "it is not known whose end has come");
+        assert_eq!(yes(LastEnd::default(), Some(later)), BUSY);
+    }
 
     #[test]
     fn versions_say_what_a_client_can_be_told() {
