@@ -5,8 +5,8 @@
 //! librdkafka turns compression off where Produce 0 is missing (Apache Kafka 4.0 does the same, KAFKA-18659).
 //! AlterConfigs ends at 1, because a client encodes version 2 wrongly (clients.md, last section). Versions that
 //! `kafka-protocol` does not read, though old clients send them, are not offered: Fetch 0 to 3, ListOffsets 0,
-//! OffsetCommit 1; OffsetCommit and OffsetFetch 10 (topic ids); InitProducerId 6 (KIP-939, which Kafka does not offer
-//! unasked). Produce 12, EndTxn 5 and TxnOffsetCommit 5 are for clients at `transaction.version` 2 (KIP-890), which they
+//! OffsetCommit 1. Nor are OffsetCommit and OffsetFetch 10 (topic ids) and InitProducerId 6 (KIP-939), which it does not
+//! read either. Produce 12, EndTxn 5 and TxnOffsetCommit 5 are for clients at `transaction.version` 2 (KIP-890), which they
 //! see in ApiVersions; AddPartitionsToTxn 4 and 5 are for brokers.
 
 use kafka_protocol::messages::*;

@@ -241,8 +241,9 @@ impl Transaction {
     }
 
     /// EndTxn of a client that has an epoch per transaction. The present epoch asks for the end of the present
-    /// transaction, the one before it for what has been done (Kafka: the table in `TransactionCoordinator.endTransaction`).
-    /// An abort is taken without a transaction too, because the client does not know whether its first record has begun one.
+    /// transaction, the one before it for what has been done (Kafka: the table in
+    /// `TransactionCoordinator.endTransaction`). An abort is taken without a transaction too, because the client does
+    /// not know whether its first record has begun one.
     fn after_end_that_raises(
         &self,
         request: &EndRequest,

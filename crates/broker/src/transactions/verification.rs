@@ -24,7 +24,8 @@ use crate::producers::{LastEnd, Standing};
 use crate::replication::partition::Partition;
 use crate::rpc::{Reply, Request};
 
-/// How long a coordinator may take. Kafka: as long as its `request.timeout.ms`; writes of coordinators take up to 5 s here.
+/// How long a coordinator may take. Kafka: as long as its `request.timeout.ms`; writes of coordinators take up to 5 s
+/// here.
 const TIMEOUT: Duration = Duration::from_secs(6);
 /// Kafka's `add.partitions.to.txn.retry.backoff.ms`: before asking again while an earlier change is under way.
 const RETRY: Duration = Duration::from_millis(20);
@@ -36,13 +37,21 @@ const BUSY: Result<Standing, ResponseError> = Err(ResponseError::ConcurrentTrans
 
 /// What a request's version lets the leader do and say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Support {
+enum Support {
     /// The partition is added (Produce 12, TxnOffsetCommit 5).
     Adds,
     /// The client knows `TRANSACTION_ABORTABLE` (Produce 11, TxnOffsetCommit 4).
     Abortable,
     /// The client knows neither.
     Neither,
+}
+
+/// The request that a leader has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    support: Support,
+    /// What the client is told where a coordinator's error passes, for it may not know that of the error itself.
+    passing: ResponseError,
 }
 
 /// A partition that this broker leads, and a producer has a record for.
@@ -66,23 +75,18 @@ pub(crate) struct PartitionCheck {
 /// Results for the partitions of a [`PartitionCheck`], in their order: Kafka's codes.
 pub(crate) type Codes = Vec<i16>;
 
-impl Support {
-    /// Of a Produce request (Kafka: `produceRequestVersionToTransactionSupportedOperation`).
-    pub fn of_produce(version: i16) -> Support {
-        Support::of(version, 12)
+impl Asker {
+    /// A Produce request (Kafka: `produceRequestVersionToTransactionSupportedOperation`). Producers repeat what was answered
+    /// with `NOT_ENOUGH_REPLICAS` (Kafka: `ReplicaManager.handleProduceAppend`).
+    pub fn produce(version: i16) -> Asker {
+        Asker { support: Support::of(version, 12), passing: ResponseError::NotEnoughReplicas }
     }
 
-    /// Of a TxnOffsetCommit request (Kafka: `txnOffsetCommitRequestVersionToTransactionSupportedOperation`).
-    pub fn of_offset_commit(version: i16) -> Support {
-        Support::of(version, 5)
-    }
-
-    fn of(version: i16, adds_from: i16) -> Support {
-        match version {
-            _ if version >= adds_from => Support::Adds,
-            _ if version == adds_from - 1 => Support::Abortable,
-            _ => Support::Neither,
-        }
+    /// A TxnOffsetCommit request (Kafka: `txnOffsetCommitRequestVersionToTransactionSupportedOperation`). Clients repeat
+    /// what was answered with `COORDINATOR_LOAD_IN_PROGRESS`, without looking for another coordinator of the group
+    /// (Kafka, for `NETWORK_EXCEPTION`: `GroupCoordinatorService`).
+    pub fn offset_commit(version: i16) -> Asker {
+        Asker { support: Support::of(version, 5), passing: ResponseError::CoordinatorLoadInProgress }
     }
 
     /// What the coordinator's error is for the client (Kafka: `AddPartitionsToTxnHandler`): producers expect
@@ -90,35 +94,53 @@ impl Support {
     fn for_client(self, error: ResponseError) -> ResponseError {
         match error {
             ResponseError::ProducerFenced => ResponseError::InvalidProducerEpoch,
-            ResponseError::TransactionAbortable if self == Support::Neither => ResponseError::InvalidTxnState,
+            ResponseError::TransactionAbortable if self.support == Support::Neither => {
+                ResponseError::InvalidTxnState
+            }
+            ResponseError::ConcurrentTransactions if self.support == Support::Adds => error,
+            ResponseError::ConcurrentTransactions
+            | ResponseError::CoordinatorLoadInProgress
+            | ResponseError::CoordinatorNotAvailable
+            | ResponseError::NetworkException
+            | ResponseError::NotCoordinator => self.passing,
             error => error,
         }
     }
 }
 
-/// What is known of the producer's transaction in each of the places, in their order. The coordinator is asked about those
-/// where the transaction is not open yet.
+impl Support {
+    fn of(version: i16, adds_from: i16) -> Support {
+        match version {
+            _ if version >= adds_from => Support::Adds,
+            _ if version == adds_from - 1 => Support::Abortable,
+            _ => Support::Neither,
+        }
+    }
+}
+
+/// What is known of the producer's transaction in each of the places, in their order. The coordinator is asked about
+/// those where the transaction is not open yet.
 ///
-/// The coordinator's word is bound to the producer's newest marker in the place. If another one comes while it is asked, the
-/// word may be that of the transaction that the marker ends, or of the one after; then it is asked again.
+/// The coordinator's word is bound to the producer's newest marker in the place. If another one comes while it is asked,
+/// the word may be that of the transaction that the marker ends, or of the one after; then it is asked again.
 pub(crate) async fn ask(
     node: &Arc<Node>,
     transactional_id: &str,
     producer: ProducerEpoch,
     places: &[Place],
-    support: Support,
+    asker: Asker,
 ) -> Vec<Result<Standing, ResponseError>> {
     let mut results = vec![BUSY; places.len()];
     let again_until = Instant::now() + RETRY_MAX;
     loop {
         let waiting: Vec<usize> = (0..places.len()).filter(|index| results[*index] == BUSY).collect();
         let waiting_places: Vec<&Place> = waiting.iter().map(|index| &places[*index]).collect();
-        let answers = ask_once(node, transactional_id, producer, &waiting_places, support).await;
+        let answers = ask_once(node, transactional_id, producer, &waiting_places, asker).await;
         for (index, answer) in waiting.into_iter().zip(answers) {
             results[index] = answer;
         }
         if !results.contains(&BUSY) || Instant::now() + RETRY > again_until {
-            let for_client = |result: Result<_, _>| result.map_err(|error| support.for_client(error));
+            let for_client = |result: Result<_, _>| result.map_err(|error| asker.for_client(error));
             return results.into_iter().map(for_client).collect();
         }
         sleep(RETRY).await;
@@ -130,7 +152,7 @@ async fn ask_once(
     transactional_id: &str,
     producer: ProducerEpoch,
     places: &[&Place],
-    support: Support,
+    asker: Asker,
 ) -> Vec<Result<Standing, ResponseError>> {
     let before: Vec<_> = places.iter().map(|place| place.before(producer)).collect();
     let asked = places.iter().zip(&before).filter(|(_, before)| matches!(before, Ok(Some(_))));
@@ -138,7 +160,7 @@ async fn ask_once(
         transactional_id: transactional_id.to_owned(),
         producer_id: producer.id,
         producer_epoch: producer.epoch,
-        adds: support == Support::Adds,
+        adds: asker.support == Support::Adds,
         partitions: asked.map(|(place, _)| (place.topic.clone(), place.partition.key.1)).collect(),
     };
     let codes = if check.partitions.is_empty() { Vec::new() } else { ask_coordinator(node, &check).await };
@@ -262,16 +284,26 @@ mod tests {
 
     #[test]
     fn versions_say_what_a_client_can_be_told() {
-        let produce = [9, 10, 11, 12, 13].map(Support::of_produce);
-        let expected = [Support::Neither, Support::Neither, Support::Abortable, Support::Adds, Support::Adds];
-        assert_eq!(produce, expected);
-        assert_eq!([3, 4, 5].map(Support::of_offset_commit), expected[1..4]);
-        for support in [Support::Neither, Support::Abortable, Support::Adds] {
-            let told = support.for_client(ResponseError::ProducerFenced);
-            assert_eq!(told, ResponseError::InvalidProducerEpoch, "{support:?}");
+        let (busy, abortable) = (ResponseError::ConcurrentTransactions, ResponseError::TransactionAbortable);
+        let (invalid, again) = (ResponseError::InvalidTxnState, ResponseError::NotEnoughReplicas);
+        let loading = ResponseError::CoordinatorLoadInProgress;
+        let cases = [
+            (Asker::produce(9), false, invalid, again),
+            (Asker::produce(10), false, invalid, again),
+            (Asker::produce(11), false, abortable, again),
+            (Asker::produce(12), true, abortable, busy),
+            (Asker::produce(13), true, abortable, busy),
+            (Asker::offset_commit(3), false, invalid, loading),
+            (Asker::offset_commit(4), false, abortable, loading),
+            (Asker::offset_commit(5), true, abortable, busy),
+        ];
+        for (asker, adds, not_in, while_busy) in cases {
+            assert_eq!(asker.support == Support::Adds, adds, "{asker:?}");
+            assert_eq!(asker.for_client(abortable), not_in, "{asker:?}");
+            assert_eq!(asker.for_client(busy), while_busy, "{asker:?}");
+            assert_eq!(asker.for_client(ResponseError::NotCoordinator), asker.passing);
+            let fenced = asker.for_client(ResponseError::ProducerFenced);
+            assert_eq!(fenced, ResponseError::InvalidProducerEpoch);
         }
-        let abortable = ResponseError::TransactionAbortable;
-        assert_eq!(Support::Neither.for_client(abortable), ResponseError::InvalidTxnState);
-        assert_eq!(Support::Abortable.for_client(abortable), abortable);
     }
 }

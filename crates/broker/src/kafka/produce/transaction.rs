@@ -17,7 +17,7 @@ use crate::log::batch::BatchHeader;
 use crate::node::PartitionKey;
 use crate::producers::Standing;
 use crate::transactions::request::ProducerEpoch;
-use crate::transactions::verification::{self, Place, Support};
+use crate::transactions::verification::{self, Asker, Place};
 
 /// What the coordinator says of the partitions that it was asked about.
 #[derive(Default)]
@@ -43,15 +43,12 @@ pub(super) async fn ask(
     version: i16,
 ) -> Asked {
     let Some(id) = &request.transactional_id else { return Asked::default() };
-    let support = Support::of_produce(version);
+    let asker = Asker::produce(version);
     let by_producer = by_producer(session, request, targets).into_iter();
     let answers = by_producer.map(|((producer_id, epoch), places)| async move {
         let producer = ProducerEpoch { id: producer_id, epoch };
-        let results = verification::ask(&session.node, id, producer, &places, support).await;
-        let answer = |(place, result): (Place, Result<Standing, ResponseError>)| {
-            (place.partition.key, result.map_err(|error| for_client(error, support)))
-        };
-        places.into_iter().zip(results).map(answer).collect::<Vec<_>>()
+        let results = verification::ask(&session.node, id, producer, &places, asker).await;
+        places.into_iter().map(|place| place.partition.key).zip(results).collect::<Vec<_>>()
     });
     Asked(join_all(answers).await.into_iter().flatten().collect())
 }
@@ -75,19 +72,6 @@ fn by_producer(
         }
     }
     producers
-}
-
-/// Producers repeat what was answered with `NOT_ENOUGH_REPLICAS`; not all know that errors of coordinators pass.
-fn for_client(error: ResponseError, support: Support) -> ResponseError {
-    match error {
-        ResponseError::ConcurrentTransactions if support == Support::Adds => error,
-        ResponseError::ConcurrentTransactions
-        | ResponseError::CoordinatorLoadInProgress
-        | ResponseError::CoordinatorNotAvailable
-        | ResponseError::NetworkException
-        | ResponseError::NotCoordinator => ResponseError::NotEnoughReplicas,
-        error => error,
-    }
 }
 
 /// The order of a connection's transactional requests. They overlap ([`crate::kafka::connection`]), and one must not
@@ -127,19 +111,6 @@ mod tests {
     use futures_util::future::poll_immediate;
 
     use super::*;
-
-    #[test]
-    fn older_clients_repeat_what_passes() {
-        let busy = ResponseError::ConcurrentTransactions;
-        assert_eq!(for_client(busy, Support::Adds), busy);
-        for support in [Support::Abortable, Support::Neither] {
-            assert_eq!(for_client(busy, support), ResponseError::NotEnoughReplicas);
-            let moved = for_client(ResponseError::NotCoordinator, support);
-            assert_eq!(moved, ResponseError::NotEnoughReplicas);
-            let fenced = ResponseError::InvalidProducerEpoch;
-            assert_eq!(for_client(fenced, support), fenced);
-        }
-    }
 
     #[tokio::test]
     async fn turns_come_in_the_order_in_which_they_were_taken() {

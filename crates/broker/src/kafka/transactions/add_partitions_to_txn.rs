@@ -1,5 +1,5 @@
-//! AddPartitionsToTxn: until version 3 of one transaction, for clients. From version 4 on it is for brokers (KIP-890): many
-//! transactions, whose partitions are added or merely verified. The brokers here ask each other over RPC
+//! AddPartitionsToTxn: until version 3 of one transaction, for clients. From version 4 on it is for brokers (KIP-890):
+//! many transactions, whose partitions are added or merely verified. The brokers here ask each other over RPC
 //! ([`verification`]); a client that has the right of a broker is answered as Kafka does.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -17,7 +17,7 @@ use crate::kafka::authorization::{Operation, Resource, authorize};
 use crate::kafka::groups::offset_commit::{Wanted, named};
 use crate::kafka::groups::{GroupShard, caller, done, member_shard};
 use crate::producers::{LastEnd, Standing};
-use crate::transactions::verification::{self, Place, Support};
+use crate::transactions::verification::{self, Asker, Place};
 
 /// From here on the request names the member and its generation (KIP-447).
 const NAMES_MEMBER: i16 = 3;
@@ -91,26 +91,12 @@ async fn begins(
     shard.with(now(session), |_, _| ())?;
     let producer = producer(request.producer_id, request.producer_epoch);
     let place = Place { topic: groups::TOPIC.to_owned(), partition: Arc::clone(&shard.partition) };
-    let support = Support::of_offset_commit(version);
-    let asked =
-        verification::ask(&session.node, &request.transactional_id, producer, &[place], support).await;
+    let asker = Asker::offset_commit(version);
+    let asked = verification::ask(&session.node, &request.transactional_id, producer, &[place], asker).await;
     match asked.first() {
         Some(Ok(Standing::Begins(last_end))) => Ok(Some(*last_end)),
-        Some(Err(error)) => Err(for_client(*error, support)),
+        Some(Err(ResponseError::NotLeaderOrFollower)) => Err(ResponseError::NotCoordinator),
+        Some(Err(error)) => Err(*error),
         _ => Ok(None),
-    }
-}
-
-/// Clients repeat what was answered with `COORDINATOR_LOAD_IN_PROGRESS`, without looking for another coordinator of the
-/// group (Kafka, for `NETWORK_EXCEPTION`: `GroupCoordinatorService`).
-fn for_client(error: ResponseError, support: Support) -> ResponseError {
-    match error {
-        ResponseError::ConcurrentTransactions if support == Support::Adds => error,
-        ResponseError::ConcurrentTransactions
-        | ResponseError::CoordinatorNotAvailable
-        | ResponseError::NetworkException
-        | ResponseError::NotCoordinator => ResponseError::CoordinatorLoadInProgress,
-        ResponseError::NotLeaderOrFollower => ResponseError::NotCoordinator,
-        error => error,
     }
 }
