@@ -20,7 +20,7 @@ use crate::node::Node;
 use crate::operations::leadership;
 use crate::replication::driver;
 use crate::status::Counter;
-use crate::transactions::markers;
+use crate::transactions::{markers, verification};
 
 /// Requests of one connection that are worked on at a time; further ones wait in the socket.
 const REQUESTS_MAX: usize = 128;
@@ -142,6 +142,9 @@ async fn answer(node: &Arc<Node>, head: RequestHead) -> Result<Reply, Refusal> {
         Request::NodeReport => Ok(Reply::NodeReport(health::own_report(node))),
         Request::TransferLeadership { topic, partition, target } => {
             leadership::transfer(node, (topic, partition), Some(target)).await.map(|()| Reply::Done)
+        }
+        Request::CheckTransaction(check) => {
+            Ok(Reply::TransactionChecked(verification::answer(node, &check).await))
         }
         Request::WriteTxnMarkers(markers) => Ok(Reply::MarkersWritten(markers::write(node, &markers).await)),
         Request::Submit { request, command, timeout_ms } => {
