@@ -49,5 +49,5 @@ pub use processor::Processor;
 pub use security::{BootstrapUser, Environment, Files};
 pub use start::{Broker, BrokerError, Clock, StartParameters};
 pub use status::{BrokerStatus, Counter, Phase};
-pub use tenure::Tenure;
+pub use tenure::{Handover, Tenure};
 pub use volume::{Disk, DiskTrouble, MemoryFiles};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::node::PartitionKey;
-use crate::tenure::{Tenure, Tenures};
+use crate::tenure::{Leading, Tenure, Tenures};
 
 /// How far a broker's start has come (redpanda.md 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,11 +114,11 @@ impl BrokerStatus {
         tenures.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
 
-    /// The broker leads a partition in `term` from now on, or no more.
-    pub(crate) fn note_tenure(&self, topic: &str, key: PartitionKey, term: Option<u64>) {
+    /// The broker leads a partition so from now on, or no more.
+    pub(crate) fn note_tenure(&self, topic: &str, key: PartitionKey, leading: Option<Leading>) {
         if let Some(tenures) = &self.0.tenures {
             let mut tenures = tenures.lock().unwrap_or_else(PoisonError::into_inner);
-            tenures.note(hopwise_engine::now(), topic, key, term);
+            tenures.note(hopwise_engine::now(), topic, key, leading);
         }
     }
 

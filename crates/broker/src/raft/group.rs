@@ -477,7 +477,7 @@ impl<S: EntryStore> Group<S> {
     /// The replica does not lead, or hands its leadership over.
     pub fn next_entry(&self) -> Result<(u64, u64), GroupError> {
         let raft = &self.node.raft;
-        if self.failed.is_some() || self.role() != Role::Leader || raft.lead_transferee.is_some() {
+        if self.failed.is_some() || self.role() != Role::Leader || self.hands_over() {
             return Err(GroupError::NotLeader);
         }
         Ok((raft.term, raft.raft_log.last_index() + 1))

@@ -44,6 +44,11 @@ impl<S: EntryStore> Group<S> {
         }
     }
 
+    /// Whether the leader is handing over, and takes no proposals meanwhile.
+    pub fn hands_over(&self) -> bool {
+        self.node.raft.lead_transferee.is_some()
+    }
+
     /// Leads on if the target has not been elected.
     pub fn keep_leadership(&mut self) {
         self.node.raft.abort_leader_transfer();

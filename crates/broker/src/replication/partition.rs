@@ -21,6 +21,7 @@ use crate::log::{Log, LogError};
 use crate::node::PartitionKey;
 use crate::producers::{Marker, ProducerError, Standing, Verdict};
 use crate::raft::{Configuration, Group, GroupError, Role, TransferError, broker_id, raft_id};
+use crate::tenure::Leading;
 
 /// A replica.
 pub(crate) struct Partition {
@@ -41,8 +42,8 @@ pub(super) struct Core {
     pub replicas: Vec<i32>,
     /// What the table of leaders was told last: the leader, the epoch, whether that is this replica and it serves.
     pub told: (Option<i32>, i32, bool),
-    /// The term in which this replica leads, as the broker's status was told last.
-    pub leads_in: Option<u64>,
+    /// How this replica leads, as the broker's status was told last.
+    pub leading: Option<Leading>,
     /// Whether somebody asks already whether the group does without the replica.
     pub retires: bool,
     /// Whether a majority's memory is enough for acks=all (`write.caching`).
@@ -153,7 +154,7 @@ impl Partition {
             group,
             replicas,
             told: (None, -1, false),
-            leads_in: None,
+            leading: None,
             retires: false,
             write_caching: false,
         };
@@ -505,10 +506,10 @@ impl Partition {
     /// Tells the broker's status if this replica has begun to lead, or has ceased to.
     pub(super) fn note_tenure(&self, core: &mut Core) {
         let group = core.group.as_ref().ok().filter(|group| group.role() == Role::Leader);
-        let leads_in = group.map(|group| group.term());
-        if leads_in != core.leads_in {
-            core.leads_in = leads_in;
-            self.driver.status.note_tenure(&self.topic, self.key, leads_in);
+        let leading = group.map(|it| Leading { term: it.term(), hands_over: it.hands_over() });
+        if leading != core.leading {
+            core.leading = leading;
+            self.driver.status.note_tenure(&self.topic, self.key, leading);
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! What brokers say of leaders (metadata) is what they have heard, and may be wrong for a while. So an answer is compared
 //! with the tenures of the very broker that was reached: it must have led at some moment of the attempt if it served, and
-//! must not have led all the time if it denied that it leads. In one term of a partition one broker leads.
+//! must not have led all the time if it denied that it leads, unless it was handing over. In one term of a partition one
+//! broker leads.
 
 use std::collections::BTreeMap;
 
@@ -34,10 +35,12 @@ pub(in super::super) struct Leaderships {
     doubles: Seen,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Led {
     since: Time,
     until: Time,
+    /// When it was handing over, in order.
+    handovers: Vec<(Time, Time)>,
 }
 
 impl Leaderships {
@@ -55,7 +58,9 @@ impl Leaderships {
                 });
                 let until = tenure.until.or(ended).unwrap_or(Time::MAX);
                 let of_topic = all.led.entry(topic.clone()).or_default();
-                of_topic.entry((partition, broker)).or_default().push(Led { since: tenure.since, until });
+                let handovers = tenure.handovers.iter().map(|it| (it.since, it.until.unwrap_or(until)));
+                let led = Led { since: tenure.since, until, handovers: handovers.collect() };
+                of_topic.entry((partition, broker)).or_default().push(led);
             }
         }
         for of_broker in all.led.values_mut().flat_map(BTreeMap::values_mut) {
@@ -65,10 +70,10 @@ impl Leaderships {
     }
 
     /// The last tenure that began at `at` or before.
-    fn last(&self, (topic, partition, broker): (&str, i32, i32), at: Time) -> Option<Led> {
+    fn last(&self, (topic, partition, broker): (&str, i32, i32), at: Time) -> Option<&Led> {
         let all = self.led.get(topic)?.get(&(partition, broker))?;
         let place = all.partition_point(|led| led.since <= at);
-        all.get(place.checked_sub(1)?).copied()
+        all.get(place.checked_sub(1)?)
     }
 
     fn led_during(&self, replica: (&str, i32, i32), from: Time, to: Time) -> bool {
@@ -77,7 +82,15 @@ impl Leaderships {
 
     fn led_throughout(&self, replica: (&str, i32, i32), from: Time, to: Time) -> bool {
         // At its ends a tenure may look either way.
-        self.last(replica, from).is_some_and(|led| led.since < from && led.until > to)
+        let led = self.last(replica, from).filter(|led| led.since < from && led.until > to);
+        led.is_some_and(|led| !led.hands_over_during(from, to))
+    }
+}
+
+impl Led {
+    fn hands_over_during(&self, from: Time, to: Time) -> bool {
+        let place = self.handovers.partition_point(|(since, _)| *since <= to);
+        place.checked_sub(1).is_some_and(|last| self.handovers[last].1 >= from)
     }
 }
 
@@ -130,12 +143,14 @@ impl<'a> Leader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use hopwise_broker::Handover;
+
     use super::super::sample::{at, attempt};
     use super::*;
 
     fn tenure(term: u64, since: u64, until: Option<u64>) -> Tenure {
         let (topic, topic_id, until) = ("t".to_owned(), [1; 16], until.map(at));
-        Tenure { topic, topic_id, partition: 0, term, since: at(since), until }
+        Tenure { topic, topic_id, partition: 0, term, since: at(since), until, handovers: Vec::new() }
     }
 
     /// Broker 1 leads from 10 s to 20 s, then broker 2, which is killed at 30 s and leads again from 40 s on.
@@ -177,6 +192,20 @@ mod tests {
         refused.error_code = Some(NOT_LEADER);
         let first = judged(&refused).first.expect("one is told");
         assert!(first.starts_with("broker 1 at redpanda-0:9093 denied that it leads"), "{first}");
+    }
+
+    #[test]
+    fn a_leader_that_hands_over_may_refuse_meanwhile() {
+        let handover = Handover { since: at(12), until: Some(at(14)) };
+        let known =
+            Leaderships::of([(1, vec![Tenure { handovers: vec![handover], ..tenure(1, 10, None) }], None)]);
+        for (began, ended, violations) in [(13, 13, 0), (11, 12, 0), (14, 16, 0), (11, 11, 1), (15, 16, 1)] {
+            let mut refused = attempt(began, ended, 1);
+            refused.error_code = Some(NOT_LEADER);
+            let mut check = Leader::new(&known);
+            check.attempt("a", &refused);
+            assert_eq!(check.end().violations, violations, "from {began} to {ended}");
+        }
     }
 
     #[test]
