@@ -16,6 +16,7 @@ mod target;
 
 use hopwise_engine::Span;
 use hopwise_engine::random::stream_of;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use choices::{Choices, Listed};
@@ -40,7 +41,7 @@ const TRIES: u32 = 32;
 const REDRAWS: u32 = 16;
 
 /// Faults to be drawn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Draw {
     /// How many.

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::Duration;
 
 /// A machine that loses power and boots again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RebootNode {
     /// The node.
@@ -17,7 +18,7 @@ pub struct RebootNode {
 }
 
 /// A kube-proxy that is late.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LagKubeProxy {
     /// The node.
@@ -27,7 +28,7 @@ pub struct LagKubeProxy {
 }
 
 /// A node whose clock is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "SkewedFields", into = "SkewedFields")]
 pub struct SkewedClock {
     /// The node.
@@ -46,7 +47,7 @@ pub enum Skew {
 }
 
 /// A wrong clock as it is written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct SkewedFields {
     node: String,
@@ -92,7 +93,7 @@ impl From<SkewedClock> for SkewedFields {
 }
 
 /// Entries of a node's connection tracking table that are forgotten.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExpiredFlows {
     /// The node.
@@ -102,7 +103,7 @@ pub struct ExpiredFlows {
 }
 
 /// An address, with a port or with any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct FlowEnd(pub SocketAddr);
 
@@ -127,7 +128,7 @@ impl From<FlowEnd> for String {
 }
 
 /// A taint that a node gets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct TaintNode {
     /// The node.
@@ -142,7 +143,7 @@ pub struct TaintNode {
 }
 
 /// What a taint does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TaintEffect {
     /// Pods that do not tolerate it are not scheduled there.
     NoSchedule,
@@ -153,7 +154,7 @@ pub enum TaintEffect {
 }
 
 /// A taint that a node loses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RemoveTaint {
     /// The node.
