@@ -11,7 +11,8 @@ const POD_WIDTH: f64 = 182.0;
 const POD_HEIGHT: f64 = 46.0;
 const VOLUME_HEIGHT: f64 = 20.0;
 const GAP: f64 = 14.0;
-const NODE_HEADER: f64 = 30.0;
+/// The name, and below it room for routes that lead to the pods.
+const NODE_HEADER: f64 = 44.0;
 const ZONE_HEADER: f64 = 30.0;
 const ZONE_LEFT: f64 = 600.0;
 /// Room in a zone for its switch, left of the nodes.
@@ -163,7 +164,7 @@ impl Layout {
                     title: pod.title.clone(),
                     below: pod.below.clone(),
                 });
-                self.anchors.insert(pod.pod.clone(), (x, y + POD_HEIGHT / 2.0));
+                self.anchors.insert(pod.pod.clone(), (x + 22.0, y));
                 for (index, volume) in pod.volumes.iter().enumerate() {
                     let y = y + POD_HEIGHT + 4.0 + index as f64 * (VOLUME_HEIGHT + 4.0);
                     let at = Rect { x: x + 10.0, y, width: POD_WIDTH - 20.0, height: VOLUME_HEIGHT };
@@ -181,7 +182,7 @@ impl Layout {
         let at = Rect { x: left, y: top, width: NODE_WIDTH, height: y - top };
         self.items
             .insert(frame, Item { kind: Kind::Node, at, title: name.to_owned(), below: address.to_owned() });
-        self.anchors.insert(name.to_owned(), (left, top + NODE_HEADER / 2.0));
+        self.anchors.insert(name.to_owned(), (left, top + NODE_HEADER - 14.0));
         y
     }
 
@@ -242,12 +243,7 @@ impl Layout {
             width: DEVICE,
             height: DEVICE,
         };
-        self.items.push(Item {
-            kind: Kind::Edge,
-            at: edge,
-            title: "edge".into(),
-            below: "the cluster's router".into(),
-        });
+        self.items.push(Item { kind: Kind::Edge, at: edge, title: "edge".into(), below: String::new() });
         self.anchors.insert("edge".to_owned(), edge.middle());
     }
 }

@@ -24,13 +24,67 @@ pub(super) fn picture(layout: &Layout, ways: &[Way], colours: &[usize]) -> Marku
             }
             g .standing aria-hidden="true" { @for item in &layout.items { (stands(item)) } }
             g .routes { @for (index, way) in ways.iter().enumerate() { (route(layout, way, index, colours[index])) } }
+            g .words aria-hidden="true" { @for item in &layout.items { (words(item)) } }
         }
     }
 }
 
+/// The box of an item.
 fn stands(item: &Item) -> Markup {
     let Rect { x, y, width, height } = item.at;
-    let class = match item.kind {
+    let radius = match item.kind {
+        Kind::Internet => 18,
+        Kind::Switch | Kind::Edge | Kind::Balancer => 10,
+        _ => 8,
+    };
+    html! {
+        g class=(class(item.kind)) {
+            title { (item.title) @if !item.below.is_empty() { ", " (item.below) } }
+            @if item.kind == Kind::Volume {
+                // A disk from the side.
+                path d=(cylinder(item.at)) {}
+            } @else {
+                rect x=(num(x)) y=(num(y)) width=(num(width)) height=(num(height)) rx=(radius) {}
+                @if let Some(sign) = sign(item.kind) {
+                    path .sign d=(sign) transform=(format!("translate({x:.1} {y:.1})")) {}
+                }
+            }
+        }
+    }
+}
+
+/// The words of an item, which lie above the lines of routes.
+fn words(item: &Item) -> Markup {
+    let Rect { x, y, width, height } = item.at;
+    let indent = 16.0;
+    let fits = |text: &str, scale: f64| {
+        shortened(text, ((width - indent - 8.0) / (LETTERS * scale)).max(6.0) as usize)
+    };
+    html! {
+        g class=(class(item.kind)) {
+            @match item.kind {
+                Kind::Volume => { text .small x=(num(x + 12.0)) y=(num(y + 14.0)) { (fits(&item.title, 0.8)) } }
+                Kind::Switch | Kind::Edge | Kind::Balancer => {
+                    text .middle .name x=(num(x + width / 2.0)) y=(num(y + height + 15.0)) { (shortened(&item.title, 26)) }
+                    text .middle .small x=(num(x + width / 2.0)) y=(num(y + height + 30.0)) { (shortened(&item.below, 26)) }
+                }
+                Kind::Internet | Kind::Zone | Kind::Node => {
+                    text x=(num(x + indent)) y=(num(y + 20.0)) {
+                        tspan .name { (fits(&item.title, 0.6)) }
+                        @if !item.below.is_empty() { tspan .small dx="8" { (item.below) } }
+                    }
+                }
+                Kind::Client | Kind::Pod | Kind::Broker => {
+                    text .name x=(num(x + indent)) y=(num(y + 19.0)) { (fits(&item.title, 1.0)) }
+                    text .small x=(num(x + indent)) y=(num(y + 36.0)) { (fits(&item.below, 0.86)) }
+                }
+            }
+        }
+    }
+}
+
+fn class(kind: Kind) -> &'static str {
+    match kind {
         Kind::Internet => "internet",
         Kind::Client => "client",
         Kind::Edge => "edge",
@@ -41,41 +95,18 @@ fn stands(item: &Item) -> Markup {
         Kind::Pod => "pod",
         Kind::Broker => "broker",
         Kind::Volume => "volume",
-    };
-    let is_frame = matches!(item.kind, Kind::Internet | Kind::Zone | Kind::Node);
-    let is_device = matches!(item.kind, Kind::Switch | Kind::Edge | Kind::Balancer);
-    let indent = 16.0;
-    let fits = |text: &str, scale: f64| {
-        shortened(text, ((width - indent - 8.0) / (LETTERS * scale)).max(6.0) as usize)
-    };
-    let radius = match item.kind {
-        Kind::Internet => 18,
-        Kind::Switch | Kind::Edge => 10,
-        _ => 8,
-    };
-    html! {
-        g class=(class) {
-            title { (item.title) @if !item.below.is_empty() { ", " (item.below) } }
-            @if item.kind == Kind::Volume {
-                // A disk from the side.
-                path d=(cylinder(item.at)) {}
-                text .small x=(num(x + 12.0)) y=(num(y + 14.0)) { (fits(&item.title, 0.8)) }
-            } @else {
-                rect x=(num(x)) y=(num(y)) width=(num(width)) height=(num(height)) rx=(radius) {}
-                @if is_device {
-                    text .middle .name x=(num(x + width / 2.0)) y=(num(y + height + 15.0)) { (shortened(&item.title, 26)) }
-                    text .middle .small x=(num(x + width / 2.0)) y=(num(y + height + 30.0)) { (shortened(&item.below, 26)) }
-                } @else if is_frame {
-                    text x=(num(x + indent)) y=(num(y + 20.0)) {
-                        tspan .name { (fits(&item.title, 0.6)) }
-                        @if !item.below.is_empty() { tspan .small dx="8" { (item.below) } }
-                    }
-                } @else {
-                    text .name x=(num(x + indent)) y=(num(y + 19.0)) { (fits(&item.title, 1.0)) }
-                    text .small x=(num(x + indent)) y=(num(y + 36.0)) { (fits(&item.below, 0.86)) }
-                }
-            }
-        }
+    }
+}
+
+/// What a device does, as a sign of 40 by 40: a fork, two ways past each other, four ways.
+fn sign(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Balancer => Some("M9 20 H17 M17 20 C23 20 21 11 31 11 M17 20 H31 M17 20 C23 20 21 29 31 29"),
+        Kind::Switch => Some("M10 15 H30 l-5 -4 M30 25 H10 l5 4"),
+        Kind::Edge => Some(
+            "M20 9 V31 M9 20 H31 M16 13 l4 -4 l4 4 M16 27 l4 4 l4 -4 M13 16 l-4 4 l4 4 M27 16 l4 4 l-4 4",
+        ),
+        _ => None,
     }
 }
 

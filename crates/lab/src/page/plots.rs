@@ -56,7 +56,7 @@ pub(super) fn stacked(stacks: &[Stack], legs: &[String], shown: impl Fn(Leg) -> 
             .margin_top(4)
             .x_label_area_size(AXIS_HEIGHT)
             .y_label_area_size(LABELS)
-            .build_cartesian_2d(0.0..longest / scale * 1.02, (0..rows).into_segmented())
+            .build_cartesian_2d(0.0..longest / scale * 1.02, (0..rows - 1).into_segmented())
             .ok()?;
         let name = |row: &SegmentValue<i32>| match row {
             SegmentValue::CenterOf(row) => stacks
@@ -83,7 +83,7 @@ pub(super) fn stacked(stacks: &[Stack], legs: &[String], shown: impl Fn(Leg) -> 
                 let ends = [(from, SegmentValue::Exact(row)), (to, SegmentValue::Exact(row + 1))];
                 let paint = if back { category(colour).mix(0.6) } else { category(colour).to_rgba() };
                 let mut bar = Rectangle::new(ends, paint.filled());
-                bar.set_margin(5, 5, 0, 1);
+                bar.set_margin(5, 5, 0, 0);
                 chart.draw_series(std::iter::once(bar)).ok()?;
                 from = to;
             }
@@ -178,7 +178,7 @@ fn draw_lanes(area: &Area<'_>, timeline: &Timeline, with_axis: bool) -> Option<(
         .margin_top(4)
         .x_label_area_size(if with_axis { AXIS_HEIGHT } else { 0 })
         .y_label_area_size(LABELS)
-        .build_cartesian_2d(timeline.from_s..timeline.to_s, (0..rows.max(1)).into_segmented())
+        .build_cartesian_2d(timeline.from_s..timeline.to_s, (0..rows - 1).into_segmented())
         .ok()?;
     let lane = |row: i32| timeline.lanes.get(usize::try_from(rows - 1 - row).unwrap_or(usize::MAX));
     let name = |row: &SegmentValue<i32>| match row {
@@ -209,7 +209,7 @@ fn draw_load(area: &Area<'_>, timeline: &Timeline, load: &Load, with_axis: bool)
     let mut chart = ChartBuilder::on(area)
         .margin_right(24)
         .margin_top(10)
-        .x_label_area_size(if with_axis { AXIS_HEIGHT } else { 4 })
+        .x_label_area_size(if with_axis { AXIS_HEIGHT } else { 0 })
         .y_label_area_size(LABELS)
         .build_cartesian_2d(timeline.from_s..timeline.to_s, 0.0..f64::from(most) * per_s * 1.08)
         .ok()?;
@@ -217,7 +217,7 @@ fn draw_load(area: &Area<'_>, timeline: &Timeline, load: &Load, with_axis: bool)
     axes(&mut mesh)
         .y_labels(3)
         .y_label_formatter(&|rate| format!("{rate:.0}/s"))
-        .x_desc("seconds since the workload began")
+        .x_desc(if with_axis { "seconds since the workload began" } else { "" })
         .axis_desc_style((FONT, 12).into_font().color(&Tone::Faint.rgb()))
         .draw()
         .ok()?;

@@ -29,8 +29,7 @@ pub(super) fn section(topology: &Topology, mut ways: Vec<Way>, clients: &[&str])
             "Choose a route to see it on the picture, and what each hop did to the packet. "
             @match failed {
                 0 => "All of them work.",
-                1 => "1 route fails.",
-                _ => { (failed) " routes fail." }
+                _ => { (failed) " of " (ways.len()) " failed." }
             }
             @if left_out > 0 { " " (count(left_out, "route")) " more that work are left out." }
             @if layout.left_out > 0 { " " (count(layout.left_out, "node")) " without a part are not drawn." }
@@ -68,7 +67,7 @@ fn entry(way: &Way, index: usize, colour: usize, selected: bool) -> Markup {
             span .swatch aria-hidden="true" {}
             span .names {
                 span .from { (way.client) " → " (way.to) }
-                span .address { (way.address) }
+                span .address { (breakable(&way.address)) }
             }
             span .outcome { (way.outcome) }
         }
@@ -126,6 +125,11 @@ fn hops(caption: &str, hops: &[Hop]) -> Markup {
             }
         }
     }
+}
+
+/// A name that may go on in the next line after each point.
+fn breakable(name: &str) -> Markup {
+    html! { @for part in name.split_inclusive('.') { (part) wbr; } }
 }
 
 /// An address, marked where this hop wrote another than the one before had.

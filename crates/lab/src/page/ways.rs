@@ -178,10 +178,17 @@ impl Reason {
             [Some(explanation.to_owned()).filter(|it| !it.is_empty()), ended].into_iter().flatten().collect();
         let explanation = match told.as_slice() {
             [] => meaning(outcome).to_owned(),
-            told => told.join(" "),
+            told => told.iter().map(|told| sentence(told)).collect::<Vec<_>>().join(" "),
         };
         Reason { title: outcome.to_owned(), explanation, fix: None }
     }
+}
+
+/// With a capital at the beginning and a full stop at the end.
+fn sentence(text: &str) -> String {
+    let mut letters = text.trim_end_matches('.').chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().collect::<String>()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
 }
 
 /// What an outcome means to a client.
