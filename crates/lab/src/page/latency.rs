@@ -36,7 +36,10 @@ pub(super) fn of_run(report: &RunReport, recording: &Recording, stacks: &[Stack]
         }
         (numbers(report))
         @for comparison in compare(report) {
-            p .compare { strong { (comparison.lower) " before " (comparison.higher) ": " } (comparison.reasons.join(" ")) }
+            div .compare {
+                p { strong { (comparison.lower) " before " (comparison.higher) } }
+                ul { @for reason in &comparison.reasons { li { (reason) } } }
+            }
         }
     };
     Some(Section { id: "latency", title: "Latency", content })

@@ -160,6 +160,8 @@ fn stops(layout: &Layout, hops: &[Hop], index: usize) -> Vec<(f64, f64)> {
         let Some((x, y)) = layout.anchors.get(device).or(switch) else { continue };
         let again = passed.iter().filter(|before| **before == device).count() as f64;
         passed.push(device);
+        // Lines to pods end on their edge.
+        let lane = if device.contains('/') && !device.starts_with("load") { lane * 0.2 } else { lane };
         stops.push((x + again * 20.0, y + lane + again * 6.0));
     }
     stops

@@ -11,6 +11,8 @@
 //! Source: "Trace Event Format" (Google), the JSON object format: phases X, s, t, f, i and M.
 
 mod events;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod sample;
 mod tracks;
 
