@@ -3,8 +3,8 @@
 //! Each is a picture of numbers that stand in a table beside it, so that nothing is lost where a plot cannot be seen.
 
 use plotters::chart::MeshStyle;
-use plotters::coord::ranged1d::{SegmentValue, ValueFormatter};
-use plotters::coord::types::RangedCoordf64;
+use plotters::coord::ranged1d::{SegmentValue, SegmentedCoord, ValueFormatter};
+use plotters::coord::types::{RangedCoordf64, RangedCoordi32};
 use plotters::prelude::*;
 
 use super::legs::{Leg, Stack};
@@ -49,14 +49,14 @@ pub(super) fn stacked(stacks: &[Stack], legs: &[String], shown: impl Fn(Leg) -> 
     }
     let (scale, unit) = unit_of(longest);
     let rows = i32::try_from(stacks.len()).ok()?;
-    let height = BAR_HEIGHT * u32::try_from(rows).ok()? + AXIS_HEIGHT + 8;
+    let height = BAR_HEIGHT * u32::try_from(rows.max(2)).ok()? + AXIS_HEIGHT + 8;
     draw(height, |root| {
         let mut chart = ChartBuilder::on(root)
             .margin_right(24)
             .margin_top(4)
             .x_label_area_size(AXIS_HEIGHT)
             .y_label_area_size(LABELS)
-            .build_cartesian_2d(0.0..longest / scale * 1.02, (0..rows - 1).into_segmented())
+            .build_cartesian_2d(0.0..longest / scale * 1.02, segments(rows))
             .ok()?;
         let name = |row: &SegmentValue<i32>| match row {
             SegmentValue::CenterOf(row) => stacks
@@ -178,7 +178,7 @@ fn draw_lanes(area: &Area<'_>, timeline: &Timeline, with_axis: bool) -> Option<(
         .margin_top(4)
         .x_label_area_size(if with_axis { AXIS_HEIGHT } else { 0 })
         .y_label_area_size(LABELS)
-        .build_cartesian_2d(timeline.from_s..timeline.to_s, (0..rows - 1).into_segmented())
+        .build_cartesian_2d(timeline.from_s..timeline.to_s, segments(rows))
         .ok()?;
     let lane = |row: i32| timeline.lanes.get(usize::try_from(rows - 1 - row).unwrap_or(usize::MAX));
     let name = |row: &SegmentValue<i32>| match row {
@@ -238,6 +238,11 @@ fn draw_load(area: &Area<'_>, timeline: &Timeline, load: &Load, with_axis: bool)
     let style = (FONT, 13).into_font().color(&Tone::Ink.rgb());
     area.draw(&Text::new(load.name.clone(), (left, top), style)).ok()?;
     Some(())
+}
+
+/// So many rows, the first one at the bottom. Plotters knows no axis of a single segment, so that one row has room for two.
+fn segments(rows: i32) -> SegmentedCoord<RangedCoordi32> {
+    (0..(rows - 1).max(1)).into_segmented()
 }
 
 /// The look that all plots over time share.

@@ -159,7 +159,7 @@ pub(super) fn cost(items: &[CostItem]) -> Option<Section> {
     }
     let content = html! {
         p .lead { "Per month, from what the run moved and the profile's prices." }
-        div .wide tabindex="0" role="region" aria-label="Cost" {
+        div .wide tabindex="0" role="region" aria-label="What each way costs" {
             table {
                 thead { tr {
                     th scope="col" { "way" } th scope="col" { "item" } th scope="col" .number { "quantity" } th scope="col" .number { "per month" }
@@ -190,7 +190,7 @@ pub(super) fn checks(checks: &[Check]) -> Option<Section> {
         return None;
     }
     let content = html! {
-        div .wide tabindex="0" role="region" aria-label="Checks" {
+        div .wide tabindex="0" role="region" aria-label="Every check" {
             table {
                 thead { tr { th scope="col" { "holds" } th scope="col" { "what" } th scope="col" { "numbers" } } }
                 tbody { @for check in checks {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hopwise_client::{Outcome as ClientOutcome, RequestRecord};
+use hopwise_client::{HostPort, Outcome as ClientOutcome, RequestRecord};
 use hopwise_engine::Span;
 
 use crate::check::outcome_of;
@@ -93,12 +93,12 @@ fn failed_first(mut ways: Vec<Way>) -> Vec<Way> {
 }
 
 fn of_client(client: &RecordedClient) -> Vec<Way> {
-    type Key<'a> = (Option<i32>, String, Option<&'static str>, Option<i16>);
+    type Key<'a> = (Option<i32>, &'a HostPort, Option<&'static str>, Option<i16>);
     let mut attempts: BTreeMap<Key<'_>, Vec<&Arc<RequestRecord>>> = BTreeMap::new();
     for attempt in &client.attempts {
         let failure = is_failed(attempt).then(|| attempt.outcome.as_str());
         let code = attempt.error_code.filter(|_| failure.is_some());
-        let key = (attempt.broker, attempt.address.to_string(), failure, code);
+        let key = (attempt.broker, &attempt.address, failure, code);
         attempts.entry(key).or_default().push(attempt);
     }
     attempts
@@ -110,7 +110,7 @@ fn of_client(client: &RecordedClient) -> Vec<Way> {
 fn way(
     client: &RecordedClient,
     broker: Option<i32>,
-    address: String,
+    address: &HostPort,
     attempts: &[&Arc<RequestRecord>],
 ) -> Way {
     let shown = representative(attempts);
@@ -137,7 +137,7 @@ fn way(
     Way {
         client: client.name.clone(),
         to: broker.map_or_else(|| BOOTSTRAP.to_owned(), |id| format!("broker {id}")),
-        address,
+        address: address.to_string(),
         outcome,
         failed,
         reasons: reasons.into_iter().collect(),
