@@ -159,3 +159,29 @@ fn a_first_scenario_leaves_out_what_does_not_work() {
     let piped = run(&fixtures(), &["init", "-f", "-"]);
     assert_eq!(piped.status.code(), Some(2), "{}", said(&piped));
 }
+
+#[test]
+fn captures_have_the_secrets_of_tls_connections_beside_them() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let captures = directory.path().join("captures");
+    let run_scenario = |name: &str| {
+        let scenario = scenarios().join(name);
+        stdout(&run(
+            directory.path(),
+            &["run", &scenario.to_string_lossy(), "--pcap", &captures.to_string_lossy(), "-q"],
+        ));
+    };
+    run_scenario("tls-and-sasl.yaml");
+    let log = captures.join("tls-keys.log");
+    let lines = std::fs::read_to_string(&log).expect("written");
+    for label in ["CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0", "CLIENT_HANDSHAKE_TRAFFIC_SECRET"] {
+        // RFC 9850: the label, the client's random of 32 bytes, the secret.
+        let of_label = lines.lines().filter(|line| line.starts_with(label));
+        let words: Vec<Vec<&str>> = of_label.map(|line| line.split(' ').collect()).collect();
+        assert!(words.len() > 3 && words.iter().all(|it| it.len() == 3 && it[1].len() == 64), "{lines}");
+    }
+    // What is left of another run would be read with the captures of this one.
+    run_scenario("in-cluster.yaml");
+    assert!(!log.exists(), "nothing is encrypted there");
+    assert!(captures.join("external.pcapng").exists() || captures.join("node-0.pcapng").exists());
+}
