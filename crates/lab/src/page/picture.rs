@@ -174,7 +174,7 @@ fn curve(stops: &[(f64, f64)]) -> String {
     for pair in stops.windows(2) {
         let [(x0, y0), (x1, y1)] = [pair[0], pair[1]];
         let away = x1 - x0;
-        let (a, b) = if away.abs() < 40.0 {
+        let (a, b) = if away.abs() < 30.0 {
             let bow = ((y1 - y0).abs() * 0.35).clamp(18.0, 60.0);
             (x0.min(x1) - bow, x0.min(x1) - bow)
         } else {

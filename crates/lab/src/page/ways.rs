@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hopwise_client::{HostPort, Outcome as ClientOutcome, RequestRecord};
+use hopwise_client::{HostPort, Outcome as ClientOutcome, RequestRecord, error_meaning};
 use hopwise_engine::Span;
 
 use crate::check::outcome_of;
@@ -130,7 +130,7 @@ fn way(
         facts.push(("the one shown began at", time(at.as_nanos())));
     }
     let explanation = match (shown.explanation.as_str(), shown.error_code) {
-        ("", Some(code)) if code != 0 => format!("The broker answered with Kafka error code {code}."),
+        ("", Some(code)) if code != 0 => format!("the broker answered with {}", error_meaning(code)),
         (explanation, _) => explanation.to_owned(),
     };
     let reasons = failed.then(|| Reason::of_outcome(outcome, &forward, &explanation));
