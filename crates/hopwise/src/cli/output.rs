@@ -10,6 +10,11 @@ use hopwise_lab::report::Paper;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use serde::Serialize;
 
+/// Columns where there is no terminal.
+const WIDTH_DEFAULT: u16 = 120;
+/// Columns below which tables are of no use.
+const WIDTH_MIN: u16 = 40;
+
 /// What is printed on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -99,11 +104,13 @@ pub fn plain() -> Paper {
     Paper { colour: false, ..paper() }
 }
 
-/// The terminal's width and whether it takes colour; plain and 120 wide where there is none.
+/// The terminal's width (or COLUMNS) and whether it takes colour; plain where there is none.
 fn paper() -> Paper {
     let terminal = std::io::stdout().is_terminal();
     let colour = terminal && std::env::var_os("NO_COLOR").is_none();
     let width =
-        std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|width| *width >= 40);
-    Paper { width: width.unwrap_or(120), colour }
+        std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|width| *width > 0);
+    let of_terminal = || console::Term::stdout().size_checked().map(|(_, columns)| columns);
+    let width = width.or_else(of_terminal).unwrap_or(WIDTH_DEFAULT).max(WIDTH_MIN);
+    Paper { width, colour }
 }

@@ -10,7 +10,7 @@ use super::plots;
 use super::timeline::Timeline;
 use crate::cost::{CostItem, total};
 use crate::findings::Finding;
-use crate::report::check::CheckReport;
+use crate::report::check::{CheckReport, Verdict};
 use crate::report::run::{Check, RunReport};
 use crate::report::units::{count, dollars, quantity};
 
@@ -18,7 +18,9 @@ type Tiles = Vec<(&'static str, String, bool)>;
 
 pub(super) fn run_tiles(report: &RunReport) -> Tiles {
     let (routing, data) = (&report.routing, &report.data);
-    let bad = |name, number: u64| (name, number.to_string(), number > 0);
+    // Under faults some requests go astray; it is the checks that say whether more did than may.
+    let is_failed = report.verdict == Verdict::Fail;
+    let bad = |name, number: u64| (name, number.to_string(), number > 0 && is_failed);
     let plain = |name, number: u64| (name, number.to_string(), false);
     let mut tiles = Vec::new();
     if routing.requests > 0 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hopwise_kube::cluster::{Changes, Cluster};
 use hopwise_kube::proxy::ServiceName;
-use hopwise_kube::store::{Kind, Object, Store};
+use hopwise_kube::store::{Action, Kind, Object, Store};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 use super::clients::RunningClient;
@@ -58,49 +58,116 @@ pub(super) fn elections(lives: &[BrokerLife]) -> Vec<Election> {
 /// Notes every change of the ready endpoints of Services, for as long as it is polled.
 pub(super) async fn endpoints(cluster: &Cluster, changes: &RefCell<Vec<EndpointChange>>) {
     let mut watch = cluster.api().watch(&[Kind::EndpointSlice]);
-    let every = |store: &Store| {
-        store.list::<EndpointSlice>().filter_map(|slice| ServiceName::of_slice(slice)).collect()
-    };
-    let mut known: BTreeMap<ServiceName, Vec<String>> = BTreeMap::new();
-    let mut touched: BTreeSet<ServiceName> = cluster.api().read(every);
-    let mut first = true;
+    let mut known = cluster.api().read(Known::all);
     loop {
-        for service in std::mem::take(&mut touched) {
-            let ready = cluster.api().read(|store| ready_of(store, &service));
-            let before = known.insert(service.clone(), ready.clone());
-            if !first && before.as_ref() != Some(&ready) {
-                let service = format!("{}/{}", service.namespace, service.name);
-                changes.borrow_mut().push(EndpointChange { at: hopwise_engine::now(), service, ready });
+        let changed = match watch.next(Duration::ZERO).await {
+            Changes::All => known.replace(cluster.api().read(Known::all)),
+            Changes::Some(changes) => {
+                changes.iter().filter_map(|change| known.take(&change.object, change.action)).collect()
             }
-        }
-        first = false;
-        touched = match watch.next(Duration::ZERO).await {
-            Changes::All => cluster.api().read(every),
-            Changes::Some(changes) => changes
-                .iter()
-                .filter_map(|change| match &change.object {
-                    Object::EndpointSlice(slice) => ServiceName::of_slice(slice),
-                    _ => None,
-                })
-                .collect(),
         };
+        let note = |(service, ready): (ServiceName, Vec<String>)| EndpointChange {
+            at: hopwise_engine::now(),
+            service: format!("{}/{}", service.namespace, service.name),
+            ready,
+        };
+        changes.borrow_mut().extend(changed.into_iter().map(note));
     }
 }
 
-/// The endpoints of a Service that are ready: pods, or addresses of what is no pod.
-fn ready_of(store: &Store, service: &ServiceName) -> Vec<String> {
-    let slices = store
-        .list_in::<EndpointSlice>(&service.namespace)
-        .filter(|slice| ServiceName::of_slice(slice).is_some_and(|of| of == *service));
-    let ready = |endpoint: &&Endpoint| {
+/// The ready endpoints of each Service, by the slices that name them.
+#[derive(Default)]
+struct Known(BTreeMap<ServiceName, BTreeMap<String, Vec<String>>>);
+
+type Changed = (ServiceName, Vec<String>);
+
+impl Known {
+    fn all(store: &Store) -> Known {
+        let mut known = Known::default();
+        for slice in store.list::<EndpointSlice>() {
+            if let Some(service) = ServiceName::of_slice(slice) {
+                let name = slice.metadata.name.clone().unwrap_or_default();
+                known.0.entry(service).or_default().insert(name, ready_of(slice));
+            }
+        }
+        known
+    }
+
+    /// The ready endpoints of a Service: pods, or addresses of what is no pod.
+    fn ready(&self, service: &ServiceName) -> Vec<String> {
+        let slices = self.0.get(service).into_iter().flat_map(BTreeMap::values);
+        let ready: BTreeSet<String> = slices.flatten().cloned().collect();
+        ready.into_iter().collect()
+    }
+
+    /// Takes a change of one slice; the Service's endpoints if they are others now.
+    fn take(&mut self, object: &Object, action: Action) -> Option<Changed> {
+        let Object::EndpointSlice(slice) = object else { return None };
+        let service = ServiceName::of_slice(slice)?;
+        let before = self.ready(&service);
+        let slices = self.0.entry(service.clone()).or_default();
+        let name = slice.metadata.name.clone().unwrap_or_default();
+        match action {
+            Action::Deleted => slices.remove(&name),
+            _ => slices.insert(name, ready_of(slice)),
+        };
+        let after = self.ready(&service);
+        (before != after).then_some((service, after))
+    }
+
+    /// Takes everything anew; the Services whose endpoints are others now.
+    fn replace(&mut self, now: Known) -> Vec<Changed> {
+        let before = std::mem::replace(self, now);
+        let services: BTreeSet<&ServiceName> = before.0.keys().chain(self.0.keys()).collect();
+        let changed =
+            services.into_iter().map(|service| (before.ready(service), self.ready(service), service));
+        let changed = changed.filter(|(before, after, _)| before != after);
+        changed.map(|(_, after, service)| (service.clone(), after)).collect()
+    }
+}
+
+fn ready_of(slice: &EndpointSlice) -> Vec<String> {
+    let namespace = slice.metadata.namespace.as_deref().unwrap_or("");
+    let is_ready = |endpoint: &&Endpoint| {
         endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready.unwrap_or(true))
     };
     let name = |endpoint: &Endpoint| {
         let pod = endpoint.target_ref.as_ref().and_then(|target| target.name.as_deref());
-        pod.map_or_else(|| endpoint.addresses.join(","), |pod| format!("{}/{pod}", service.namespace))
+        pod.map_or_else(|| endpoint.addresses.join(","), |pod| format!("{namespace}/{pod}"))
     };
-    let names: BTreeSet<String> = slices
-        .flat_map(|slice| slice.endpoints.iter().flatten().filter(ready).map(name).collect::<Vec<_>>())
-        .collect();
-    names.into_iter().collect()
+    slice.endpoints.iter().flatten().filter(is_ready).map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn slice(name: &str, endpoints: &[(&str, bool)]) -> Object {
+        let endpoint = |(pod, ready): &(&str, bool)| json!({"addresses": ["10.0.0.1"], "conditions": {"ready": ready}, "targetRef": {"name": pod}});
+        let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
+        let slice = json!({
+            "metadata": {"name": name, "namespace": "a", "labels": {"kubernetes.io/service-name": "s"}},
+            "addressType": "IPv4", "ports": [], "endpoints": endpoints,
+        });
+        Object::EndpointSlice(Arc::new(serde_json::from_value(slice).expect("it is one")))
+    }
+
+    #[test]
+    fn what_takes_connections_is_told_when_it_changes() {
+        let mut known = Known::default();
+        let mut take = |name, endpoints: &[_], action| {
+            known.take(&slice(name, endpoints), action).map(|(_, ready)| ready.join(" "))
+        };
+        assert_eq!(take("s-1", &[("p-0", false)], Action::Added), None);
+        assert_eq!(take("s-1", &[("p-0", true)], Action::Modified).as_deref(), Some("a/p-0"));
+        assert_eq!(take("s-2", &[("p-1", true)], Action::Added).as_deref(), Some("a/p-0 a/p-1"));
+        assert_eq!(take("s-2", &[("p-1", true)], Action::Modified), None);
+        assert_eq!(take("s-1", &[("p-0", true)], Action::Deleted).as_deref(), Some("a/p-1"));
+        let changed = known.replace(Known::default());
+        assert_eq!((changed.len(), changed[0].1.len()), (1, 0));
+    }
 }
