@@ -58,6 +58,8 @@ fn a_file_that_cannot_be_written_is_told_before_the_run() {
         ("--json", "no/such/directory/report.json"),
         ("--junit", "no/such/directory/report.xml"),
         ("--drawn", "no/such/directory/drawn.yaml"),
+        ("--html", "no/such/directory/page.html"),
+        ("--trace", "no/such/directory/trace.json"),
         ("--junit", "."),
         ("--pcap", "file"),
     ] {
@@ -68,6 +70,24 @@ fn a_file_that_cannot_be_written_is_told_before_the_run() {
     }
     let left = std::fs::read_dir(directory.path()).expect("there").count();
     assert_eq!(left, 1, "nothing is left behind");
+}
+
+#[test]
+fn a_seed_has_one_page_and_one_trace() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let scenario = scenarios().join("in-cluster.yaml");
+    let written = |seed: &str| {
+        let arguments =
+            ["run", &scenario.to_string_lossy(), "--seed", seed, "-q", "--html", "page", "--trace", "trace"];
+        stdout(&run(directory.path(), &arguments));
+        ["page", "trace"].map(|name| std::fs::read_to_string(directory.path().join(name)).expect("written"))
+    };
+    let [page, trace] = written("7");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("--seed 7"), "{page}");
+    let events: serde_json::Value = serde_json::from_str(&trace).expect("JSON");
+    assert!(events["traceEvents"].as_array().is_some_and(|events| events.len() > 1_000));
+    assert_eq!(written("7"), [page, trace.clone()]);
+    assert_ne!(written("8")[1], trace);
 }
 
 #[test]

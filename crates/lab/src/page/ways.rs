@@ -64,7 +64,8 @@ pub(super) fn of_check(report: &CheckReport) -> Vec<Way> {
         let fact = |name, nanoseconds: Option<u64>| nanoseconds.map(|it| (name, time(it)));
         let reached = route.reached.clone().map(|pod| ("reached", pod));
         let source = route.source_seen.clone().map(|source| ("client's address as the pod sees it", source));
-        let times = [fact("connected in", route.connect_ns), fact("first answer in", route.request_ns)];
+        let times =
+            [fact("connecting took", route.connect_ns), fact("the first answer took", route.request_ns)];
         let Route { from, api, listener, broker, address, outcome, hops, .. } = route;
         Way {
             client: from.to_string(),
