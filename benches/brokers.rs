@@ -12,10 +12,6 @@ use hopwise_engine::{HostId, Simulation, Span, host};
 use hopwise_fabric::{Device, Fabric, FabricWorld, LinkConfig, Router, Stack};
 use turmoil_fs::Fs;
 
-/// The program's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const KAFKA_PORT: u16 = 9092;
 /// Between a host and the router that joins all hosts.
 const LINK_DELAY: Span = Span::from_micros(100);

@@ -11,10 +11,6 @@ use std::time::{Duration, Instant};
 use hopwise_lab::run::load_scenario;
 use hopwise_lab::sweep::{Seeds, Shard, SweepOptions, sweep};
 
-/// The program's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const ROUNDS: u32 = 3;
 /// Seeds of one run, unless the environment gives another number.
 const SEEDS: u64 = 40;

@@ -74,6 +74,26 @@ impl IdempotentProducer {
         partition: i32,
         records: &[Record],
     ) -> Result<i64, ClientError> {
+        let patience = self.client.inner.options.behaviour.produce;
+        if !self.client.inner.bugs.retry_elsewhere {
+            return self.send_patiently(topic, partition, records, patience).await;
+        }
+        let once = Patience { retries: Some(0), ..patience };
+        match self.send_patiently(topic, partition, records, once).await {
+            Err(ClientError::GaveUp { .. }) => {}
+            answered => return answered,
+        }
+        let next = self.client.next_partition(topic, partition);
+        self.send_patiently(topic, next, records, patience).await
+    }
+
+    async fn send_patiently(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        records: &[Record],
+        patience: Patience,
+    ) -> Result<i64, ClientError> {
         let place = (topic.to_owned(), partition);
         let (producer_id, epoch) = self.identified().await?;
         if self.transactional_id.is_some() && !self.joined.contains(&place) {
@@ -86,7 +106,6 @@ impl IdempotentProducer {
         let stamp = Stamp { producer_id, epoch, sequence, transactional };
         let records_sent = batch::encode(records, now_ms, Some(stamp))?;
         let batch = Batch { records: records_sent, transactional_id: self.transactional_id.clone() };
-        let patience = self.client.inner.options.behaviour.produce;
         let sent = self.client.append(topic, partition, &batch, Acks::All, patience).await;
         match sent {
             // Sequences go round at 2^31 (KIP-98).

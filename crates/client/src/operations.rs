@@ -236,7 +236,7 @@ impl Client {
     }
 
     /// The partition after `partition`, round and round.
-    fn next_partition(&self, topic: &str, partition: i32) -> i32 {
+    pub(crate) fn next_partition(&self, topic: &str, partition: i32) -> i32 {
         let state = self.state();
         let partitions = state.knowledge.cluster.topics.get(topic).map(|topic| &topic.partitions);
         let next = partitions.and_then(|partitions| partitions.keys().find(|index| **index > partition));

@@ -4,10 +4,6 @@ use std::process::ExitCode;
 
 mod cli;
 
-/// A simulation makes and drops many small things on one thread; results do not depend on where they lie.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // `hopwise exec` calls this executable again inside the namespaces that it makes.
     #[cfg(target_os = "linux")]

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::credentials::{Holdings, MountedFiles, files_of, users_in};
 use crate::scenario::BrokerBug;
+use crate::simulate::Instead;
 
 /// Where redpanda.yaml is mounted (redpanda.md 1.6).
 const CONFIG_PATH: &str = "/etc/redpanda/redpanda.yaml";
@@ -200,6 +201,8 @@ pub struct LabPrograms {
     pub brokers: Brokers,
     /// The promise that they break, in builds with feature `bugs`.
     pub bug: Option<BrokerBug>,
+    /// What containers run instead.
+    pub instead: Option<Instead>,
 }
 
 impl Programs for LabPrograms {
@@ -208,6 +211,9 @@ impl Programs for LabPrograms {
     }
 
     fn start(&self, container: &Container) -> Option<Result<Process, String>> {
+        if let Some(process) = self.instead.as_ref().and_then(|instead| instead.process(container)) {
+            return Some(Ok(process));
+        }
         if container.image == "hopwise/client" {
             return Some(Ok(waiting()));
         }

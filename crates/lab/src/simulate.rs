@@ -1,6 +1,7 @@
 //! One simulation of a cluster: the fabric is installed, the cluster starts and settles, then the caller's part runs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use hopwise_engine::log::Keep;
 use hopwise_engine::{Pace, Simulation, Span, Stalled};
 use hopwise_fabric::{Fabric, FabricWorld};
 use hopwise_kube::admission::Refused;
-use hopwise_kube::cluster::{Cluster, ClusterSpec, Settled};
+use hopwise_kube::cluster::{Cluster, ClusterSpec, Container, Process, Settled};
 use hopwise_security::tls::{KeySink, log_keys_to, stop_logging_keys};
 
 use crate::certificates;
@@ -37,6 +38,8 @@ pub struct Start {
     pub pace: Pace,
     /// The promise that brokers break, in builds with feature `bugs`.
     pub broker_bug: Option<BrokerBug>,
+    /// What containers run instead of what their images hold.
+    pub instead: Option<Instead>,
 }
 
 impl Default for Start {
@@ -49,7 +52,30 @@ impl Default for Start {
             limits: Limits::default(),
             pace: Pace::Virtual,
             broker_bug: None,
+            instead: None,
         }
+    }
+}
+
+/// Programs that containers run instead of what their images hold.
+#[derive(Clone)]
+pub struct Instead(Rc<dyn Fn(&Container) -> Option<Process>>);
+
+impl Instead {
+    /// `process` gives a container's program, or none for a container that runs its image's.
+    pub fn new(process: impl Fn(&Container) -> Option<Process> + 'static) -> Instead {
+        Instead(Rc::new(process))
+    }
+
+    /// A container's program.
+    pub fn process(&self, container: &Container) -> Option<Process> {
+        (self.0)(container)
+    }
+}
+
+impl fmt::Debug for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Instead")
     }
 }
 
@@ -108,7 +134,8 @@ where
     let result = simulation.run(FabricWorld, move || async move {
         let refused = inputs.rejections.iter().filter(|it| it.refused == Refused::Pods);
         let without_pods = refused.map(|it| it.object.clone()).collect();
-        let programs = LabPrograms { bug: start.broker_bug, ..LabPrograms::default() };
+        let programs =
+            LabPrograms { bug: start.broker_bug, instead: start.instead, ..LabPrograms::default() };
         let brokers = programs.brokers.clone();
         let now_s = u64::try_from(hopwise_engine::clock::unix_ms() / 1000).unwrap_or(0);
         let domain = inputs.cluster.cluster_domain.trim_end_matches('.').to_owned();

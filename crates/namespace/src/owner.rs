@@ -68,6 +68,16 @@ impl Program {
         self.owner.write_all(&[1])
     }
 
+    /// The TCP ports on which something listens in the namespace; none once the program has ended. Source: proc_net_tcp
+    /// (the kernel's Documentation/networking/proc_net_tcp.rst).
+    pub fn listening(&self) -> Vec<u16> {
+        let Some(helper) = self.helper.id() else { return Vec::new() };
+        let tables =
+            ["tcp", "tcp6"].map(|table| std::fs::read_to_string(format!("/proc/{helper}/net/{table}")));
+        let lines = tables.iter().flatten().flat_map(|table| table.lines().skip(1));
+        lines.filter_map(listener).collect()
+    }
+
     /// Waits until the program ends. Its status is the program's, 128 and a signal's number, 127 if there is no such
     /// program, 126 if it cannot be run.
     ///
@@ -101,6 +111,16 @@ impl Device {
     }
 }
 
+/// The port of a line of `/proc/net/tcp`, if it is about a listening socket.
+fn listener(line: &str) -> Option<u16> {
+    /// `TCP_LISTEN` (include/net/tcp_states.h).
+    const LISTEN: &str = "0A";
+    let mut fields = line.split_whitespace().skip(1);
+    let (local, state) = (fields.next()?, fields.nth(1)?);
+    let (_, port) = local.rsplit_once(':')?;
+    (state == LISTEN).then(|| u16::from_str_radix(port, 16).ok()).flatten()
+}
+
 /// Registers the descriptor with the runtime.
 #[expect(
     deprecated,
@@ -131,5 +151,21 @@ fn accept(listener: &UnixListener, helper: &mut Child) -> io::Result<UnixStream>
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::listener;
+
+    #[test]
+    fn ports_of_listening_sockets_are_told_from_others() {
+        let of = |local: &str, state: &str| {
+            listener(&format!("   0: {local} 00000000:0000 {state} 00000000:00000000"))
+        };
+        assert_eq!(of("00000000:1F90", "0A"), Some(8080));
+        assert_eq!(of("00000000000000000000000000000000:0050", "0A"), Some(80));
+        assert_eq!(of("0100007F:1F90", "01"), None, "established");
+        assert_eq!(listener("  sl  local_address"), None);
     }
 }

@@ -160,6 +160,8 @@ pub(crate) fn open_group(node: &Node) -> io::Result<(Group<ReplicaStore>, Bytes)
         timeouts: node.raft.timeouts,
         position: founders.iter().position(|id| *id == own).unwrap_or(founders.len()) as u32,
         seed: node.new_seed(),
+        // What the others know of the cluster follows from what is committed.
+        tells_commits: true,
     };
     Ok((Group::open(store, start, Instant::now()).map_err(io::Error::other)?, content))
 }

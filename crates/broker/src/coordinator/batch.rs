@@ -11,7 +11,6 @@ use super::Record;
 use super::codec::FieldWriter;
 use super::queue::{Batch, WriteKind};
 use crate::log::batch::BatchHeader;
-use crate::replication::partition::{Partition, PartitionError};
 
 /// The version of control records' keys, and of their values.
 const CONTROL_VERSION: i16 = 0;
@@ -34,10 +33,10 @@ pub(crate) fn encode(batch: &Batch, now_ms: i64) -> Result<Vec<u8>, String> {
     let control;
     let (records, producer_id, producer_epoch) = match batch.kind {
         WriteKind::Plain => (&batch.records, NO_PRODUCER_ID, NO_PRODUCER_EPOCH),
-        WriteKind::Transactional { producer_id, producer_epoch } => {
+        WriteKind::Transactional { producer_id, producer_epoch, .. } => {
             (&batch.records, producer_id, producer_epoch)
         }
-        WriteKind::Marker { producer_id, producer_epoch, coordinator_epoch, commit } => {
+        WriteKind::Marker { producer_id, producer_epoch, coordinator_epoch, commit, .. } => {
             control = vec![marker(coordinator_epoch, commit)];
             (&control, producer_id, producer_epoch)
         }
@@ -72,20 +71,6 @@ pub(crate) fn encode(batch: &Batch, now_ms: i64) -> Result<Vec<u8>, String> {
 /// As [`encode`].
 pub(crate) fn control_batch(kind: WriteKind, now_ms: i64) -> Result<Vec<u8>, String> {
     encode(&Batch { kind, records: Vec::new() }, now_ms)
-}
-
-/// Whether the partition's producers let a marker be written: a newer epoch of the producer or of its coordinator
-/// may have been there.
-///
-/// # Errors
-/// What a newer one means for this one.
-pub(crate) fn check_marker(partition: &Partition, kind: WriteKind) -> Result<(), PartitionError> {
-    let WriteKind::Marker { producer_id, producer_epoch, coordinator_epoch, .. } = kind else {
-        return Ok(());
-    };
-    let checked = partition
-        .with_log(|log| Ok(log.producers().check_marker(producer_id, producer_epoch, coordinator_epoch)))?;
-    Ok(checked?)
 }
 
 /// A transaction's end (KIP-98). clients.md: it needs a value, which sarama reads.
@@ -127,11 +112,12 @@ fn replayed(base_offset: i64, records: Vec<KafkaRecord>) -> Option<Replayed> {
         };
         let epoch = first.value.as_ref().and_then(|value| value.get(2..6)?.try_into().ok());
         let coordinator_epoch = epoch.map_or(-1, i32::from_be_bytes);
-        let kind = WriteKind::Marker { producer_id, producer_epoch, coordinator_epoch, commit };
+        let raised_epoch = false;
+        let kind = WriteKind::Marker { producer_id, producer_epoch, raised_epoch, coordinator_epoch, commit };
         return Some(Replayed { base_offset, kind, records: Vec::new() });
     }
     let kind = match first.transactional {
-        true => WriteKind::Transactional { producer_id, producer_epoch },
+        true => WriteKind::Transactional { producer_id, producer_epoch, begins: None },
         false => WriteKind::Plain,
     };
     let record = |record: KafkaRecord| Some(Record { key: record.key?, value: record.value });
@@ -149,9 +135,14 @@ mod tests {
             value: value.map(|value| Bytes::from_static(value.as_bytes())),
         };
         let records = vec![record("a", Some("1")), record("b", None)];
-        let marker =
-            |commit| WriteKind::Marker { producer_id: 7, producer_epoch: 2, coordinator_epoch: 5, commit };
-        let transactional = WriteKind::Transactional { producer_id: 7, producer_epoch: 2 };
+        let marker = |commit| WriteKind::Marker {
+            producer_id: 7,
+            producer_epoch: 2,
+            raised_epoch: false,
+            coordinator_epoch: 5,
+            commit,
+        };
+        let transactional = WriteKind::Transactional { producer_id: 7, producer_epoch: 2, begins: None };
         for (kind, records) in [
             (WriteKind::Plain, records.clone()),
             (transactional, records),

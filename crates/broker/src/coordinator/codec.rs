@@ -2,6 +2,8 @@
 //! length, as in the Kafka protocol's versions before KIP-482; and the compact fields of that KIP, for values that
 //! have them.
 
+use std::collections::BTreeMap;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
@@ -76,8 +78,13 @@ impl FieldWriter {
         self.varint(u32::try_from(count.saturating_add(1)).unwrap_or(u32::MAX))
     }
 
+    /// A compact array, string or bytes that are null.
+    pub fn compact_null(&mut self) -> &mut Self {
+        self.varint(0)
+    }
+
     pub fn compact_text(&mut self, value: Option<&str>) -> &mut Self {
-        let Some(value) = value else { return self.varint(0) };
+        let Some(value) = value else { return self.compact_null() };
         self.compact_count(value.len());
         self.0.put_slice(value.as_bytes());
         self
@@ -98,7 +105,17 @@ impl FieldWriter {
         if value == 0 {
             return self.no_tags();
         }
-        self.varint(1).varint(tag).varint(8).i64(value)
+        self.tagged(&[(tag, &value.to_be_bytes())])
+    }
+
+    /// The end of a structure with these tagged fields, which are in the order of their tags.
+    pub fn tagged(&mut self, fields: &[(u32, &[u8])]) -> &mut Self {
+        self.varint(fields.len() as u32);
+        for (tag, bytes) in fields {
+            self.varint(*tag).varint(bytes.len() as u32);
+            self.0.put_slice(bytes);
+        }
+        self
     }
 
     pub fn finish(&mut self) -> Bytes {
@@ -179,25 +196,23 @@ impl FieldReader {
 
     /// The tagged fields at the end of a structure, passed over.
     pub fn tags(&mut self) -> Result<(), Malformed> {
-        self.tag(None).map(drop)
+        self.tagged().map(drop)
     }
 
     /// The tagged field at the end of a structure, if it is there.
     pub fn tagged_i64(&mut self, tag: u32) -> Result<Option<i64>, Malformed> {
-        let found = self.tag(Some(tag))?;
-        found.map(|bytes| FieldReader(bytes).i64()).transpose()
+        let found = self.tagged()?.remove(&tag);
+        found.map(|mut field| field.i64()).transpose()
     }
 
-    fn tag(&mut self, wanted: Option<u32>) -> Result<Option<Bytes>, Malformed> {
-        let mut found = None;
+    /// The tagged fields at the end of a structure. They take at least two bytes each.
+    pub fn tagged(&mut self) -> Result<BTreeMap<u32, FieldReader>, Malformed> {
+        let mut fields = BTreeMap::new();
         for _ in 0..self.varint()? {
             let (tag, size) = (self.varint()?, self.varint()?);
-            let bytes = self.take(size as usize)?;
-            if Some(tag) == wanted {
-                found = Some(bytes);
-            }
+            fields.insert(tag, FieldReader(self.take(size as usize)?));
         }
-        Ok(found)
+        Ok(fields)
     }
 
     /// The length of an array; elements take at least a byte each, so it is not more than there are bytes.

@@ -182,11 +182,11 @@ fn refuse<M: Machine>(node: &Node, machine: &mut M) {
 fn write<M: Machine>(node: &Node, shard: &Shard<M>, batch: &Batch) -> Writing {
     let partition = Arc::clone(&shard.partition);
     let bytes = batch::encode(batch, (node.clock)());
-    let kind = batch.kind;
+    let standing = batch.kind.standing();
     Box::pin(async move {
-        batch::check_marker(&partition, kind)?;
         let bytes = bytes.map_err(PartitionError::Storage)?;
-        partition.produce(bytes, None, Acks::All, Instant::now() + WRITE_TIMEOUT).await
+        let deadline = Instant::now() + WRITE_TIMEOUT;
+        partition.produce(bytes, standing, None, Acks::All, deadline).await
     })
 }
 

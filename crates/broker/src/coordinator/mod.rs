@@ -24,7 +24,7 @@ use kafka_protocol::ResponseError;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-pub(crate) use self::batch::{Replayed, check_marker, control_batch};
+pub(crate) use self::batch::{Replayed, control_batch};
 pub(crate) use self::queue::{Write, WriteError, WriteKind, WriteQueue};
 pub(crate) use self::shard::Shard;
 pub(crate) use self::timers::Timers;

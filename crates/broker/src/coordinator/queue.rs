@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use kafka_protocol::ResponseError;
 
 use super::Record;
+use crate::producers::{LastEnd, Standing};
 
 /// Size from which a batch takes no further writes, bytes of keys and values.
 const BATCH_BYTES: usize = 256 << 10;
@@ -20,10 +21,28 @@ const WRITE_BYTES_MAX: usize = 16 << 20;
 pub(crate) enum WriteKind {
     /// They count at once.
     Plain,
-    /// They belong to the producer's open transaction.
-    Transactional { producer_id: i64, producer_epoch: i16 },
+    /// They belong to the producer's open transaction, or begin it.
+    Transactional { producer_id: i64, producer_epoch: i16, begins: Option<LastEnd> },
     /// The end of the producer's transaction; there are no other records.
-    Marker { producer_id: i64, producer_epoch: i16, coordinator_epoch: i32, commit: bool },
+    Marker {
+        producer_id: i64,
+        producer_epoch: i16,
+        /// Whether no record of the transaction has the epoch. Not told by the log.
+        raised_epoch: bool,
+        coordinator_epoch: i32,
+        commit: bool,
+    },
+}
+
+impl WriteKind {
+    /// What is known of the producer's transaction.
+    pub fn standing(self) -> Standing {
+        match self {
+            WriteKind::Transactional { begins: Some(last_end), .. } => Standing::Begins(last_end),
+            WriteKind::Marker { raised_epoch: true, .. } => Standing::RaisedMarker,
+            _ => Standing::Plain,
+        }
+    }
 }
 
 /// Something to write, and what to do then.
@@ -129,7 +148,7 @@ mod tests {
 
     #[test]
     fn plain_writes_go_together_and_others_alone_in_order() {
-        let transactional = WriteKind::Transactional { producer_id: 1, producer_epoch: 0 };
+        let transactional = WriteKind::Transactional { producer_id: 1, producer_epoch: 0, begins: None };
         let mut queue = WriteQueue::default();
         for (kind, then) in
             [WriteKind::Plain, WriteKind::Plain, transactional, WriteKind::Plain].into_iter().zip(0..)

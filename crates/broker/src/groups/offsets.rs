@@ -167,8 +167,8 @@ impl Group {
     ) -> Result<(), ResponseError> {
         self.check_commit(&request.commit, true, context)?;
         let records = self.offset_records(&request.commit.offsets);
-        let TransactionalCommitRequest { commit, producer_id, producer_epoch } = request;
-        let kind = WriteKind::Transactional { producer_id, producer_epoch };
+        let TransactionalCommitRequest { commit, producer_id, producer_epoch, begins } = request;
+        let kind = WriteKind::Transactional { producer_id, producer_epoch, begins };
         let then = Then::Pending { group: self.id.clone(), producer_id, offsets: commit.offsets, ticket };
         context.effects.write(Write { kind, records, then });
         Ok(())

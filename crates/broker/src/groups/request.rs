@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::consumer_protocol::heartbeat::{HeartbeatAnswer, Refused};
 use super::offsets::{Committed, TopicPartition};
+use crate::producers::LastEnd;
 
 /// JoinGroup.
 #[derive(Clone, Debug)]
@@ -130,6 +131,9 @@ pub(crate) struct TransactionalCommitRequest {
     pub commit: CommitRequest,
     pub producer_id: i64,
     pub producer_epoch: i16,
+    /// If the transaction is not open in the coordinator's partition: after which end of the producer's transactions the
+    /// transaction coordinator has said that it is to be (KIP-890).
+    pub begins: Option<LastEnd>,
 }
 
 /// What is answered later than asked.

@@ -52,6 +52,7 @@ use serde_json::Value;
 
 pub(crate) use self::leaders::is_isolated;
 use self::principal::Principal;
+use self::produce::transaction::Turns;
 pub(crate) use self::shared::Shared;
 use crate::cluster::properties;
 use crate::config::Listener;
@@ -83,13 +84,18 @@ struct Connection {
     principal: OnceLock<Principal>,
     /// Milliseconds that the connection is to be muted after the answer under way.
     throttle_ms: AtomicU32,
+    turns: Turns,
 }
 
 impl Session {
     fn new(node: Arc<Node>, listener: Arc<Listener>, peer: Option<SocketAddr>) -> Session {
-        let connection =
-            Arc::new(Connection { peer, principal: OnceLock::new(), throttle_ms: AtomicU32::new(0) });
-        Session { node, listener, connection, client_id: StrBytes::new() }
+        let connection = Connection {
+            peer,
+            principal: OnceLock::new(),
+            throttle_ms: AtomicU32::new(0),
+            turns: Turns::default(),
+        };
+        Session { node, listener, connection: Arc::new(connection), client_id: StrBytes::new() }
     }
 
     /// Who the client is.

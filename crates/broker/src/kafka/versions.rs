@@ -5,9 +5,9 @@
 //! librdkafka turns compression off where Produce 0 is missing (Apache Kafka 4.0 does the same, KAFKA-18659).
 //! AlterConfigs ends at 1, because a client encodes version 2 wrongly (clients.md, last section). Versions that
 //! `kafka-protocol` does not read, though old clients send them, are not offered: Fetch 0 to 3, ListOffsets 0,
-//! OffsetCommit 1; and OffsetCommit and OffsetFetch 10 (topic ids). Not offered of what it reads are the versions of
-//! the second part of KIP-890 (`transaction.version` 2): AddPartitionsToTxn 4 and 5, AddOffsetsToTxn 4, EndTxn 5,
-//! TxnOffsetCommit 5.
+//! OffsetCommit 1. Nor are OffsetCommit and OffsetFetch 10 (topic ids) and InitProducerId 6 (KIP-939), which it does not
+//! read either. Produce 12, EndTxn 5 and TxnOffsetCommit 5 are for clients at `transaction.version` 2 (KIP-890), which they
+//! see in ApiVersions; AddPartitionsToTxn 4 and 5 are for brokers.
 
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Message, VersionRange};
@@ -60,10 +60,10 @@ pub(super) const OFFERED: &[Offered] = &[
     key::<DeleteRecordsRequest>(ApiKey::DeleteRecords, 0),
     key::<InitProducerIdRequest>(ApiKey::InitProducerId, 0),
     key::<OffsetForLeaderEpochRequest>(ApiKey::OffsetForLeaderEpoch, 2),
-    up_to::<AddPartitionsToTxnRequest>(ApiKey::AddPartitionsToTxn, 0, 3),
-    up_to::<AddOffsetsToTxnRequest>(ApiKey::AddOffsetsToTxn, 0, 3),
-    up_to::<EndTxnRequest>(ApiKey::EndTxn, 0, 4),
-    up_to::<TxnOffsetCommitRequest>(ApiKey::TxnOffsetCommit, 0, 4),
+    key::<AddPartitionsToTxnRequest>(ApiKey::AddPartitionsToTxn, 0),
+    key::<AddOffsetsToTxnRequest>(ApiKey::AddOffsetsToTxn, 0),
+    key::<EndTxnRequest>(ApiKey::EndTxn, 0),
+    key::<TxnOffsetCommitRequest>(ApiKey::TxnOffsetCommit, 0),
     key::<DescribeAclsRequest>(ApiKey::DescribeAcls, 1),
     key::<CreateAclsRequest>(ApiKey::CreateAcls, 1),
     key::<DeleteAclsRequest>(ApiKey::DeleteAcls, 1),

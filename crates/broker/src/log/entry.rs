@@ -15,7 +15,9 @@
 //! The last field tells a torn tail from damage: what a later frame calls synced cannot have been torn by a
 //! crash.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
+
+use crate::gathered::Gathered;
 
 /// Bytes of a frame before the payload.
 pub(super) const FRAME_BYTES: usize = 41;
@@ -110,22 +112,23 @@ fn field<const N: usize>(header: &[u8], at: usize) -> [u8; N] {
 }
 
 impl Entry {
-    /// Appends the entry's frame to `bytes`; `synced` is for the frame's last field.
-    pub(super) fn write(&self, synced: u64, bytes: &mut Vec<u8>) {
-        let at = bytes.len();
-        bytes.extend_from_slice(&[0; 4]);
-        bytes.extend_from_slice(&(self.payload.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(&self.index.to_be_bytes());
-        bytes.extend_from_slice(&self.term.to_be_bytes());
-        bytes.push(match self.kind {
+    /// Appends the entry's frame to `bytes`; `synced` is for the frame's last field. A large payload is shared.
+    pub(super) fn write(&self, synced: u64, bytes: &mut Gathered) {
+        let end = bytes.end();
+        let at = end.len();
+        end.put_slice(&[0; 4]);
+        end.put_u32(self.payload.len() as u32);
+        end.put_u64(self.index);
+        end.put_u64(self.term);
+        end.put_u8(match self.kind {
             EntryKind::Batch => 0,
             EntryKind::Command => 1,
         });
-        bytes.extend_from_slice(&self.base_offset.to_be_bytes());
-        bytes.extend_from_slice(&synced.to_be_bytes());
-        bytes.extend_from_slice(&self.payload);
-        let crc = crc32c::crc32c(&bytes[at + 4..]);
-        bytes[at..at + 4].copy_from_slice(&crc.to_be_bytes());
+        end.put_i64(self.base_offset);
+        end.put_u64(synced);
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&end[at + 4..]), &self.payload);
+        end[at..at + 4].copy_from_slice(&crc.to_be_bytes());
+        bytes.push(self.payload.clone());
     }
 }
 
@@ -140,8 +143,9 @@ mod tests {
 
     #[test]
     fn a_frame_reads_as_it_was_written() {
-        let mut bytes = vec![1, 2];
+        let mut bytes = Gathered::from(&[1, 2]);
         entry().write(99, &mut bytes);
+        let bytes = bytes.whole();
         let frame = Frame::read(&bytes[2..]).unwrap();
         assert_eq!((frame.index, frame.term, frame.kind), (7, 3, EntryKind::Command));
         assert_eq!((frame.base_offset, frame.payload_bytes, frame.synced), (41, 7, 99));
@@ -150,10 +154,11 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_seen() {
-        let mut bytes = Vec::new();
+        let mut bytes = Gathered::default();
         entry().write(0, &mut bytes);
+        let bytes = bytes.whole();
         for bit in 0..bytes.len() * 8 {
-            let mut damaged = bytes.clone();
+            let mut damaged = bytes.to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(Frame::read(&damaged).is_err(), "bit {bit}");
         }

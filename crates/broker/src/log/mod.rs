@@ -44,6 +44,7 @@ pub(crate) use durability::DetachedSync;
 pub(crate) use entry::{Entry, EntryKind};
 pub(crate) use hard_state::{HardState, LogStart};
 
+use crate::gathered::Gathered;
 use crate::producers::Producers;
 use crate::volume::Volume;
 
@@ -459,18 +460,20 @@ impl Log {
             self.clean()?;
             let last = self.segments.len() - 1;
             let segment = &mut self.segments[last];
-            let mut bytes = Vec::new();
+            let mut bytes = Gathered::default();
+            let mut length = segment.length;
             let mut count = 0;
             for entry in rest {
                 let size = (entry::FRAME_BYTES + entry.payload.len()) as u64;
-                let full = segment.length + bytes.len() as u64 + size > self.config.segment_bytes;
+                let full = length + size > self.config.segment_bytes;
                 if full && (count > 0 || !segment.slots.is_empty()) {
                     break;
                 }
                 entry.write(segment.synced, &mut bytes);
+                length += size;
                 count += 1;
             }
-            if let Err(error) = self.volume.write_at(&segment.path, segment.length, &bytes) {
+            if let Err(error) = self.volume.write_at(&segment.path, segment.length, bytes) {
                 segment.dirty = true;
                 return Err(LogError::Io(error));
             }

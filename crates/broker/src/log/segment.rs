@@ -13,6 +13,7 @@ use super::LogError;
 use super::batch::{BatchError, BatchHeader};
 use super::entry::{Entry, EntryKind, FRAME_BYTES, Frame};
 use super::hard_state::LogStart;
+use crate::gathered::Gathered;
 use crate::volume::Volume;
 
 /// Bytes before the first frame.
@@ -314,13 +315,13 @@ impl Segment {
 
     /// Puts others in place of its entries, with the same indexes and offsets, durably and all at once.
     pub fn replace(&mut self, volume: &Volume, entries: &[Entry]) -> io::Result<()> {
-        let mut bytes = header(self.start).to_vec();
+        let mut bytes = Gathered::from(&header(self.start));
         let mut next = Segment::empty(self.path.clone(), self.start);
         for entry in entries {
-            entry.write(bytes.len() as u64, &mut bytes);
+            entry.write(next.length, &mut bytes);
             next.push_entry(entry).map_err(io::Error::other)?;
         }
-        volume.replace(&self.path, &bytes)?;
+        volume.replace(&self.path, &bytes.whole())?;
         (self.slots, self.length, self.synced) = (next.slots, next.length, next.length);
         Ok(())
     }

@@ -6,8 +6,10 @@
 //!
 //! Sources: KIP-98 (idempotence, transactions, the last five batches of a producer), KIP-360 (a producer may
 //! go on with an epoch that is higher), Kafka's `ProducerAppendInfo` and `ProducerStateManager` for the cases
-//! that the KIPs leave open, among them that an unknown producer may begin with any sequence. Left out:
-//! verification of transactions before their first append (KIP-890), which is the coordinator's business.
+//! that the KIPs leave open, among them that an unknown producer may begin with any sequence; KIP-890 (the first
+//! record of a transaction needs the coordinator's word, and a marker with an epoch of its own ends no later
+//! transaction). Kafka keeps a guard per producer while the coordinator is asked; here it is where the producer's last
+//! marker lies, which every replica knows.
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,7 @@ use crate::log::batch::BatchHeader;
 use crate::log::{Entry, EntryKind};
 use transactions::Transactions;
 
-pub(crate) use transactions::{Aborted, Marker};
+pub(crate) use transactions::{Aborted, LastEnd, Marker, Standing};
 
 /// Batches of a producer that are remembered (KIP-98: at most five requests are in flight).
 const BATCHES_MAX: usize = 5;
@@ -42,6 +44,8 @@ struct Producer {
     /// Of the newest marker; -1 before the first.
     coordinator_epoch: i32,
     last_timestamp_ms: i64,
+    #[serde(default)]
+    last_end: LastEnd,
 }
 
 /// A batch that is in the log.
@@ -77,6 +81,9 @@ pub(crate) enum ProducerError {
     /// INVALID_TXN_STATE: a batch outside of transactions from a producer that has one open.
     #[error("producer {producer_id} has an open transaction, the batch belongs to none")]
     NotTransactional { producer_id: i64 },
+    /// INVALID_TXN_STATE: nobody has said that the transaction of the batch is open, or it has ended since (KIP-890).
+    #[error("producer {producer_id} has no open transaction that the partition belongs to")]
+    NotBegun { producer_id: i64 },
 }
 
 /// A producer as `DescribeProducers` tells it.
@@ -135,7 +142,34 @@ impl Producers {
         Ok(Verdict::New)
     }
 
-    /// Whether a marker may be appended.
+    /// What the coordinator's word for a transaction's first record is bound to; `None` if the transaction of this
+    /// epoch is open here, so that nobody has to be asked.
+    pub fn before_transaction(&self, producer_id: i64, epoch: i16) -> Option<LastEnd> {
+        let known = self.producers.get(&producer_id);
+        let open = known.is_some_and(|known| known.epoch == epoch)
+            && self.transactions.first_offset(producer_id).is_some();
+        (!open).then(|| known.map_or(LastEnd::default(), |known| known.last_end))
+    }
+
+    /// Whether the transaction that a batch belongs to is open, or is begun by it (KIP-890). Batches outside of
+    /// transactions always pass.
+    ///
+    /// # Errors
+    /// `NotBegun`.
+    pub fn check_transaction(&self, batch: &BatchHeader, standing: Standing) -> Result<(), ProducerError> {
+        if !batch.transactional() {
+            return Ok(());
+        }
+        match self.before_transaction(batch.producer_id, batch.producer_epoch) {
+            Some(last_end) if standing != Standing::Begins(last_end) => {
+                Err(ProducerError::NotBegun { producer_id: batch.producer_id })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a marker may be appended. One whose epoch was raised for it is higher than that of the records that it
+    /// ends; if the producer is at its epoch already it comes late, or again (KIP-890, KAFKA-19446).
     ///
     /// # Errors
     /// `InvalidEpoch`, `CoordinatorFenced`.
@@ -143,10 +177,11 @@ impl Producers {
         &self,
         producer_id: i64,
         epoch: i16,
+        raised_epoch: bool,
         coordinator_epoch: i32,
     ) -> Result<(), ProducerError> {
         let Some(known) = self.producers.get(&producer_id) else { return Ok(()) };
-        if epoch < known.epoch {
+        if epoch < known.epoch || (raised_epoch && epoch == known.epoch) {
             return Err(ProducerError::InvalidEpoch { producer_id, epoch, known: known.epoch });
         }
         if coordinator_epoch < known.coordinator_epoch {
@@ -171,6 +206,7 @@ impl Producers {
             batches: VecDeque::new(),
             coordinator_epoch: -1,
             last_timestamp_ms: batch.max_timestamp_ms,
+            last_end: LastEnd::default(),
         });
         if batch.producer_epoch > producer.epoch {
             producer.epoch = batch.producer_epoch;
@@ -180,6 +216,7 @@ impl Producers {
         if batch.control() {
             if let Some(marker) = Marker::read(&entry.payload) {
                 producer.coordinator_epoch = producer.coordinator_epoch.max(marker.coordinator_epoch);
+                producer.last_end = LastEnd::at(batch.last_offset());
                 self.transactions.end(batch.producer_id, batch.last_offset(), marker.committed);
             }
             return;

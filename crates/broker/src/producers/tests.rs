@@ -188,13 +188,70 @@ fn a_marker_without_a_transaction_changes_the_epoch_alone() {
 fn an_old_coordinator_and_an_old_producer_cannot_end_a_transaction() {
     let mut partition = Partition::default();
     partition.send(Sends { epoch: 2, transactional: true, ..PLAIN });
-    assert_eq!(partition.producers.check_marker(7, 2, 0), Ok(()));
+    assert_eq!(partition.producers.check_marker(7, 2, false, 0), Ok(()));
     partition.end_transaction(7, 2, true);
-    let fenced = partition.producers.check_marker(7, 2, 2);
+    let fenced = partition.producers.check_marker(7, 2, false, 2);
     assert_eq!(fenced, Err(ProducerError::CoordinatorFenced { epoch: 2, known: 3 }));
-    let older = partition.producers.check_marker(7, 1, 3);
+    let older = partition.producers.check_marker(7, 1, false, 3);
     assert_eq!(older, Err(ProducerError::InvalidEpoch { producer_id: 7, epoch: 1, known: 2 }));
-    assert_eq!(partition.producers.check_marker(8, 0, 0), Ok(()));
+    assert_eq!(partition.producers.check_marker(8, 0, true, 0), Ok(()));
+}
+
+/// KIP-890: the marker of a transaction that has ended comes late, when the next one is open.
+#[test]
+fn a_marker_with_an_epoch_of_its_own_ends_no_later_transaction() {
+    let mut partition = Partition::default();
+    partition.send(Sends { transactional: true, ..PLAIN });
+    assert_eq!(partition.producers.check_marker(7, 1, true, 3), Ok(()));
+    partition.end_transaction(7, 1, true);
+    let late = Err(ProducerError::InvalidEpoch { producer_id: 7, epoch: 1, known: 1 });
+    assert_eq!(partition.producers.check_marker(7, 1, true, 3), late, "it is there already");
+    let old = partition.check(Sends { sequence: 1, transactional: true, ..PLAIN });
+    assert_eq!(old, Err(ProducerError::InvalidEpoch { producer_id: 7, epoch: 0, known: 1 }));
+    partition.send(Sends { epoch: 1, transactional: true, ..PLAIN });
+    assert_eq!(partition.producers.check_marker(7, 1, true, 3), late);
+    assert_eq!(partition.producers.check_marker(7, 2, true, 3), Ok(()));
+    // Those of older clients have the epoch of the records.
+    assert_eq!(partition.producers.check_marker(7, 1, false, 3), Ok(()));
+}
+
+#[test]
+fn a_transaction_begins_by_its_coordinators_word_alone() {
+    let mut partition = Partition::default();
+    let check = |partition: &Partition, sends: Sends, standing: Standing| {
+        let batch = BatchHeader::check(&Partition::bytes(sends)).unwrap();
+        partition.producers.check_transaction(&batch, standing)
+    };
+    let refused = Err(ProducerError::NotBegun { producer_id: 7 });
+    let first = Sends { transactional: true, ..PLAIN };
+    assert_eq!(check(&partition, PLAIN, Standing::Plain), Ok(()), "outside of transactions nobody is asked");
+    assert_eq!(check(&partition, first, Standing::Plain), refused);
+    let word = Standing::Begins(partition.producers.before_transaction(7, 0).unwrap());
+    assert_eq!(check(&partition, first, word), Ok(()));
+    partition.send(first);
+    let second = Sends { sequence: 1, ..first };
+    assert_eq!(partition.producers.before_transaction(7, 0), None, "it is open, and nobody is asked");
+    assert_eq!(check(&partition, second, Standing::Plain), Ok(()));
+    // The word was given for a transaction that has ended since, though the epoch is the same.
+    partition.end_transaction(7, 0, false);
+    assert_eq!(check(&partition, second, Standing::Plain), refused);
+    assert_eq!(check(&partition, second, word), refused);
+    let word = Standing::Begins(partition.producers.before_transaction(7, 0).unwrap());
+    assert_eq!(check(&partition, second, word), Ok(()));
+    partition.send(second);
+    // The open transaction of another epoch is another one.
+    assert_eq!(check(&partition, Sends { epoch: 1, ..first }, Standing::Plain), refused);
+    assert!(partition.producers.before_transaction(7, 1).is_some());
+}
+
+#[test]
+fn the_state_of_before_there_were_words_is_read() {
+    let mut partition = Partition::default();
+    partition.send(PLAIN);
+    let state = String::from_utf8(partition.producers.encode()).unwrap();
+    let older = state.replace(",\"last_end\":-1", "");
+    assert_ne!(older, state);
+    assert_eq!(Producers::decode(older.as_bytes()), Some(partition.producers));
 }
 
 #[test]
@@ -226,6 +283,7 @@ fn a_marker_is_read_as_the_coordinator_writes_it() {
     let kind = crate::coordinator::WriteKind::Marker {
         producer_id: 5,
         producer_epoch: 2,
+        raised_epoch: false,
         coordinator_epoch: 12,
         commit: true,
     };

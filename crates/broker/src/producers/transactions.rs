@@ -17,6 +17,35 @@ pub(crate) struct Aborted {
     pub last_offset: i64,
 }
 
+/// Where a producer's newest marker lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastEnd(i64);
+
+impl Default for LastEnd {
+    /// There is none.
+    fn default() -> Self {
+        LastEnd(-1)
+    }
+}
+
+impl LastEnd {
+    pub fn at(offset: i64) -> LastEnd {
+        LastEnd(offset)
+    }
+}
+
+/// What the writer of a batch knows of the producer's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing: the batch goes on with a transaction, or belongs to none.
+    Plain,
+    /// The coordinator has said that the partition belongs to the open transaction. It was asked while this was the
+    /// producer's newest marker, so that its word does not count once the transaction has ended.
+    Begins(LastEnd),
+    /// The batch is a marker whose epoch was raised for it.
+    RaisedMarker,
+}
+
 /// What a marker (a control batch) says (KIP-98: `EndTxnMarker`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Marker {

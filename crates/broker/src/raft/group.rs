@@ -46,6 +46,8 @@ pub(crate) struct Start {
     pub position: u32,
     /// Where election jitter comes from.
     pub seed: u64,
+    /// Whether followers are told at once what is committed, rather than with the next append or heartbeat.
+    pub tells_commits: bool,
 }
 
 /// What a replica is to its group.
@@ -126,6 +128,7 @@ impl<S: EntryStore> Group<S> {
             check_quorum: true,
             pre_vote: true,
             batch_append: true,
+            skip_bcast_commit: !start.tells_commits,
             ..raft::Config::default()
         };
         let opened = RawNode::new(&config, storage, &logger());

@@ -126,7 +126,8 @@ impl Simulation {
         self.opened += 1;
         let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(self.opened);
         let timeouts = Timeouts::default();
-        let start = Start { id, timeouts, position: id as u32 - 1, seed };
+        let start =
+            Start { id, timeouts, position: id as u32 - 1, seed, tells_commits: seed.is_multiple_of(2) };
         self.groups.insert(id, Group::open(log, start, self.now).unwrap());
     }
 

@@ -21,6 +21,7 @@ use super::syncs::{self, Syncs};
 use super::throttle::Throttle;
 use crate::cluster::controller;
 use crate::config::ClusterProperties;
+use crate::gathered::Outgoing;
 use crate::node::{Node, PartitionKey};
 use crate::raft::{Output, Role, Timeouts, broker_id, raft_id};
 use crate::rpc::lanes::{Lane, Lanes, Receiver};
@@ -51,7 +52,7 @@ pub(crate) struct Driver {
     /// The replicas that lead.
     led: Mutex<BTreeSet<PartitionKey>>,
     /// By peer, the connection that its last messages came on: answers go back there.
-    inbound: Mutex<BTreeMap<i32, mpsc::Sender<Bytes>>>,
+    inbound: Mutex<BTreeMap<i32, mpsc::Sender<Outgoing>>>,
     beats: Mutex<Beats>,
     pub(super) syncs: Syncs,
 }
@@ -347,7 +348,7 @@ impl Outbox {
 
     fn send(self, node: &Arc<Node>) {
         for (peer, received) in self.received {
-            post(node, peer, Way::Back, &RaftFrame::Received(received));
+            post(node, peer, Way::Back, RaftFrame::Received(received));
         }
         for (peer, key, message) in self.fills {
             let (now, bytes) = (Instant::now(), bytes_of(&message));
@@ -388,7 +389,7 @@ fn bytes_of(message: &Message) -> usize {
 /// Sends messages; those that cannot be are lost, and their groups know.
 fn post_messages(node: &Arc<Node>, peer: i32, way: Way, messages: Vec<(PartitionKey, Message)>) {
     let keys: Vec<PartitionKey> = messages.iter().map(|(key, _)| *key).collect();
-    if post(node, peer, way, &RaftFrame::Messages(messages)) || way != Way::Lane(Lane::Data) {
+    if post(node, peer, way, RaftFrame::Messages(messages)) || way != Way::Lane(Lane::Data) {
         return;
     }
     for key in keys {
@@ -398,9 +399,9 @@ fn post_messages(node: &Arc<Node>, peer: i32, way: Way, messages: Vec<(Partition
     }
 }
 
-fn post(node: &Arc<Node>, peer: i32, way: Way, content: &RaftFrame) -> bool {
+fn post(node: &Arc<Node>, peer: i32, way: Way, content: RaftFrame) -> bool {
     let Some((own, cluster)) = node.place() else { return false };
-    let frame = content.encode(Route { from: own, to: peer, cluster });
+    let frame = content.encode(Route { from: own, to: peer, cluster }).outgoing();
     match way {
         Way::Back => {
             let inbound = lock(&node.raft.inbound);
@@ -421,7 +422,7 @@ pub(crate) fn receive(
     node: &Arc<Node>,
     kind: u8,
     content: Bytes,
-    back: Option<&mpsc::Sender<Bytes>>,
+    back: Option<&mpsc::Sender<Outgoing>>,
 ) -> bool {
     let Some((route, content)) = RaftFrame::decode(kind, content) else { return false };
     if node.place() != Some((route.to, route.cluster)) {
@@ -471,7 +472,7 @@ fn answer_heartbeat(node: &Arc<Node>, from: i32, number: u64, beats: &[Beat], no
             differ.push(beat.key);
         }
     }
-    post(node, from, Way::Back, &RaftFrame::HeartbeatAnswer { number, differ });
+    post(node, from, Way::Back, RaftFrame::HeartbeatAnswer { number, differ });
 }
 
 fn beaten(node: &Arc<Node>, peer: i32, number: u64, differ: &[PartitionKey]) {
@@ -534,7 +535,7 @@ async fn beat(node: Arc<Node>) {
                 }
                 number
             };
-            post(&node, peer, Way::Lane(Lane::Control), &RaftFrame::Heartbeat { number, beats });
+            post(&node, peer, Way::Lane(Lane::Control), RaftFrame::Heartbeat { number, beats });
         }
     }
 }

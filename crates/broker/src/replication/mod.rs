@@ -156,6 +156,8 @@ fn open_group(
         timeouts: node.raft.timeouts,
         position: position as u32,
         seed: node.new_seed(),
+        // leaderCommit goes with the next AppendEntries (Raft, figure 2): who reads from a follower is up to a heartbeat late.
+        tells_commits: false,
     };
     Group::open(store, start, Instant::now()).map_err(|error| error.to_string())
 }

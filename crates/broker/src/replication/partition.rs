@@ -19,7 +19,7 @@ use crate::bugs::Bugs;
 use crate::log::batch::{self, BatchHeader};
 use crate::log::{Log, LogError};
 use crate::node::PartitionKey;
-use crate::producers::{Marker, ProducerError, Verdict};
+use crate::producers::{Marker, ProducerError, Standing, Verdict};
 use crate::raft::{Configuration, Group, GroupError, Role, TransferError, broker_id, raft_id};
 
 /// A replica.
@@ -123,7 +123,9 @@ impl From<ProducerError> for PartitionError {
             ProducerError::InvalidEpoch { .. } => ResponseError::InvalidProducerEpoch,
             ProducerError::OutOfOrder { .. } => ResponseError::OutOfOrderSequenceNumber,
             ProducerError::CoordinatorFenced { .. } => ResponseError::TransactionCoordinatorFenced,
-            ProducerError::NotTransactional { .. } => ResponseError::InvalidTxnState,
+            ProducerError::NotTransactional { .. } | ProducerError::NotBegun { .. } => {
+                ResponseError::InvalidTxnState
+            }
         };
         PartitionError::Producer(code, error.to_string())
     }
@@ -308,7 +310,8 @@ impl Partition {
 
     /// Appends one whole, checked batch as the leader, with the time of the append where that counts, and waits
     /// for whom `acks` names. The batch is appended when the future is first polled. A batch that its producer has
-    /// sent before is not appended again; its first offsets are the answer.
+    /// sent before is not appended again; its first offsets are the answer. `standing` tells what the writer knows of
+    /// the batch's transaction.
     ///
     /// # Errors
     /// The replica does not lead, or ceases to before the batch is kept (which it may still become); its producer
@@ -317,11 +320,12 @@ impl Partition {
     pub async fn produce(
         &self,
         batch: Vec<u8>,
+        standing: Standing,
         append_time_ms: Option<i64>,
         acks: Acks,
         deadline: Instant,
     ) -> Result<Produced, PartitionError> {
-        let appended = self.append(batch, append_time_ms, acks)?;
+        let appended = self.append(batch, standing, append_time_ms, acks)?;
         if acks == Acks::All && !self.bugs.ack_before_majority {
             self.committed(&appended, deadline).await?;
         }
@@ -331,6 +335,7 @@ impl Partition {
     fn append(
         &self,
         mut bytes: Vec<u8>,
+        standing: Standing,
         append_time_ms: Option<i64>,
         acks: Acks,
     ) -> Result<Appended, PartitionError> {
@@ -348,11 +353,15 @@ impl Partition {
             true => {
                 let coordinator_epoch = Marker::read(&bytes).map_or(-1, |marker| marker.coordinator_epoch);
                 let (id, epoch) = (header.producer_id, header.producer_epoch);
-                log.producers().check_marker(id, epoch, coordinator_epoch)?;
+                let raised_epoch = standing == Standing::RaisedMarker;
+                log.producers().check_marker(id, epoch, raised_epoch, coordinator_epoch)?;
                 Verdict::New
             }
             false => log.producers().check(&header)?,
         };
+        if verdict == Verdict::New && !header.control() {
+            log.producers().check_transaction(&header, standing)?;
+        }
         if let Verdict::Duplicate { base_offset, last_offset } = verdict {
             let produced = Produced { base_offset, last_offset, start_offset };
             let index = log.index_of(base_offset).unwrap_or(index);

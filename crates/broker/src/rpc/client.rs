@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hopwise_fabric::net::{TcpStream, lookup_host};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -161,7 +161,8 @@ impl Peers {
         let waiting = Waiting::default();
         let answers = Arc::clone(&waiting);
         self.tasks.spawn(async move {
-            let (mut reader, mut writer) = tokio::io::split(stream);
+            let (reader, mut writer) = tokio::io::split(stream);
+            let mut reader = BufReader::new(reader);
             let write = async {
                 while let Some(frame) = queue.recv().await {
                     if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {

@@ -7,8 +7,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::gathered::Gathered;
+
 /// Largest frame that is read, bytes.
 const FRAME_BYTES_MAX: u32 = 128 << 20;
+
+/// Memory that a block's claimed length is given before its bytes arrive.
+const ADVANCE_BYTES_MAX: usize = 1 << 20;
 
 /// The head's length has this many bits; the byte above them is the frame's kind.
 const LENGTH_BITS: u32 = 24;
@@ -23,6 +28,16 @@ pub(crate) enum Frame<H> {
 
 /// Bytes of a frame of Raft's before its content.
 const RAFT_HEAD_BYTES: usize = 8;
+
+/// A frame of Raft's with gathered content, ready to be written.
+pub(super) fn raft(kind: u8, mut content: Gathered) -> Gathered {
+    let length = u32::try_from(content.len() + RAFT_HEAD_BYTES - 4).unwrap_or(u32::MAX);
+    let mut head = [0; RAFT_HEAD_BYTES];
+    head[..4].copy_from_slice(&length.to_be_bytes());
+    head[4] = kind;
+    content.prepend(&head);
+    content
+}
 
 /// Begins a frame of Raft's; the content is put behind it, about `size_hint` bytes, and [`end_raft`] ends it.
 pub(super) fn begin_raft(kind: u8, size_hint: usize) -> BytesMut {
@@ -108,7 +123,7 @@ pub(crate) async fn read_block(
         let message = format!("a frame of {length} bytes, at most {bytes_max} are taken");
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
-    let mut bytes = Vec::with_capacity((length as usize).min(64 << 10));
+    let mut bytes = Vec::with_capacity((length as usize).min(ADVANCE_BYTES_MAX));
     stream.take(length.into()).read_to_end(&mut bytes).await?;
     if bytes.len() < length as usize {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended within a frame"));

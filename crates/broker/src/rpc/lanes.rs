@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -20,6 +20,7 @@ use super::ReplyHead;
 use super::client::connect_secured;
 use super::frame::{self, Frame};
 use crate::config::HostPort;
+use crate::gathered::Outgoing;
 use crate::security::Stream;
 use crate::security::listener_tls::ListenerTls;
 use crate::tasks::Tasks;
@@ -60,7 +61,7 @@ pub(crate) struct Lanes {
 
 struct Handle {
     address: HostPort,
-    frames: mpsc::Sender<Bytes>,
+    frames: mpsc::Sender<Outgoing>,
 }
 
 impl Lanes {
@@ -74,7 +75,7 @@ impl Lanes {
         &self,
         (peer, lane): (i32, Lane),
         address: &HostPort,
-        frame: Bytes,
+        frame: Outgoing,
         receiver: impl FnOnce() -> Arc<dyn Receiver>,
     ) -> bool {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +111,7 @@ struct Run {
 
 impl Run {
     /// Ends when the lane's handle is replaced.
-    async fn run(self, mut queue: mpsc::Receiver<Bytes>) {
+    async fn run(self, mut queue: mpsc::Receiver<Outgoing>) {
         let mut backoff = BACKOFF_MIN;
         while let Some(first) = queue.recv().await {
             match timeout(CONNECT_TIMEOUT, connect_secured(&self.address, self.tls.as_deref())).await {
@@ -131,8 +132,9 @@ impl Run {
         }
     }
 
-    async fn carry(&self, stream: Stream, first: Bytes, queue: &mut mpsc::Receiver<Bytes>) {
-        let (mut reader, mut writer) = tokio::io::split(stream);
+    async fn carry(&self, stream: Stream, first: Outgoing, queue: &mut mpsc::Receiver<Outgoing>) {
+        let (reader, mut writer) = tokio::io::split(stream);
+        let mut reader = BufReader::new(reader);
         // Since when frames were sent that nothing was heard after.
         let waiting: Mutex<Option<Instant>> = Mutex::new(None);
         let set = |since: Option<Instant>| {
@@ -141,9 +143,9 @@ impl Run {
         };
         let write = async {
             let mut next = Some(first);
-            while let Some(frame) = next {
+            while let Some(mut frame) = next {
                 set(Some(Instant::now()));
-                if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
+                if writer.write_all_buf(&mut frame).await.is_err() || writer.flush().await.is_err() {
                     break;
                 }
                 next = queue.recv().await;

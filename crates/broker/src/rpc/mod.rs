@@ -35,6 +35,7 @@ use crate::node::PartitionKey;
 use crate::raft::Configuration;
 use crate::replication::leaders::News;
 use crate::transactions::markers::Markers;
+use crate::transactions::verification::{Codes, PartitionCheck};
 
 /// The head of a request frame.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,6 +75,8 @@ pub(crate) enum Request {
     GroupConfiguration { key: PartitionKey },
     /// Write the ends of a transaction to partitions that you lead.
     WriteTxnMarkers(Markers),
+    /// Do partitions belong to a transaction that you coordinate?
+    CheckTransaction(PartitionCheck),
     /// How are you?
     NodeReport,
     /// Give the leadership of a partition that you lead to another broker.
@@ -121,6 +124,7 @@ pub(crate) enum Reply {
     GroupConfiguration(Configuration),
     /// The partitions that have their markers.
     MarkersWritten(Vec<PartitionKey>),
+    TransactionChecked(Codes),
     NodeReport(NodeReport),
     /// There is nothing to tell.
     Done,

@@ -11,7 +11,8 @@
 //! and goes on, by kind,
 //!
 //! ```text
-//! messages:   { 16 topic, i32 partition, u32 length, protobuf of raft-rs' message }*
+//! messages:   { 16 topic, i32 partition, u32 length, protobuf of raft-rs' message without its entries' data,
+//!               then of each entry { u32 length, its data } }*
 //! heartbeat:  u64 number { 16 topic, i32 partition, u64 term, u64 commit index }*
 //! answer:     u64 number { 16 topic, i32 partition }*     the groups that do not simply agree
 //! received:   { 16 topic, i32 partition, u64 term, u64 index }*
@@ -25,13 +26,12 @@ use raft::eraftpb::Message;
 use uuid::Uuid;
 
 use super::frame;
+use crate::gathered::Gathered;
 use crate::node::PartitionKey;
 
 const KEY_BYTES: usize = 20;
-const ROUTE_BYTES: usize = 24;
-/// What a message and an entry take about, beside the payload.
-const MESSAGE_BYTES: usize = KEY_BYTES + 64;
-const ENTRY_BYTES: usize = 32;
+/// What most frames take, beside records.
+const SMALL_BYTES: usize = 256;
 
 /// Who sends a frame to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,55 +77,42 @@ impl RaftFrame {
         }
     }
 
-    /// The frame with its head, ready to be written.
-    pub fn encode(&self, route: Route) -> Bytes {
-        let mut bytes = frame::begin_raft(self.kind(), self.size_hint());
-        bytes.put_i32(route.from);
-        bytes.put_i32(route.to);
-        bytes.put_slice(route.cluster.as_bytes());
+    /// The frame with its head, ready to be written. Records are not copied.
+    pub fn encode(self, route: Route) -> Gathered {
+        let kind = self.kind();
+        let mut bytes = Gathered::with_capacity(SMALL_BYTES);
+        bytes.end().put_i32(route.from);
+        bytes.end().put_i32(route.to);
+        bytes.end().put_slice(route.cluster.as_bytes());
         match self {
             RaftFrame::Messages(messages) => {
                 for (key, message) in messages {
-                    put_key(&mut bytes, *key);
+                    put_key(bytes.end(), key);
                     put_message(&mut bytes, message);
                 }
             }
             RaftFrame::Heartbeat { number, beats } => {
-                bytes.put_u64(*number);
+                let bytes = bytes.end();
+                bytes.put_u64(number);
                 for beat in beats {
-                    put_key(&mut bytes, beat.key);
+                    put_key(bytes, beat.key);
                     bytes.put_u64(beat.term);
                     bytes.put_u64(beat.commit);
                 }
             }
             RaftFrame::HeartbeatAnswer { number, differ } => {
-                bytes.put_u64(*number);
-                differ.iter().for_each(|key| put_key(&mut bytes, *key));
+                bytes.end().put_u64(number);
+                differ.iter().for_each(|key| put_key(bytes.end(), *key));
             }
             RaftFrame::Received(received) => {
                 for received in received {
-                    put_key(&mut bytes, received.key);
-                    bytes.put_u64(received.term);
-                    bytes.put_u64(received.index);
+                    put_key(bytes.end(), received.key);
+                    bytes.end().put_u64(received.term);
+                    bytes.end().put_u64(received.index);
                 }
             }
         }
-        frame::end_raft(bytes)
-    }
-
-    /// Bytes to begin with, so that most frames are written without moving.
-    fn size_hint(&self) -> usize {
-        let content = match self {
-            RaftFrame::Messages(messages) => {
-                let entries = messages.iter().flat_map(|(_, message)| message.get_entries());
-                let payloads: usize = entries.map(|entry| entry.data.len() + ENTRY_BYTES).sum();
-                payloads + messages.len() * MESSAGE_BYTES
-            }
-            RaftFrame::Heartbeat { beats, .. } => beats.len() * (KEY_BYTES + 16) + 8,
-            RaftFrame::HeartbeatAnswer { differ, .. } => differ.len() * KEY_BYTES + 8,
-            RaftFrame::Received(received) => received.len() * (KEY_BYTES + 16),
-        };
-        content + ROUTE_BYTES
+        frame::raft(kind, bytes)
     }
 
     /// `None` if the bytes are no frame of that kind.
@@ -154,9 +141,12 @@ fn put_key(bytes: &mut BytesMut, (topic, partition): PartitionKey) {
     bytes.put_i32(partition);
 }
 
-/// A message behind its length, written where it is to be.
-fn put_message(bytes: &mut BytesMut, message: &Message) {
+/// A message behind its length, written where it is to be, and its entries' data.
+fn put_message(gathered: &mut Gathered, mut message: Message) {
+    let entries = message.mut_entries().iter_mut();
+    let payloads: Vec<Bytes> = entries.map(|entry| std::mem::take(&mut entry.data)).collect();
     let size = message.compute_size();
+    let bytes = gathered.end();
     bytes.put_u32(size);
     let start = bytes.len();
     bytes.resize(start + size as usize, 0);
@@ -164,6 +154,10 @@ fn put_message(bytes: &mut BytesMut, message: &Message) {
     // Fails for nothing that has all required fields and this size, and proto3 requires none.
     let written = message.write_to_with_cached_sizes(&mut stream);
     debug_assert!(written.is_ok(), "a message of {size} bytes is not written: {written:?}");
+    for payload in payloads {
+        gathered.end().put_u32(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+        gathered.push(payload);
+    }
 }
 
 fn all<T>(bytes: &mut Bytes, read: impl Fn(&mut Bytes) -> Option<T>) -> Option<Vec<T>> {
@@ -187,9 +181,15 @@ fn message(bytes: &mut Bytes) -> Option<(PartitionKey, Message)> {
     if length > bytes.remaining() {
         return None;
     }
-    let message = bytes.split_to(length);
-    // Payloads share the frame's memory.
-    let message = Message::parse_from_carllerche_bytes(&message).ok()?;
+    let mut message = Message::parse_from_carllerche_bytes(&bytes.split_to(length)).ok()?;
+    for entry in message.mut_entries() {
+        let length = bytes.try_get_u32().ok()? as usize;
+        if length > bytes.remaining() {
+            return None;
+        }
+        // Payloads share the frame's memory.
+        entry.data = bytes.split_to(length);
+    }
     Some((key, message))
 }
 
@@ -227,7 +227,7 @@ mod tests {
 
     /// Without the head, which says how long it is.
     fn content(frame: &RaftFrame) -> Bytes {
-        let mut bytes = frame.encode(ROUTE);
+        let mut bytes = frame.clone().encode(ROUTE).whole();
         assert_eq!(bytes.get_u32() as usize, bytes.len());
         assert_eq!(bytes.get_u32(), u32::from(frame.kind()) << 24);
         bytes

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hopwise_fabric::net::{TcpListener, TcpStream};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -15,11 +15,12 @@ use super::ping::{self, Ping, Pong};
 use super::{Refusal, Reply, ReplyHead, Request, RequestHead};
 use crate::cluster::{discovery, health, submit};
 use crate::config::Listener;
+use crate::gathered::Outgoing;
 use crate::node::Node;
 use crate::operations::leadership;
 use crate::replication::driver;
 use crate::status::Counter;
-use crate::transactions::markers;
+use crate::transactions::{markers, verification};
 
 /// Requests of one connection that are worked on at a time; further ones wait in the socket.
 const REQUESTS_MAX: usize = 128;
@@ -38,12 +39,13 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
     let peer = stream.peer_addr().ok();
     let Some(stream) = node.secure(&listener, stream).await else { return };
     let _open = node.metrics.internal.open();
-    let (mut reader, mut writer) = tokio::io::split(stream);
-    let (replies, mut queue) = mpsc::channel::<Bytes>(REQUESTS_MAX);
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = BufReader::new(reader);
+    let (replies, mut queue) = mpsc::channel::<Outgoing>(REQUESTS_MAX);
     let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
     let write = async {
-        while let Some(frame) = queue.recv().await {
-            if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
+        while let Some(mut frame) = queue.recv().await {
+            if writer.write_all_buf(&mut frame).await.is_err() || writer.flush().await.is_err() {
                 break;
             }
         }
@@ -89,7 +91,7 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
                 if let Ok(frame) = frame::encode(&ReplyHead { call, reply }, &[]) {
                     node.metrics.internal.sent_bytes.add(frame.len() as u64);
                     // The connection may be gone; then nobody waits for the reply.
-                    let _ = replies.send(frame).await;
+                    let _ = replies.send(frame.into()).await;
                 }
             });
         }
@@ -102,7 +104,7 @@ async fn connection(node: Arc<Node>, listener: Arc<Listener>, stream: TcpStream)
 }
 
 /// Answers a ping; tells whether it was one.
-fn pinged(node: &Node, content: Bytes, replies: &mpsc::Sender<Bytes>) -> bool {
+fn pinged(node: &Node, content: Bytes, replies: &mpsc::Sender<Outgoing>) -> bool {
     let Some(Ping { call, route }) = Ping::decode(content) else { return false };
     let verdict = is_for(node, Some(route.to), Some(route.cluster));
     if verdict.is_ok() {
@@ -110,7 +112,7 @@ fn pinged(node: &Node, content: Bytes, replies: &mpsc::Sender<Bytes>) -> bool {
         node.metrics.node_status.received.add(1);
     }
     // The queue is full when nobody reads the replies; then nobody waits for this one either.
-    let _ = replies.try_send(Pong { call, verdict }.encode());
+    let _ = replies.try_send(Pong { call, verdict }.encode().into());
     true
 }
 
@@ -140,6 +142,9 @@ async fn answer(node: &Arc<Node>, head: RequestHead) -> Result<Reply, Refusal> {
         Request::NodeReport => Ok(Reply::NodeReport(health::own_report(node))),
         Request::TransferLeadership { topic, partition, target } => {
             leadership::transfer(node, (topic, partition), Some(target)).await.map(|()| Reply::Done)
+        }
+        Request::CheckTransaction(check) => {
+            Ok(Reply::TransactionChecked(verification::answer(node, &check).await))
         }
         Request::WriteTxnMarkers(markers) => Ok(Reply::MarkersWritten(markers::write(node, &markers).await)),
         Request::Submit { request, command, timeout_ms } => {

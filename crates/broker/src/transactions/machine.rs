@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Settings;
 use super::markers;
 use super::records;
-use super::request::{AddRequest, Answer, DescribedTransaction, EndRequest, Ending, InitError, InitRequest};
+use super::request::{AddRequest, Answer, DescribedTransaction, EndRequest, Ending, InitRequest, NotDone};
 use super::transaction::{NO_EPOCH, Transaction, TransactionState};
 use crate::coordinator::{
     Machine, Now, Replayed, Shard, Ticket, Timers, Write, WriteError, WriteKind, WriteQueue,
@@ -53,8 +53,8 @@ pub(crate) struct Then {
 #[derive(Clone, Copy, Debug)]
 enum Waits {
     Nobody,
-    /// Is told the producer id and epoch.
-    Init(Ticket),
+    /// Is told the producer id and epoch to go on with.
+    Producer(Ticket),
     /// InitProducerId found a transaction open, which is aborted first; its client is to ask again.
     Fence(Ticket),
     Done(Ticket),
@@ -78,12 +78,12 @@ impl TransactionMachine {
     /// transaction of theirs is aborted first.
     pub fn init(&mut self, now: Now, request: InitRequest, ticket: Ticket) {
         if let Err(error) = self.try_init(now, request, ticket) {
-            self.answers.push((ticket, Answer::Init(Err(error))));
+            self.answers.push((ticket, Answer::Producer(Err(error))));
         }
     }
 
-    fn try_init(&mut self, now: Now, request: InitRequest, ticket: Ticket) -> Result<(), InitError> {
-        let kafka = |error| Err(InitError::Kafka(error));
+    fn try_init(&mut self, now: Now, request: InitRequest, ticket: Ticket) -> Result<(), NotDone> {
+        let kafka = |error| Err(NotDone::Kafka(error));
         if request.timeout.is_zero() || request.timeout > self.settings.timeout_max {
             return kafka(ResponseError::InvalidTransactionTimeout);
         }
@@ -95,7 +95,7 @@ impl TransactionMachine {
             let next = Transaction::new(now.unix_ms).after_init(&request, now.unix_ms)?;
             let transaction = Transaction::new(now.unix_ms);
             self.ids.insert(id.clone(), Entry { transaction, changing: false, deadline: None });
-            self.change(id, Some(next), Waits::Init(ticket));
+            self.change(id, Some(next), Waits::Producer(ticket));
             return Ok(());
         };
         let transaction = &entry.transaction;
@@ -107,7 +107,7 @@ impl TransactionMachine {
             let aborted = transaction.fenced_off(now.unix_ms);
             self.change(id, Some(aborted), Waits::Fence(ticket));
         } else {
-            self.change(id, Some(next), Waits::Init(ticket));
+            self.change(id, Some(next), Waits::Producer(ticket));
         }
         Ok(())
     }
@@ -117,29 +117,41 @@ impl TransactionMachine {
         let next = self
             .settled(&request.transactional_id)
             .and_then(|transaction| transaction.after_add(request, now.unix_ms));
-        self.decided(&request.transactional_id, next, ticket);
+        match next {
+            Ok(Some(next)) => self.change(request.transactional_id.clone(), Some(next), Waits::Done(ticket)),
+            Ok(None) => self.answers.push((ticket, Answer::Done(Ok(())))),
+            Err(error) => self.answers.push((ticket, Answer::Done(Err(error)))),
+        }
+    }
+
+    /// Whether partitions belong to the producer's open transaction: a result for each, in their order. A change that
+    /// is being written does not count; what has been written counts while the next is.
+    ///
+    /// # Errors
+    /// The producer has no such transaction.
+    pub fn verify(&self, request: &AddRequest) -> Result<Vec<Result<(), ResponseError>>, ResponseError> {
+        let entry = self.ids.get(&request.transactional_id).ok_or(ResponseError::InvalidProducerIdMapping)?;
+        entry.transaction.verify(request)
     }
 
     /// EndTxn. The answer comes when the decision is durable; the partitions learn it afterwards.
     pub fn end(&mut self, now: Now, request: &EndRequest, ticket: Ticket) {
-        let next = self
-            .settled(&request.transactional_id)
-            .and_then(|transaction| transaction.after_end(request, now.unix_ms));
-        self.decided(&request.transactional_id, next, ticket);
+        let id = &request.transactional_id;
+        let ended = self.settled(id).map_err(NotDone::Kafka).and_then(|transaction| {
+            let next = transaction.after_end(request, now.unix_ms)?;
+            Ok(next.ok_or(transaction.successor()))
+        });
+        match ended {
+            Ok(Ok(next)) => self.change(id.clone(), Some(next), Waits::Producer(ticket)),
+            Ok(Err(already)) => self.answers.push((ticket, Answer::Producer(Ok(already)))),
+            Err(error) => self.answers.push((ticket, Answer::Producer(Err(error)))),
+        }
     }
 
     /// The id's transaction, of which no change is being written.
     fn settled(&self, id: &str) -> Result<&Transaction, ResponseError> {
         let entry = self.ids.get(id).ok_or(ResponseError::InvalidProducerIdMapping)?;
         if entry.changing { Err(ResponseError::ConcurrentTransactions) } else { Ok(&entry.transaction) }
-    }
-
-    fn decided(&mut self, id: &str, next: Result<Option<Transaction>, ResponseError>, ticket: Ticket) {
-        match next {
-            Ok(Some(next)) => self.change(id.to_owned(), Some(next), Waits::Done(ticket)),
-            Ok(None) => self.answers.push((ticket, Answer::Done(Ok(())))),
-            Err(error) => self.answers.push((ticket, Answer::Done(Err(error)))),
-        }
     }
 
     fn change(&mut self, id: String, next: Option<Transaction>, waits: Waits) {
@@ -209,6 +221,7 @@ impl TransactionMachine {
             self.endings.push(Ending {
                 transactional_id: id.to_owned(),
                 producer: transaction.producer,
+                raised_epoch: transaction.raises_epoch(),
                 coordinator_epoch: self.epoch,
                 commit: transaction.state == TransactionState::PrepareCommit,
                 partitions: transaction.partitions.clone(),
@@ -294,23 +307,23 @@ impl Machine for TransactionMachine {
     fn written(&mut self, now: Now, then: Then, result: Result<i64, WriteError>) {
         let Then { id, next, waits } = then;
         let result = result.map(drop).map_err(write_error);
-        let producer = next.as_ref().map(|next| next.producer);
+        let producer = next.as_ref().map(Transaction::successor);
         match (&result, next) {
             (Ok(()), Some(next)) => self.set(now, &id, next),
             (Ok(()), None) => drop(self.ids.remove(&id)),
             (Err(_), next) => self.not_changed(now, &id, next),
         }
         match (waits, producer) {
-            (Waits::Init(ticket), Some(producer)) => {
-                let answer = result.map(|()| producer).map_err(InitError::Kafka);
-                self.answers.push((ticket, Answer::Init(answer)));
+            (Waits::Producer(ticket), Some(producer)) => {
+                let answer = result.map(|()| producer).map_err(NotDone::Kafka);
+                self.answers.push((ticket, Answer::Producer(answer)));
             }
             (Waits::Fence(ticket), _) => {
                 let error = result.err().unwrap_or(ResponseError::ConcurrentTransactions);
-                self.answers.push((ticket, Answer::Init(Err(InitError::Kafka(error)))));
+                self.answers.push((ticket, Answer::Producer(Err(NotDone::Kafka(error)))));
             }
             (Waits::Done(ticket), _) => self.answers.push((ticket, Answer::Done(result))),
-            (Waits::Nobody | Waits::Init(_), _) => {}
+            (Waits::Nobody | Waits::Producer(_), _) => {}
         }
     }
 

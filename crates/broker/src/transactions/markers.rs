@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::machine::TransactionMachine;
 use super::request::Ending;
-use crate::coordinator::{Now, Shard, WriteKind, check_marker, control_batch};
+use crate::coordinator::{Now, Shard, WriteKind, control_batch};
 use crate::groups;
 use crate::groups::request::Answer;
 use crate::node::{Node, PartitionKey};
@@ -36,6 +36,8 @@ const CALL_MARGIN: Duration = Duration::from_secs(1);
 pub(crate) struct Markers {
     pub producer_id: i64,
     pub producer_epoch: i16,
+    /// Whether no record of the transaction has the epoch (KIP-890; `TransactionVersion` in Kafka's WriteTxnMarkers).
+    pub raised_epoch: bool,
     pub coordinator_epoch: i32,
     pub commit: bool,
     pub partitions: Vec<PartitionKey>,
@@ -46,6 +48,7 @@ impl Markers {
         WriteKind::Marker {
             producer_id: self.producer_id,
             producer_epoch: self.producer_epoch,
+            raised_epoch: self.raised_epoch,
             coordinator_epoch: self.coordinator_epoch,
             commit: self.commit,
         }
@@ -61,6 +64,7 @@ pub(super) async fn end(node: Arc<Node>, shard: Weak<Shard<TransactionMachine>>,
             let markers = Markers {
                 producer_id: ending.producer.id,
                 producer_epoch: ending.producer.epoch,
+                raised_epoch: ending.raised_epoch,
                 coordinator_epoch: ending.coordinator_epoch,
                 commit: ending.commit,
                 partitions,
@@ -140,7 +144,8 @@ pub(crate) async fn write(node: &Arc<Node>, markers: &Markers) -> Vec<PartitionK
             _ => write_one(node, *key, markers, deadline).await,
         };
         match result {
-            // A newer epoch of the producer or of its coordinator has been here, and ended the transaction.
+            // A newer epoch of the producer or of its coordinator has been here, and ended the transaction; or this
+            // marker has been here already.
             Ok(())
             | Err(ResponseError::InvalidProducerEpoch | ResponseError::TransactionCoordinatorFenced) => {
                 Some(*key)
@@ -163,12 +168,8 @@ async fn write_one(
     let partition = node.partition(key).ok_or(ResponseError::NotLeaderOrFollower)?;
     let batch =
         control_batch(markers.kind(), (node.clock)()).map_err(|_| ResponseError::UnknownServerError)?;
-    let written = match check_marker(&partition, markers.kind()) {
-        Ok(()) => partition.produce(batch, None, Acks::All, deadline).await.map(drop),
-        Err(error) => Err(error),
-    };
-    match written {
-        Ok(()) => Ok(()),
+    match partition.produce(batch, markers.kind().standing(), None, Acks::All, deadline).await {
+        Ok(_) => Ok(()),
         Err(PartitionError::Producer(error, _)) => Err(error),
         Err(PartitionError::TimedOut) => Err(ResponseError::RequestTimedOut),
         Err(PartitionError::Storage(_)) => Err(ResponseError::KafkaStorageError),

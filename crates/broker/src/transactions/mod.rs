@@ -3,9 +3,9 @@
 //! A transactional id belongs to a partition of `kafka_internal/tx`; the broker that leads it coordinates the
 //! id's transactions. The rules are a state machine ([`machine`]); [`crate::coordinator`] runs it. That a
 //! transaction is to be committed or aborted is durable in the topic before markers are written to its
-//! partitions ([`markers`]); once all have one it is complete. Sources: KIP-98, KIP-360 (producers go on after
-//! an error), KIP-664 (Describe and List). Left out: the second part of KIP-890 (an epoch per transaction), so
-//! a marker that is delayed for longer than its transaction is taken for one of the next, as in Kafka before.
+//! partitions ([`markers`]); once all have one it is complete. Before a partition's leader appends the first record
+//! of a transaction it asks whether the partition belongs to it ([`verification`]). Sources: KIP-98, KIP-360
+//! (producers go on after an error), KIP-664 (Describe and List), KIP-890 (verification, an epoch per transaction).
 
 pub(crate) mod machine;
 pub(crate) mod markers;
@@ -15,6 +15,7 @@ pub(crate) mod request;
 #[cfg(test)]
 mod tests;
 mod transaction;
+pub(crate) mod verification;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,10 @@ use crate::topic_creation;
 
 /// The topic that transactions are kept in.
 pub(crate) const TOPIC: &str = "kafka_internal/tx";
+
+/// The level of the feature `transaction.version` from which on each transaction has an epoch of its own and partitions
+/// join it with their first record (KIP-890, KIP-1022).
+pub(crate) const EPOCH_PER_TRANSACTION: i16 = 2;
 
 /// What the coordinator goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]

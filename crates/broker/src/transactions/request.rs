@@ -25,12 +25,14 @@ pub(crate) struct InitRequest {
     pub fresh: Option<i64>,
 }
 
-/// AddPartitionsToTxn, or AddOffsetsToTxn.
+/// AddPartitionsToTxn, or AddOffsetsToTxn, or a partition's leader that has a record of the transaction.
 #[derive(Clone, Debug)]
 pub(crate) struct AddRequest {
     pub transactional_id: String,
     pub producer: ProducerEpoch,
     pub partitions: BTreeSet<TopicPartition>,
+    /// The client's `transaction.version`.
+    pub client_version: i16,
 }
 
 /// EndTxn.
@@ -39,21 +41,32 @@ pub(crate) struct EndRequest {
     pub transactional_id: String,
     pub producer: ProducerEpoch,
     pub commit: bool,
+    /// The client's `transaction.version`.
+    pub client_version: i16,
+    /// A producer id that nobody has, if one was fetched.
+    pub fresh: Option<i64>,
 }
 
-/// Why InitProducerId is not done.
+/// Why InitProducerId or EndTxn is not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InitError {
+pub(crate) enum NotDone {
     /// A fresh producer id is needed; ask again with one.
     NeedsProducerId,
     /// For the client.
     Kafka(ResponseError),
 }
 
+impl From<ResponseError> for NotDone {
+    fn from(error: ResponseError) -> NotDone {
+        NotDone::Kafka(error)
+    }
+}
+
 /// What is answered later than asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Init(Result<ProducerEpoch, InitError>),
+    /// To InitProducerId and EndTxn: what the producer goes on with.
+    Producer(Result<ProducerEpoch, NotDone>),
     Done(Result<(), ResponseError>),
 }
 
@@ -62,6 +75,8 @@ pub(crate) enum Answer {
 pub(crate) struct Ending {
     pub transactional_id: String,
     pub producer: ProducerEpoch,
+    /// Whether no record of the transaction has the producer's epoch (KIP-890).
+    pub raised_epoch: bool,
     /// The coordinator's epoch.
     pub coordinator_epoch: i32,
     pub commit: bool,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use turmoil_fs::Fs;
 
+use super::MemoryFiles;
+
 /// What a broker keeps its data on.
 #[derive(Clone)]
 pub enum Disk {
@@ -13,6 +15,8 @@ pub enum Disk {
     Simulated(Fs),
     /// A directory of the machine, which stands for the configured data directory.
     Machine(PathBuf),
+    /// Memory: nothing is lost but with the process.
+    Memory(MemoryFiles),
     /// A disk, with its size and what may be wrong with it.
     Troubled(Box<Disk>, Arc<dyn DiskTrouble>),
 }

@@ -1,4 +1,4 @@
-//! The broker's volume: a simulated file system, or a directory of the machine.
+//! The broker's volume: a simulated file system, a directory of the machine, or files in memory.
 //!
 //! Each operation opens what it needs, works, and leaves, without waiting. What is not synced is lost in a
 //! crash, and so is a file whose directory entry is not synced; the functions that promise durability do both.
@@ -7,6 +7,7 @@
 //! are not kept, so that the number of partitions is not bound by the machine's limit on open files.
 
 mod disk;
+mod memory;
 mod space;
 
 use std::io::{self, ErrorKind};
@@ -15,38 +16,51 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use turmoil_fs::{Fs, FsContext};
 
 use space::Space;
 
 pub use disk::{Disk, DiskTrouble};
+pub use memory::MemoryFiles;
 pub(crate) use space::DiskSpace;
+
+use crate::gathered::Gathered;
+
+/// Where the files are.
+#[derive(Clone)]
+enum Files {
+    Simulated(Fs),
+    Machine,
+    Memory(MemoryFiles),
+}
 
 /// A volume and the data directory on it.
 #[derive(Clone)]
 pub(crate) struct Volume {
-    /// `None` on the machine's own file system.
-    simulated: Option<Fs>,
+    files: Files,
     trouble: Option<Arc<dyn DiskTrouble>>,
     /// `None` if nobody knows how large the disk is.
     space: Option<Arc<Space>>,
     root: PathBuf,
 }
 
-/// Runs a block with `fs` as the functions of the volume's file system; the two have the same names.
+/// Runs a block with `fs` as the functions of the volume's file system, of which two have the same names; or an
+/// expression for files in memory.
 macro_rules! on {
-    ($volume:expr, $work:block) => {
-        match &$volume.simulated {
-            Some(simulated) => {
+    ($volume:expr, $work:block, |$files:ident| $in_memory:expr) => {
+        match &$volume.files {
+            Files::Simulated(simulated) => {
                 use turmoil_fs::shim::std::fs;
                 let _inside = simulated.enter();
                 $work
             }
-            None => {
+            Files::Machine => {
                 use std::fs;
                 $work
             }
+            Files::Memory($files) => $in_memory,
         }
     };
 }
@@ -54,12 +68,21 @@ macro_rules! on {
 impl Volume {
     /// A data directory on a simulated file system.
     pub fn simulated(fs: Fs, root: PathBuf) -> Volume {
-        Volume { simulated: Some(fs), trouble: None, space: None, root }
+        Volume::of(Files::Simulated(fs), root)
     }
 
     /// A directory of the machine.
     pub fn machine(root: PathBuf) -> Volume {
-        Volume { simulated: None, trouble: None, space: None, root }
+        Volume::of(Files::Machine, root)
+    }
+
+    /// A data directory that is in memory.
+    pub fn memory(files: MemoryFiles, root: PathBuf) -> Volume {
+        Volume::of(Files::Memory(files), root)
+    }
+
+    fn of(files: Files, root: PathBuf) -> Volume {
+        Volume { files, trouble: None, space: None, root }
     }
 
     /// The volume of a disk, with the data directory that the node configuration names.
@@ -70,6 +93,7 @@ impl Volume {
         match disk {
             Disk::Simulated(fs) => Ok(Volume::simulated(fs, data_directory.to_owned())),
             Disk::Machine(root) => Ok(Volume::machine(root)),
+            Disk::Memory(files) => Ok(Volume::memory(files, data_directory.to_owned())),
             Disk::Troubled(disk, trouble) => {
                 let mut volume = Volume::new(*disk, data_directory)?;
                 if let Some(capacity) = trouble.capacity_bytes() {
@@ -86,7 +110,14 @@ impl Volume {
     fn count(&self, directory: &Path, space: &Space) -> io::Result<()> {
         for name in self.names(directory)? {
             let path = directory.join(name);
-            match on!(self, { fs::metadata(&path).map(|found| (found.is_dir(), found.len())) })? {
+            let found =
+                on!(self, { fs::metadata(&path).map(|found| (found.is_dir(), found.len())) }, |files| {
+                    match files.is_directory(&path) {
+                        true => Ok((true, 0)),
+                        false => files.length(&path).map(|length| (false, length)),
+                    }
+                });
+            match found? {
                 (true, _) => self.count(&path, space)?,
                 (false, length) => space.is_now(&path, length),
             }
@@ -104,18 +135,18 @@ impl Volume {
     pub fn latency(&self) -> Duration {
         let extra = self.trouble.as_ref().map_or(Duration::ZERO, |trouble| trouble.extra_latency());
         extra
-            + match &self.simulated {
-                Some(fs) => {
+            + match &self.files {
+                Files::Simulated(fs) => {
                     let _inside = fs.enter();
                     FsContext::current(|context| context.fs.calculate_latency(false))
                 }
-                None => Duration::ZERO,
+                Files::Machine | Files::Memory(_) => Duration::ZERO,
             }
     }
 
     /// Whether what reaches the disk blocks the thread.
     pub fn blocks(&self) -> bool {
-        self.simulated.is_none()
+        matches!(self.files, Files::Machine)
     }
 
     /// How large the disk is and what is free of it by the files that are on it, if that is known.
@@ -171,12 +202,13 @@ impl Volume {
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        match &self.simulated {
-            Some(fs) => {
+        match &self.files {
+            Files::Simulated(fs) => {
                 let _inside = fs.enter();
                 turmoil_fs::shim::std::fs::sync_dir(path)
             }
-            None => self.waiting(|| std::fs::File::open(path)?.sync_all()),
+            Files::Machine => self.waiting(|| std::fs::File::open(path)?.sync_all()),
+            Files::Memory(_) => Ok(()),
         }
     }
 
@@ -185,7 +217,7 @@ impl Volume {
     }
 
     fn exists(&self, path: &Path) -> bool {
-        on!(self, { fs::metadata(path).is_ok() })
+        on!(self, { fs::metadata(path).is_ok() }, |files| files.exists(path))
     }
 
     /// Creates a directory and its parents, durably.
@@ -195,7 +227,7 @@ impl Volume {
         }
         self.space()?;
         let missing: Vec<&Path> = path.ancestors().take_while(|path| !self.exists(path)).collect();
-        on!(self, { fs::create_dir_all(path)? });
+        on!(self, { fs::create_dir_all(path)? }, |files| files.create_directory(path));
         missing.into_iter().rev().filter(|path| !path.as_os_str().is_empty()).try_for_each(|path| {
             self.sync_directory(path)?;
             self.sync_parent(path)
@@ -207,7 +239,12 @@ impl Volume {
         if !self.exists(path) {
             return Ok(());
         }
-        self.waiting(|| on!(self, { fs::remove_dir_all(path) }))?;
+        self.waiting(|| {
+            on!(self, { fs::remove_dir_all(path) }, |files| {
+                files.remove_directory(path);
+                Ok(())
+            })
+        })?;
         self.counted(|space| space.removed_below(path));
         self.sync_parent(path)
     }
@@ -217,13 +254,17 @@ impl Volume {
         if !self.exists(path) {
             return Ok(Vec::new());
         }
-        let mut names = on!(self, {
-            let mut names = Vec::new();
-            for entry in fs::read_dir(path)? {
-                names.extend(entry?.file_name().into_string().ok());
-            }
-            names
-        });
+        let mut names = on!(
+            self,
+            {
+                let mut names = Vec::new();
+                for entry in fs::read_dir(path)? {
+                    names.extend(entry?.file_name().into_string().ok());
+                }
+                names
+            },
+            |files| files.names(path)
+        );
         names.sort();
         Ok(names)
     }
@@ -238,7 +279,8 @@ impl Volume {
 
     /// A file's length in bytes; `None` if it does not exist.
     pub fn length(&self, path: &Path) -> io::Result<Option<u64>> {
-        let length = on!(self, { fs::metadata(path).map(|metadata| metadata.len()) });
+        let length =
+            on!(self, { fs::metadata(path).map(|metadata| metadata.len()) }, |files| files.length(path));
         match length {
             Ok(length) => Ok(Some(length)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -249,7 +291,11 @@ impl Volume {
     /// Fills `bytes` from `position`; a short read is continued.
     pub fn read_at(&self, path: &Path, position: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.works()?;
-        on!(self, { fs::OpenOptions::new().read(true).open(path)?.read_exact_at(bytes, position)? });
+        on!(
+            self,
+            { fs::OpenOptions::new().read(true).open(path)?.read_exact_at(bytes, position)? },
+            |files| files.read_at(path, position, bytes)?
+        );
         if let Some(first) = bytes.first_mut()
             && self.trouble.as_ref().is_some_and(|trouble| trouble.corrupts())
         {
@@ -259,11 +305,11 @@ impl Volume {
     }
 
     /// Writes `bytes` at `position` of a file that exists. They are not durable before [`Volume::sync`].
-    pub fn write_at(&self, path: &Path, position: u64, bytes: &[u8]) -> io::Result<()> {
+    pub fn write_at(&self, path: &Path, position: u64, bytes: impl Into<Gathered>) -> io::Result<()> {
+        let bytes = bytes.into();
         let end = position.saturating_add(bytes.len() as u64);
         self.space_for(path, end)?;
-        let written =
-            on!(self, { fs::OpenOptions::new().write(true).open(path)?.write_all_at(bytes, position) });
+        let written = self.write_chunks(path, position, bytes);
         // A write that failed may have left something.
         match &written {
             Ok(()) => self.counted(|space| space.grown(path, end)),
@@ -272,28 +318,52 @@ impl Volume {
         written
     }
 
+    fn write_chunks(&self, path: &Path, mut position: u64, bytes: Gathered) -> io::Result<()> {
+        let chunks = bytes.into_chunks();
+        on!(
+            self,
+            {
+                let file = fs::OpenOptions::new().write(true).open(path)?;
+                for chunk in chunks {
+                    file.write_all_at(&chunk, position)?;
+                    position += chunk.len() as u64;
+                }
+                Ok(())
+            },
+            |files| chunks.into_iter().try_for_each(|chunk| {
+                let length = chunk.len() as u64;
+                files.write_at(path, position, chunk)?;
+                position += length;
+                Ok(())
+            })
+        )
+    }
+
     /// Makes a file's content and length durable.
     pub fn sync(&self, path: &Path) -> io::Result<()> {
         self.works()?;
-        self.waiting(|| on!(self, { fs::OpenOptions::new().write(true).open(path)?.sync_data() }))
+        self.waiting(|| {
+            on!(self, { fs::OpenOptions::new().write(true).open(path)?.sync_data() }, |_files| Ok(()))
+        })
     }
 
     /// Cuts a file to `length` bytes. It is not durable before [`Volume::sync`].
     pub fn set_length(&self, path: &Path, length: u64) -> io::Result<()> {
         self.works()?;
-        on!(self, { fs::OpenOptions::new().write(true).open(path)?.set_len(length)? });
+        on!(self, { fs::OpenOptions::new().write(true).open(path)?.set_len(length)? }, |files| files
+            .set_length(path, length)?);
         self.counted(|space| space.is_now(path, length));
         Ok(())
     }
 
     /// Removes a file, durably.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
-        if self.simulated.is_some() {
+        if matches!(self.files, Files::Simulated(_)) {
             // The simulation keeps unsynced writes of a removed file, and they would fall upon the next one of
             // that name.
             self.sync(path)?;
         }
-        on!(self, { fs::remove_file(path)? });
+        on!(self, { fs::remove_file(path)? }, |files| files.remove(path)?);
         self.counted(|space| space.removed(path));
         self.sync_parent(path)
     }
@@ -313,13 +383,20 @@ impl Volume {
         let length = bytes.len() as u64;
         self.space_for(next, length)?;
         let written = self.waiting(|| {
-            on!(self, {
-                let file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(next)?;
-                file.write_all_at(bytes, 0)?;
-                file.sync_all()?;
-                drop(file);
-                fs::rename(next, path)
-            })
+            on!(
+                self,
+                {
+                    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).open(next)?;
+                    file.write_all_at(bytes, 0)?;
+                    file.sync_all()?;
+                    drop(file);
+                    fs::rename(next, path)
+                },
+                |files| {
+                    files.put(path, Bytes::copy_from_slice(bytes));
+                    Ok(())
+                }
+            )
         });
         if let Err(error) = written {
             self.recount(next);
@@ -434,10 +511,14 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_does_the_same() {
+    fn the_machine_and_memory_do_the_same() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::Machine(directory.path().join("data"));
-        let volume = Volume::new(disk, Path::new("/elsewhere")).unwrap();
+        for disk in [Disk::Machine(directory.path().join("data")), Disk::Memory(MemoryFiles::default())] {
+            does_the_same(&Volume::new(disk, Path::new("/elsewhere")).unwrap());
+        }
+    }
+
+    fn does_the_same(volume: &Volume) {
         let folder = volume.root().join("a/b");
         volume.create_directory(&folder).unwrap();
         let path = folder.join("file");

@@ -33,4 +33,5 @@ mod support;
 mod telemetry;
 mod tls;
 mod topics;
+mod transaction_epochs;
 mod transactions;

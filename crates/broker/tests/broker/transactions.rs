@@ -30,7 +30,7 @@ use crate::support::{Client, TestBroker, name, new_cluster, produce_request};
 const BOOTSTRAP: &str =
     "alive_timeout_ms: 1000\ntransaction_coordinator_partitions: 4\ngroup_topic_partitions: 4\n";
 
-async fn start(count: usize) -> Vec<TestBroker> {
+pub async fn start(count: usize) -> Vec<TestBroker> {
     let mut brokers = new_cluster(count);
     for broker in &mut brokers {
         broker.bootstrap = BOOTSTRAP.to_owned();
@@ -42,11 +42,11 @@ async fn start(count: usize) -> Vec<TestBroker> {
     brokers
 }
 
-fn text(text: &str) -> StrBytes {
+pub fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-fn code(error: ResponseError) -> i16 {
+pub fn code(error: ResponseError) -> i16 {
     error.code()
 }
 
@@ -71,7 +71,9 @@ macro_rules! until_settled {
     }};
 }
 
-async fn coordinator(brokers: &[TestBroker], key: &str, key_type: i8) -> Client {
+pub(crate) use until_settled;
+
+pub async fn coordinator(brokers: &[TestBroker], key: &str, key_type: i8) -> Client {
     let mut any = brokers[0].client().await;
     for _ in 0..500 {
         let request = FindCoordinatorRequest::default().with_key(text(key)).with_key_type(key_type);
@@ -88,16 +90,16 @@ async fn coordinator(brokers: &[TestBroker], key: &str, key_type: i8) -> Client 
 }
 
 /// A transactional producer, as its client keeps it.
-struct Producer {
-    client: Client,
-    transactional_id: TransactionalId,
-    id: ProducerId,
-    epoch: i16,
-    sequence: i32,
+pub struct Producer {
+    pub client: Client,
+    pub transactional_id: TransactionalId,
+    pub id: ProducerId,
+    pub epoch: i16,
+    pub sequence: i32,
 }
 
 impl Producer {
-    async fn new(brokers: &[TestBroker], id: &str, timeout_ms: i32) -> Producer {
+    pub async fn new(brokers: &[TestBroker], id: &str, timeout_ms: i32) -> Producer {
         let mut producer = Producer {
             client: coordinator(brokers, id, 1).await,
             transactional_id: TransactionalId(text(id)),
@@ -109,7 +111,7 @@ impl Producer {
         producer
     }
 
-    async fn init(&mut self, timeout_ms: i32) -> i16 {
+    pub async fn init(&mut self, timeout_ms: i32) -> i16 {
         let request = InitProducerIdRequest::default()
             .with_transactional_id(Some(self.transactional_id.clone()))
             .with_transaction_timeout_ms(timeout_ms)
@@ -125,7 +127,7 @@ impl Producer {
         answer.error_code
     }
 
-    async fn add(&mut self, topic: &str, partitions: Vec<i32>) -> i16 {
+    pub async fn add(&mut self, topic: &str, partitions: Vec<i32>) -> i16 {
         let topic = AddPartitionsToTxnTopic::default().with_name(name(topic)).with_partitions(partitions);
         let request = AddPartitionsToTxnRequest::default()
             .with_v3_and_below_transactional_id(self.transactional_id.clone())
@@ -146,17 +148,52 @@ impl Producer {
     }
 
     /// Writes a value in the transaction; partition 0.
-    async fn produce(&mut self, brokers: &[TestBroker], topic: &str, value: &str) -> i16 {
+    pub async fn produce(&mut self, brokers: &[TestBroker], topic: &str, value: &str) -> i16 {
+        self.produce_by(9, brokers, topic, value).await
+    }
+
+    /// The same by a version of the request.
+    pub async fn produce_by(
+        &mut self,
+        version: i16,
+        brokers: &[TestBroker],
+        topic: &str,
+        value: &str,
+    ) -> i16 {
         let batch = batch(self.id.0, self.epoch, self.sequence, value);
         self.sequence += 1;
         let mut client = leader(brokers, topic).await;
         let request = produce_request(topic, 0, -1, batch);
         let request = request.with_transactional_id(Some(self.transactional_id.clone()));
-        let answer = client.ask(ApiKey::Produce, 9, &request).await;
+        let answer = client.ask(ApiKey::Produce, version, &request).await;
         answer.responses[0].partition_responses[0].error_code
     }
 
-    async fn end(&mut self, commit: bool) -> i16 {
+    /// Commits an offset of group `g` for partition 0 of `orders` in the transaction, by a version of the request.
+    pub async fn commit_offset(&mut self, group: &mut Client, version: i16, offset: i64) -> i16 {
+        let partition =
+            TxnOffsetCommitRequestPartition::default().with_partition_index(0).with_committed_offset(offset);
+        let topic =
+            TxnOffsetCommitRequestTopic::default().with_name(name("orders")).with_partitions(vec![partition]);
+        let request = TxnOffsetCommitRequest::default()
+            .with_transactional_id(self.transactional_id.clone())
+            .with_group_id(GroupId(text("g")))
+            .with_producer_id(self.id)
+            .with_producer_epoch(self.epoch)
+            .with_generation_id(-1)
+            .with_topics(vec![topic]);
+        let again = [ResponseError::CoordinatorLoadInProgress, ResponseError::ConcurrentTransactions];
+        loop {
+            let answer: TxnOffsetCommitResponse = group.ask(ApiKey::TxnOffsetCommit, version, &request).await;
+            let code = answer.topics[0].partitions[0].error_code;
+            if !again.iter().any(|error| error.code() == code) {
+                return code;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn end(&mut self, commit: bool) -> i16 {
         let request = EndTxnRequest::default()
             .with_transactional_id(self.transactional_id.clone())
             .with_producer_id(self.id)
@@ -166,7 +203,7 @@ impl Producer {
         answer.error_code
     }
 
-    async fn state(&mut self) -> String {
+    pub async fn state(&mut self) -> String {
         let request = DescribeTransactionsRequest::default()
             .with_transactional_ids(vec![self.transactional_id.clone()]);
         let answer: DescribeTransactionsResponse =
@@ -175,7 +212,7 @@ impl Producer {
         answer.transaction_states[0].transaction_state.to_string()
     }
 
-    async fn reaches(&mut self, state: &str) {
+    pub async fn reaches(&mut self, state: &str) {
         for _ in 0..300 {
             if self.state().await == state {
                 return;
@@ -186,14 +223,14 @@ impl Producer {
     }
 }
 
-async fn leader(brokers: &[TestBroker], topic: &str) -> Client {
+pub async fn leader(brokers: &[TestBroker], topic: &str) -> Client {
     let mut any = brokers[0].client().await;
     let metadata = any.metadata(Some(&[topic])).await;
     let id = metadata.topics[0].partitions[0].leader_id.0;
     brokers.iter().find(|broker| broker.id() == id).unwrap().client().await
 }
 
-fn batch(producer_id: i64, producer_epoch: i16, sequence: i32, value: &str) -> Bytes {
+pub fn batch(producer_id: i64, producer_epoch: i16, sequence: i32, value: &str) -> Bytes {
     let record = Record {
         transactional: true,
         control: false,
@@ -216,7 +253,7 @@ fn batch(producer_id: i64, producer_epoch: i16, sequence: i32, value: &str) -> B
 }
 
 /// What a partition holds: values, and for ends of transactions their kind.
-async fn contents(brokers: &[TestBroker], topic: &str) -> Vec<String> {
+pub async fn contents(brokers: &[TestBroker], topic: &str) -> Vec<String> {
     let mut client = leader(brokers, topic).await;
     let data = client.fetch(topic, 0, 0, 1000).await;
     let mut records = data.records.unwrap();
@@ -349,25 +386,10 @@ async fn offsets_count_once_their_transaction_is_committed() {
             producer.client.ask(ApiKey::AddOffsetsToTxn, 3, &request).await
         );
         assert_eq!(answer.error_code, 0);
-        let partition =
-            TxnOffsetCommitRequestPartition::default().with_partition_index(0).with_committed_offset(offset);
-        let topic =
-            TxnOffsetCommitRequestTopic::default().with_name(name("orders")).with_partitions(vec![partition]);
-        let request = TxnOffsetCommitRequest::default()
-            .with_transactional_id(producer.transactional_id.clone())
-            .with_group_id(GroupId(text("g")))
-            .with_producer_id(producer.id)
-            .with_producer_epoch(producer.epoch)
-            .with_generation_id(-1)
-            .with_topics(vec![topic]);
-        let mut result = code(ResponseError::CoordinatorLoadInProgress);
-        while result == code(ResponseError::CoordinatorLoadInProgress) {
-            let answer: TxnOffsetCommitResponse = group.ask(ApiKey::TxnOffsetCommit, 3, &request).await;
-            result = answer.topics[0].partitions[0].error_code;
-        }
+        let result = producer.commit_offset(&mut group, 3, offset).await;
         assert_eq!(result, 0);
-        let answer: TxnOffsetCommitResponse = group.ask(ApiKey::TxnOffsetCommit, 3, &request).await;
-        assert_eq!(answer.topics[0].partitions[0].error_code, 0, "a second one in the same transaction");
+        let again = producer.commit_offset(&mut group, 3, offset).await;
+        assert_eq!(again, 0, "a second one in the same transaction");
         let before = committed(&mut group, true).await;
         assert_eq!(before.0, code(ResponseError::UnstableOffsetCommit));
         assert_ne!(committed(&mut group, false).await.1, offset, "not yet");
@@ -377,7 +399,7 @@ async fn offsets_count_once_their_transaction_is_committed() {
     }
 }
 
-async fn committed(client: &mut Client, require_stable: bool) -> (i16, i64) {
+pub async fn committed(client: &mut Client, require_stable: bool) -> (i16, i64) {
     let topics =
         OffsetFetchRequestTopics::default().with_name(name("orders")).with_partition_indexes(vec![0]);
     let one =

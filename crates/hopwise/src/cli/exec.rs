@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hopwise_kube::cluster::Place;
-use hopwise_lab::exec::{ExecOptions, exec as run};
+use hopwise_lab::exec::{ExecOptions, PodProgram, exec as run};
 use hopwise_lab::run::load_scenario;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 
@@ -24,6 +24,10 @@ pub struct ExecArguments {
     /// program runs at all of these places at once, and the status is that of the first.
     #[arg(long, value_name = "PLACE", required = true)]
     from: Vec<Place>,
+    /// Let this pod run COMMAND, a real program, instead of what its image holds; may be given again. Its first container
+    /// runs it, in a shell.
+    #[arg(long, value_name = "pod/NAMESPACE/NAME=COMMAND")]
+    run: Vec<PodProgram>,
     /// Play this scenario's faults from the moment at which the program starts.
     #[arg(long, value_name = "SCENARIO")]
     fault: Option<PathBuf>,
@@ -47,6 +51,7 @@ pub fn exec(arguments: ExecArguments) -> Result<Ending> {
     let options = ExecOptions {
         places: arguments.from,
         command: arguments.command,
+        run: arguments.run,
         executable,
         seed: arguments.seed,
         captures: arguments.pcap,

@@ -69,6 +69,7 @@ pub fn serve(arguments: ServeArguments, console: Console) -> Result<Ending> {
         ports: arguments.port_base.map_or(Ports::Free, Ports::From),
         data: arguments.data.clone(),
         relays: timeline::needs_relays(&steps),
+        lose_power: timeline::loses_power(&steps),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

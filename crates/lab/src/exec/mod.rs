@@ -6,29 +6,26 @@
 //! latencies and faults that the place has. Linux only.
 
 mod etc;
+mod pod_programs;
+mod session;
 
 use std::io;
 use std::path::PathBuf;
 
 use futures_util::future::{Either, join_all, select};
 use hopwise_engine::Pace;
-use hopwise_fabric::{DeviceId, NoTap, Tap};
 use hopwise_kube::cluster::{Cluster, Place, PlaceError};
-use hopwise_namespace::{Device, NamespaceError, Program, Setup};
+use hopwise_namespace::NamespaceError;
 use tokio::signal::unix::{SignalKind, signal};
+
+use pod_programs::PodPrograms;
+pub use pod_programs::{NoPodProgram, PodProgram};
+use session::{Session, SessionError};
 
 use crate::dns::place_hint;
 use crate::inputs::Inputs;
 use crate::run::{LoadedScenario, play_faults};
 use crate::simulate::{SimulationError, Start, Started, capture_all, simulate};
-
-/// The interface's MTU in bytes: the fabric's hosts send no longer packets.
-const MTU: u16 = 1500;
-/// The longest packet that is read at once, in bytes; longer than any.
-const PACKET_MAX: usize = 65_536;
-
-/// The status of a command whose namespace was killed: 128 and the number of SIGKILL.
-const KILLED: u8 = 137;
 
 /// What is run, and where.
 pub struct ExecOptions {
@@ -36,6 +33,8 @@ pub struct ExecOptions {
     pub places: Vec<Place>,
     /// The command and its arguments.
     pub command: Vec<String>,
+    /// What pods run instead of what their images say.
+    pub run: Vec<PodProgram>,
     /// The executable that plays the helpers' parts ([`hopwise_namespace::helper`]).
     pub executable: PathBuf,
     /// The seed.
@@ -83,17 +82,26 @@ pub enum ExecError {
         /// Why.
         error: io::Error,
     },
+    /// A program is to run in a pod that is not there.
+    #[error("--run {place}: no container of such a pod runs{hint}")]
+    NoPod {
+        /// The pod.
+        place: Place,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// The program of a pod cannot be run.
+    #[error("--run {0}")]
+    PodProgram(String),
     /// The scenario's faults cannot be played.
     #[error("{0}")]
     Faults(String),
 }
 
-/// A program, its place, and the two ends that packets are carried between.
+/// A program and its place.
 struct Placed {
     place: Place,
-    program: Program,
-    device: Device,
-    tap: Tap,
+    session: Session,
 }
 
 /// Starts the cluster, runs the command at each place, and gives the status of the first place's.
@@ -101,30 +109,40 @@ struct Placed {
 /// # Errors
 /// [`ExecError`]; a command that fails is no error but a status.
 pub fn exec(inputs: Inputs, options: ExecOptions) -> Result<u8, ExecError> {
+    let pod_programs = PodPrograms::new(options.executable.clone(), &options.run);
     let start = Start {
         seed: options.seed,
         captures: options.captures.clone(),
         pace: Pace::VirtualThenWall,
+        instead: Some(pod_programs.clone().instead()),
         ..Start::default()
     };
-    simulate(inputs, start, move |started| run(started, options))?
+    simulate(inputs, start, move |started| run(started, options, pod_programs))?
 }
 
-async fn run(started: Started, options: ExecOptions) -> Result<u8, ExecError> {
+async fn run(started: Started, options: ExecOptions, pod_programs: PodPrograms) -> Result<u8, ExecError> {
     if let Some(directory) = &options.captures {
         capture_all(directory)?;
+    }
+    if let Some(pod) = pod_programs.not_started().into_iter().next() {
+        let (namespace, name) = pod;
+        let place = Place::Pod { namespace, name };
+        return Err(ExecError::NoPod { hint: place_hint(&started.cluster, &place), place });
     }
     let mut placed = Vec::new();
     for place in &options.places {
         placed.push(put(&started.cluster, place, &options).await?);
     }
     hopwise_engine::keep_wall_time().await;
+    pod_programs.start().await.map_err(ExecError::PodProgram)?;
     for it in &mut placed {
-        it.program.start().map_err(|error| ExecError::Io { place: it.place.clone(), error })?;
+        it.session.start().map_err(|error| ExecError::Io { place: it.place.clone(), error })?;
     }
     let statuses = async {
-        let mut statuses = join_all(placed.iter_mut().map(to_its_end)).await;
-        statuses.swap_remove(0)
+        let ends = placed.iter_mut().map(async |it| {
+            it.session.to_its_end().await.map_err(|error| ExecError::Io { place: it.place.clone(), error })
+        });
+        join_all(ends).await.swap_remove(0)
     };
     let ended = Box::pin(until_ended(statuses));
     let Some(scenario) = &options.faults else { return ended.await };
@@ -156,52 +174,15 @@ async fn put(cluster: &Cluster, place: &Place, options: &ExecOptions) -> Result<
         hint: place_hint(cluster, place),
         error,
     })?;
-    let tap = Tap::open(site.device).map_err(|NoTap| ExecError::Twice(place.clone()))?;
-    let setup = setup(site.device, place, options.command.clone());
-    let (program, device) = Program::set_up(&options.executable, &setup)
-        .map_err(|error| ExecError::Namespace { place: place.clone(), error })?;
-    Ok(Placed { place: place.clone(), program, device, tap })
-}
-
-/// What the command finds at the place.
-fn setup(device: DeviceId, place: &Place, command: Vec<String>) -> Setup {
-    let (addresses, resolver) = hopwise_fabric::with(|fabric| {
-        let stack = fabric.device_mut(device).and_then(|device| device.stack_mut());
-        (stack.map(|stack| stack.addresses().to_vec()).unwrap_or_default(), fabric.resolver(device))
-    });
     let host_name = match place {
         Place::Pod { name, .. } | Place::Node(name) => name.clone(),
         Place::InCluster => hopwise_kube::cluster::CLIENT_POD.1.to_owned(),
         Place::External(_) => "external".to_owned(),
     };
-    let files = etc::files(&host_name, &addresses, &resolver);
-    Setup { host_name, addresses, mtu: MTU, files, command }
-}
-
-/// Carries packets until the command ends; its status.
-async fn to_its_end(placed: &mut Placed) -> Result<u8, ExecError> {
-    let Placed { place, program, device, tap } = placed;
-    let ended = tokio::select! {
-        status = program.wait() => status,
-        error = carry(device, tap) => Err(error),
-    };
-    let status = ended.map_err(|error| ExecError::Io { place: place.clone(), error })?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(KILLED))
-}
-
-/// Carries packets both ways until the device fails.
-async fn carry(device: &Device, tap: &Tap) -> io::Error {
-    let mut buffer = vec![0; PACKET_MAX];
-    loop {
-        let carried = tokio::select! {
-            packet = tap.receive() => device.send(&packet),
-            length = device.receive(&mut buffer) => length.map(|length| {
-                // What the fabric does not carry (fragments, for instance) is lost on the way.
-                let _ = tap.send(&buffer[..length]);
-            }),
-        };
-        if let Err(error) = carried {
-            return error;
-        }
-    }
+    let session = Session::set_up(&options.executable, site.device, &host_name, options.command.clone());
+    let session = session.map_err(|error| match error {
+        SessionError::Taken(_) => ExecError::Twice(place.clone()),
+        SessionError::Namespace(error) => ExecError::Namespace { place: place.clone(), error },
+    })?;
+    Ok(Placed { place: place.clone(), session })
 }

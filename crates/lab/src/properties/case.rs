@@ -188,6 +188,7 @@ fn draw(faults: u32, topology: &Topology) -> Draw {
         kinds: Vec::new(),
         except: FATAL_INSIDE.iter().filter(|_| inside).map(ToString::to_string).collect(),
         on: Vec::new(),
+        ports: Vec::new(),
         at_once: None,
     }
 }

@@ -37,10 +37,10 @@ pub use expect::{
     Comparison, Expect, Kept, Measure, Percentile, PodIdentity, PodReturn, check_pods, check_report,
 };
 pub use fault::{
-    BlackHole, Cascade, ContainerName, DelayedLink, DeleteWorkload, DiskTrouble, DnsServers, ExitContainer,
-    ExitReason, ExpiredFlows, FailingDisk, Fault, FaultKind, FlappingBalancer, FlowEnd, ImpairedShare,
-    LagKubeProxy, LimitedLink, LinkAspect, MendedDisk, MendedLink, PodName, RebootNode, RemoveTaint,
-    ReorderedLink, Scale, SetImage, Share, Skew, SkewedClock, SlowContainer, SlowDisk, SlowDns,
+    BlackHole, BlockedPort, Cascade, ContainerName, DelayedLink, DeleteWorkload, DiskTrouble, DnsServers,
+    ExitContainer, ExitReason, ExpiredFlows, FailingDisk, Fault, FaultKind, FlappingBalancer, FlowEnd,
+    ImpairedShare, LagKubeProxy, LimitedLink, LinkAspect, MendedDisk, MendedLink, PodName, RebootNode,
+    RemoveTaint, ReorderedLink, Scale, SetImage, Share, Skew, SkewedClock, SlowContainer, SlowDisk, SlowDns,
     SlowRegistration, TaintEffect, TaintNode, Target as FaultTarget, Trigger, TriggerEvent, Way, Yes,
     catalogue,
 };

@@ -36,7 +36,7 @@ use addresses::{PortError, Ports};
 use certificates::Certificates;
 use links::Links;
 use planned::PlannedBroker;
-use process::{Process, Surroundings};
+use process::{Data, Process, Surroundings};
 use timeline::Step;
 
 /// How long brokers may take until all of them are ready; on loopback it is less than a second.
@@ -97,6 +97,8 @@ pub struct ServeOptions {
     pub data: Option<PathBuf>,
     /// Whether there are relays in front of the listeners, through which faults of links act.
     pub relays: bool,
+    /// Whether data in memory is on disks that lose, with the power, what is not synced.
+    pub lose_power: bool,
 }
 
 /// The file in a data directory that holds the brokers' ports, so that clients find them again.
@@ -144,6 +146,11 @@ impl Served {
                 false => None,
             };
             let files = certificates.files();
+            let data = match (data, options.lose_power) {
+                (Some(directory), _) => Data::Directory(directory),
+                (None, true) => Data::Simulated,
+                (None, false) => Data::Memory,
+            };
             processes.push(Process::new(broker, Surroundings { place, config, data, files, behind }));
         }
         let mut served = Served { processes, links, ca, _temporary: temporary };

@@ -1,14 +1,14 @@
 //! One served broker as a process: started, killed, started again on the same addresses.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hopwise_broker::{
-    BootstrapUser, Broker, BrokerError, BrokerStatus, Disk, Environment, Files, Listener, NodeConfig,
-    Processor, StartParameters,
+    BootstrapUser, Broker, BrokerError, BrokerStatus, Disk, Environment, Files, Listener, MemoryFiles,
+    NodeConfig, Processor, StartParameters,
 };
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -46,14 +46,25 @@ pub(super) struct Process {
     relaying: JoinSet<()>,
 }
 
+/// Where a broker's data is kept.
+#[derive(Clone, Copy)]
+pub(super) enum Data<'a> {
+    /// In memory.
+    Memory,
+    /// On a simulated disk, which loses with the power what is not synced.
+    Simulated,
+    /// Below a directory of the machine.
+    Directory(&'a Path),
+}
+
 /// Where a broker is served and from what.
 pub(super) struct Surroundings<'a> {
     /// Its place among the brokers.
     pub place: usize,
     /// Its configuration, with the addresses that it is served on.
     pub config: NodeConfig,
-    /// Where data is kept; in memory if `None`.
-    pub data: Option<&'a Path>,
+    /// Where data is kept.
+    pub data: Data<'a>,
     /// The files of certificates.
     pub files: Files,
     /// Where its listeners are if there are relays in front of them, in their order, and the ways between the relays.
@@ -66,12 +77,11 @@ impl Process {
         let Surroundings { place, config, data, files, behind } = surroundings;
         let pod = broker.pod.clone();
         let disk = Arc::new(ServedDisk::new(broker.capacity_bytes, seed()));
-        let simulated = data.is_none().then(|| Fs::builder().seed(seed()).build());
-        let kept = match (&simulated, data) {
-            (Some(fs), _) => Disk::Simulated(fs.clone()),
-            (None, directory) => {
-                Disk::Machine(directory.map_or_else(PathBuf::new, Path::to_owned).join(pod.replace('/', "_")))
-            }
+        let simulated = matches!(data, Data::Simulated).then(|| Fs::builder().seed(seed()).build());
+        let kept = match (data, &simulated) {
+            (Data::Directory(directory), _) => Disk::Machine(directory.join(pod.replace('/', "_"))),
+            (_, Some(fs)) => Disk::Simulated(fs.clone()),
+            (_, None) => Disk::Memory(MemoryFiles::default()),
         };
         let volume = Disk::Troubled(Box::new(kept), Arc::<ServedDisk>::clone(&disk));
         // A channel whose sender is gone keeps its value.

@@ -41,7 +41,7 @@ async fn played(served: &mut Served, deed: Deed) -> String {
 async fn served(brokers: u16) -> Served {
     let planned = plain(&PlainCluster { brokers, ..PlainCluster::default() }).expect("no properties");
     let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let options = ServeOptions { host, ports: Ports::Free, data: None, relays: true };
+    let options = ServeOptions { host, ports: Ports::Free, data: None, relays: true, lose_power: true };
     Served::start(&planned, &options).await.expect("the brokers start")
 }
 

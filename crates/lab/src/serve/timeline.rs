@@ -38,6 +38,11 @@ pub fn needs_relays(steps: &[Step]) -> bool {
     steps.iter().any(|step| matches!(step.deed, Deed::Links(..)))
 }
 
+/// Whether some machine loses power.
+pub fn loses_power(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step.deed, Deed::Process(_, ProcessDeed::LosePower)))
+}
+
 /// The steps of a scenario's faults, in their order.
 ///
 /// # Errors
@@ -178,6 +183,10 @@ fn other_deeds(kind: &FaultKind, targets: Targets<'_>) -> Result<Vec<Deed>, Refu
         F::DuplicateOnLink(_) => Err((
             "TCP hides packets that arrive twice from the programs at both ends".to_owned(),
             "another fault of a link; `hopwise run` plays this one".to_owned(),
+        )),
+        F::BlockPort(_) | F::UnblockPort(_) => Err((
+            "the ports of served brokers are the loopback sockets', not those that their manifests name".to_owned(),
+            "cutLink, or cutNodeFromNetwork; `hopwise run` plays this one".to_owned(),
         )),
         F::Apply(_) => Err((
             "the addresses of served brokers, also those that they advertise, are their loopback sockets', which no \

@@ -147,13 +147,19 @@ impl Driver {
 
     fn commit_in_transaction(&mut self, producer_id: i64, offset: i64) -> Result<(), ResponseError> {
         let commit = commit(&self.played.now, nobody(), offset);
-        let request = TransactionalCommitRequest { commit, producer_id, producer_epoch: 0 };
+        let request = TransactionalCommitRequest { commit, producer_id, producer_epoch: 0, begins: None };
         self.done(|machine, now, ticket| machine.commit_in_transaction(now, request, ticket))
             .expect("an answer at once")
     }
 
     fn end_transaction(&mut self, producer_id: i64, commit: bool) {
-        let kind = WriteKind::Marker { producer_id, producer_epoch: 0, coordinator_epoch: 1, commit };
+        let kind = WriteKind::Marker {
+            producer_id,
+            producer_epoch: 0,
+            raised_epoch: false,
+            coordinator_epoch: 1,
+            commit,
+        };
         let result = self.done(|machine, _, ticket| machine.end_transaction(kind, ticket));
         assert_eq!(result, Some(Ok(())));
     }

@@ -99,7 +99,7 @@ fn members_are_checked_in_transactions_where_they_are_named() {
     let joined = driver.stable(&[consumer()]);
     let mut try_commit = |caller: Caller| {
         let commit = commit(&driver.played.now, caller, 5);
-        let request = TransactionalCommitRequest { commit, producer_id: 9, producer_epoch: 0 };
+        let request = TransactionalCommitRequest { commit, producer_id: 9, producer_epoch: 0, begins: None };
         driver.done(|machine, now, ticket| machine.commit_in_transaction(now, request, ticket)).unwrap()
     };
     assert_eq!(try_commit(nobody()), Ok(()), "a producer that does not name its member (before KIP-447)");

@@ -29,7 +29,7 @@ use crate::groups::machine::GroupMachine;
 use crate::groups::offsets::TopicPartition;
 use crate::groups::request::{Answer, Caller};
 
-type GroupShard = Arc<Shard<GroupMachine>>;
+pub(super) type GroupShard = Arc<Shard<GroupMachine>>;
 
 /// The shard of a group that a member, or a transaction, works with: its id is not empty.
 pub(super) fn member_shard(session: &Session, group: &str) -> Result<GroupShard, ResponseError> {

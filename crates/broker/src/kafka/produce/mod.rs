@@ -1,17 +1,20 @@
 //! Produce: a batch per partition, written at its leader.
 //!
 //! Source: redpanda.md 4.3. acks -1 waits for a majority, 1 for the leader, 0 for nobody and gets no answer.
-//! What a batch must be is in [`check`]; sequences and transactions are the partition's affair.
+//! What a batch must be is in [`check`]; sequences are the partition's affair, and so are transactions, once their
+//! coordinator has said that they are open ([`transaction`]).
 
 mod check;
 pub(crate) mod content;
 pub(super) mod old;
+pub(super) mod transaction;
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, poll_immediate};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
@@ -26,6 +29,8 @@ use super::{Session, leaders, lookup, partition_error, quotas, text};
 use crate::cluster::properties;
 use crate::cluster::state::State;
 use crate::cluster::topics::Topic;
+use crate::node::PartitionKey;
+use crate::producers::Standing;
 use crate::replication::partition::Acks;
 use crate::space_alert;
 use crate::status::Counter;
@@ -75,7 +80,40 @@ pub(super) async fn answer(
         transactional: request.transactional_id.is_some(),
         deadline: Instant::now() + Duration::from_millis(request.timeout_ms.max(0) as u64),
     };
-    let targets: Vec<Result<Target, Refused>> = session.node.with_cluster(|cluster| {
+    let mut turn = manner.transactional.then(|| session.connection.turns.take());
+    let targets = targets(session, &request, version);
+    let bytes = bytes_of(&request);
+    let acks = request.acks;
+    let responses = match space_alert::refuses(&session.node) {
+        true => write_all(&manner, request, targets, |_| Err(short_of_space())).await,
+        false => {
+            if let Some(turn) = &mut turn {
+                turn.comes().await;
+            }
+            let asked = transaction::ask(session, &request, &targets, version).await;
+            let mut writes = pin!(write_all(&manner, request, targets, |key| asked.standing(key)));
+            // What can be appended is appended when it is first polled; the next request may come then.
+            let written = poll_immediate(writes.as_mut()).await;
+            drop(turn);
+            match written {
+                Some(written) => written,
+                None => writes.await,
+            }
+        }
+    };
+    let throttle_ms = quotas::charge(session, quotas::PRODUCER_BYTE_RATE, bytes);
+    (acks != 0).then(|| {
+        let endpoints = if version >= LEADERS { endpoints(session, &responses) } else { Vec::new() };
+        ProduceResponse::default()
+            .with_responses(responses)
+            .with_throttle_time_ms(throttle_ms)
+            .with_node_endpoints(endpoints)
+    })
+}
+
+/// Where the topics of a request are written to.
+fn targets(session: &Session, request: &ProduceRequest, version: i16) -> Vec<Result<Target, Refused>> {
+    session.node.with_cluster(|cluster| {
         let transaction = request.transactional_id.as_deref();
         let may = transaction.is_none_or(|id| {
             allowed(session, &cluster.state, Operation::Write, Resource::TransactionalId(id))
@@ -85,17 +123,25 @@ pub(super) async fn answer(
             false => Err(refused(ResponseError::TransactionalIdAuthorizationFailed)),
         };
         request.topic_data.iter().map(target).collect()
-    });
-    let no_space = space_alert::refuses(&session.node);
-    let bytes = bytes_of(&request);
-    // Every partition is appended to before any is waited for.
-    let manner = &manner;
-    let answers = join_all(request.topic_data.into_iter().zip(targets).map(|(data, target)| async move {
+    })
+}
+
+/// Writes to every partition; each is appended to before any is waited for.
+async fn write_all(
+    manner: &Manner<'_>,
+    request: ProduceRequest,
+    targets: Vec<Result<Target, Refused>>,
+    standing: impl Fn(PartitionKey) -> Result<Standing, Refused>,
+) -> Vec<TopicProduceResponse> {
+    let standing = &standing;
+    let answers = request.topic_data.into_iter().zip(targets).map(|(data, target)| async move {
         let target = target.as_ref();
         let partitions = data.partition_data.iter().map(|data| async move {
             let written = match target {
-                Ok(_) if no_space => Err(short_of_space()),
-                Ok(target) => write(manner, target, data).await,
+                Ok(target) => match standing((target.topic.id, data.index)) {
+                    Ok(standing) => write(manner, target, data, standing).await,
+                    Err(refused) => Err(refused),
+                },
                 Err(refused) => Err(refused.clone()),
             };
             response(manner, target.ok(), data.index, written)
@@ -105,16 +151,8 @@ pub(super) async fn answer(
             .with_name(data.name)
             .with_topic_id(data.topic_id)
             .with_partition_responses(answers)
-    }));
-    let responses = answers.await;
-    let throttle_ms = quotas::charge(session, quotas::PRODUCER_BYTE_RATE, bytes);
-    (request.acks != 0).then(|| {
-        let endpoints = if version >= LEADERS { endpoints(session, &responses) } else { Vec::new() };
-        ProduceResponse::default()
-            .with_responses(responses)
-            .with_throttle_time_ms(throttle_ms)
-            .with_node_endpoints(endpoints)
-    })
+    });
+    join_all(answers).await
 }
 
 /// What Redpanda answers while a disk has less free space than `storage_min_free_bytes`: BROKER_NOT_AVAILABLE, which clients
@@ -189,6 +227,7 @@ async fn write(
     manner: &Manner<'_>,
     target: &Target,
     data: &PartitionProduceData,
+    standing: Standing,
 ) -> Result<Written, Refused> {
     let Some(acks) = manner.acks else {
         return Err((ResponseError::InvalidRequiredAcks, "acks is none of -1, 0 and 1".to_owned()));
@@ -204,7 +243,7 @@ async fn write(
     let batch = check::batch(data.records.as_ref(), rules)?;
     let bytes = batch.len() as u64;
     let append_time_ms = target.append_time.then(|| (session.node.clock)());
-    let produced = partition.produce(Vec::from(batch), append_time_ms, acks, manner.deadline).await;
+    let produced = partition.produce(Vec::from(batch), standing, append_time_ms, acks, manner.deadline).await;
     let produced = produced.map_err(|error| (partition_error(session, &error), error.to_string()))?;
     session.node.status.add(Counter::BatchesProduced, 1);
     let traffic = session.node.metrics.traffic(partition.key);

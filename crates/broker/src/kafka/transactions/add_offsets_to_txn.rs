@@ -1,5 +1,5 @@
 //! AddOffsetsToTxn: the partition of `__consumer_offsets` that the group's offsets lie in becomes part of the
-//! transaction.
+//! transaction. Clients at `transaction.version` 2 do not send it.
 
 use std::collections::BTreeSet;
 
@@ -35,6 +35,7 @@ async fn add_offsets(session: &Session, request: &AddOffsetsToTxnRequest) -> Res
         transactional_id: request.transactional_id.to_string(),
         producer: producer(request.producer_id, request.producer_epoch),
         partitions: BTreeSet::from([partition]),
+        client_version: 0,
     };
     add(session, add_request).await
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
-use super::{code, now, producer, shard};
+use super::{ask_for_producer, code, fresh_id, producer};
 use crate::kafka::Session;
 use crate::kafka::authorization::{Operation, Resource, allowed, authorize};
-use crate::transactions::request::{Answer, InitError, InitRequest, ProducerEpoch};
+use crate::transactions::request::{InitRequest, ProducerEpoch};
 
 /// From here on a fenced producer is told so (KIP-588).
 const FENCED_FROM: i16 = 4;
@@ -49,13 +49,6 @@ async fn idempotent(session: &Session) -> Result<ProducerEpoch, ResponseError> {
     fresh_id(session).await.map(|id| ProducerEpoch { id, epoch: 0 })
 }
 
-async fn fresh_id(session: &Session) -> Result<i64, ResponseError> {
-    session.node.producer_ids.next(&session.node).await.map_err(|refusal| {
-        tracing::debug!(%refusal, "no producer id");
-        ResponseError::CoordinatorNotAvailable
-    })
-}
-
 async fn init(
     session: &Session,
     id: &str,
@@ -69,19 +62,9 @@ async fn init(
         _ => return Err(ResponseError::InvalidRequest),
     };
     let timeout = Duration::from_millis(u64::try_from(request.transaction_timeout_ms).unwrap_or(0));
-    let mut init = InitRequest { transactional_id: id.to_owned(), timeout, current, fresh: None };
-    loop {
-        let shard = shard(session, Operation::Write, id)?;
-        let asked = init.clone();
-        let waiting = shard.ask(now(session), |machine, now, ticket| machine.init(now, asked, ticket))?;
-        match waiting.await {
-            Ok(Answer::Init(Ok(producer))) => return Ok(producer),
-            Ok(Answer::Init(Err(InitError::Kafka(error)))) => return Err(error),
-            Ok(Answer::Init(Err(InitError::NeedsProducerId))) if init.fresh.is_none() => {
-                init.fresh = Some(fresh_id(session).await?);
-            }
-            Ok(_) => return Err(ResponseError::UnknownServerError),
-            Err(_) => return Err(ResponseError::NotCoordinator),
-        }
-    }
+    ask_for_producer(session, id, |machine, now, fresh, ticket| {
+        let init = InitRequest { transactional_id: id.to_owned(), timeout, current, fresh };
+        machine.init(now, init, ticket);
+    })
+    .await
 }

@@ -1,8 +1,8 @@
 //! The keys of idempotent and transactional producers: from a request to the coordinator
 //! ([`crate::transactions`]) and back.
 //!
-//! Versions from those of KIP-890's second part on are not offered: without the feature
-//! `transaction.version` clients do not use them.
+//! Clients that see the feature `transaction.version` at 2 use EndTxn 5, Produce 12 and TxnOffsetCommit 5 (KIP-890);
+//! from those versions on a producer's transactions have an epoch each. Others go on as before.
 
 pub(super) mod add_offsets_to_txn;
 pub(super) mod add_partitions_to_txn;
@@ -17,13 +17,13 @@ use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ProducerId;
-use tokio::sync::oneshot;
 
 use super::Session;
 use super::authorization::{Operation, Resource, authorize};
-use crate::coordinator::{Now, Shard};
+use crate::coordinator::{Now, Shard, Ticket};
 use crate::transactions::machine::TransactionMachine;
-use crate::transactions::request::{AddRequest, Answer, ProducerEpoch};
+use crate::transactions::request::{AddRequest, Answer, NotDone, ProducerEpoch};
+use crate::transactions::verification;
 
 type TransactionShard = Arc<Shard<TransactionMachine>>;
 
@@ -40,17 +40,40 @@ fn shard(session: &Session, operation: Operation, id: &str) -> Result<Transactio
     session.node.transactions.shard(&session.node, id)
 }
 
-/// Waits until something is written. If the broker ceases to be the coordinator there is no answer.
-async fn done(waiting: oneshot::Receiver<Answer>) -> Result<(), ResponseError> {
-    match waiting.await {
-        Ok(Answer::Done(result)) => result,
-        Ok(Answer::Init(_)) => Err(ResponseError::UnknownServerError),
-        Err(_) => Err(ResponseError::NotCoordinator),
-    }
-}
-
 fn producer(id: ProducerId, epoch: i16) -> ProducerEpoch {
     ProducerEpoch { id: id.0, epoch }
+}
+
+/// A producer id that nobody has.
+async fn fresh_id(session: &Session) -> Result<i64, ResponseError> {
+    session.node.producer_ids.next(&session.node).await.map_err(|refusal| {
+        tracing::debug!(%refusal, "no producer id");
+        ResponseError::CoordinatorNotAvailable
+    })
+}
+
+/// Asks a transactional id's coordinator what its producer goes on with; again with a fresh producer id if one is
+/// needed.
+async fn ask_for_producer(
+    session: &Session,
+    id: &str,
+    ask: impl Fn(&mut TransactionMachine, Now, Option<i64>, Ticket),
+) -> Result<ProducerEpoch, ResponseError> {
+    let mut fresh = None;
+    loop {
+        let shard = shard(session, Operation::Write, id)?;
+        let waiting = shard.ask(now(session), |machine, now, ticket| ask(machine, now, fresh, ticket))?;
+        match waiting.await {
+            Ok(Answer::Producer(Ok(producer))) => return Ok(producer),
+            Ok(Answer::Producer(Err(NotDone::Kafka(error)))) => return Err(error),
+            Ok(Answer::Producer(Err(NotDone::NeedsProducerId))) if fresh.is_none() => {
+                fresh = Some(fresh_id(session).await?);
+            }
+            Ok(_) => return Err(ResponseError::UnknownServerError),
+            // The broker has ceased to be the coordinator.
+            Err(_) => return Err(ResponseError::NotCoordinator),
+        }
+    }
 }
 
 /// The code of a result; `PRODUCER_FENCED` is known from version `fenced_from` on (KIP-588), and is
@@ -67,6 +90,6 @@ fn code(result: Result<(), ResponseError>, version: i16, fenced_from: i16) -> i1
 
 /// Adds partitions to a producer's transaction.
 async fn add(session: &Session, request: AddRequest) -> Result<(), ResponseError> {
-    let shard = shard(session, Operation::Write, &request.transactional_id)?;
-    done(shard.ask(now(session), |machine, now, ticket| machine.add(now, &request, ticket))?).await
+    shard(session, Operation::Write, &request.transactional_id)?;
+    verification::add(&session.node, request).await
 }

@@ -9,6 +9,7 @@ mod conntrack;
 mod disks;
 mod dns;
 mod exec;
+mod firewalls;
 mod links;
 mod machines;
 mod nodes;

@@ -110,6 +110,8 @@ async fn operate(
         F::SetClock(node) => cluster.set_clock(node, 0),
         F::FillConntrack(node) => cluster.fill_conntrack(node),
         F::FreeConntrack(node) => cluster.free_conntrack(node),
+        F::BlockPort(it) => cluster.block_port(&it.node, it.port),
+        F::UnblockPort(it) => cluster.unblock_port(&it.node, it.port),
         F::FlushConntrack(node) => cluster.flush_conntrack(node),
         F::ExpireConntrack(flows) => cluster.expire_conntrack(&flows.node, flows.to.0),
         F::Apply(file) => match stakes.applied.get(file) {

@@ -6,17 +6,17 @@
 //! whole again at the end (deleted nodes, workloads and claims, pods deleted by force, after which Kubernetes promises no
 //! longer that there is at most one pod of a name, kubernetes.md 1.6), what needs files, and what needs an address.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use hopwise_engine::Span;
 
 use super::Choices;
 use super::target::{Stock, Target};
 use crate::scenario::{
-    BlackHole, ContainerName, DataSize, DelayedLink, Duration, ExitContainer, ExitReason, FailingDisk,
-    FaultKind, FlappingBalancer, ImpairedShare, LagKubeProxy, LimitedLink, RebootNode, ReorderedLink,
-    SetImage, Share, Skew, SkewedClock, SlowContainer, SlowDisk, SlowDns, SlowRegistration, TaintEffect,
-    TaintNode, Way, Yes,
+    BlackHole, BlockedPort, ContainerName, DataSize, DelayedLink, Duration, ExitContainer, ExitReason,
+    FailingDisk, FaultKind, FlappingBalancer, ImpairedShare, LagKubeProxy, LimitedLink, RebootNode,
+    ReorderedLink, SetImage, Share, Skew, SkewedClock, SlowContainer, SlowDisk, SlowDns, SlowRegistration,
+    TaintEffect, TaintNode, Way, Yes,
 };
 
 /// The key of drawn taints.
@@ -40,6 +40,8 @@ pub struct DrawnKind {
 pub(super) struct Making<'a> {
     /// The objects of the cluster.
     pub stock: &'a Stock,
+    /// The ports that may be blocked.
+    pub ports: Vec<NonZeroU16>,
     /// How long it lasts.
     pub lasts: Duration,
     /// Where its numbers come from.
@@ -144,6 +146,9 @@ kinds! {
         FaultKind::BlackHoleLink(BlackHole { link: making.one_way_or_both(link), above })
     };
     "fillConntrack" on nodes, itself; |Target::Node(node), _| FaultKind::FillConntrack(node);
+    "blockPort" on nodes_with_ports, itself; |Target::Node(node), making| {
+        FaultKind::BlockPort(BlockedPort { node, port: making.port() })
+    };
     "flushConntrack" on nodes, itself; |Target::Node(node), _| FaultKind::FlushConntrack(node);
     "stopLoadBalancer" on balancers, itself; |Target::Balancer(service), _| FaultKind::StopLoadBalancer(service);
     "flapLoadBalancer" on balancers, itself; |Target::Balancer(service), making| {
@@ -192,6 +197,12 @@ impl Making<'_> {
 
     fn milliseconds(&mut self, least: u64, most: u64) -> Duration {
         Duration(Span::from_millis(self.between(least, most)))
+    }
+
+    fn port(&mut self) -> NonZeroU16 {
+        let index = self.choices.below(self.ports.len() as u64);
+        let port = usize::try_from(index).ok().and_then(|index| self.ports.get(index).copied());
+        port.unwrap_or(NonZeroU16::MIN)
     }
 
     fn percent(&mut self, least: u64, most: u64) -> Share {

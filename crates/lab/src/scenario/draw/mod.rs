@@ -14,6 +14,8 @@ mod choices;
 mod kinds;
 mod target;
 
+use std::num::NonZeroU16;
+
 use hopwise_engine::Span;
 use hopwise_engine::random::stream_of;
 use schemars::JsonSchema;
@@ -59,6 +61,9 @@ pub struct Draw {
     /// The objects; all that there are if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<Target>,
+    /// The TCP ports that `blockPort` blocks; all that brokers' containers declare if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<NonZeroU16>,
     /// The most faults that last at the same time; as many as come together if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_once: Option<u32>,
@@ -138,6 +143,12 @@ impl Scenario {
             let known = kinds::kind_called(name).is_some();
             problems.unless(known, &format!("draw.except[{index}]"), &what, &expected);
         }
+        for (index, port) in draw.ports.iter().enumerate() {
+            let known = stock.ports();
+            let expected = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let what = format!("no broker's container declares TCP port {port}");
+            problems.unless(known.contains(port), &format!("draw.ports[{index}]"), &what, &expected);
+        }
         let all = stock.all();
         for (index, target) in draw.on.iter().enumerate() {
             let known: Vec<String> = all.iter().map(Target::to_string).collect();
@@ -181,6 +192,11 @@ impl Draw {
         KINDS.iter().filter(wanted).map(targets).filter(|(_, targets)| !targets.is_empty()).collect()
     }
 
+    /// The ports that can be blocked.
+    fn ports(&self, stock: &Stock) -> Vec<NonZeroU16> {
+        if self.ports.is_empty() { stock.ports() } else { self.ports.clone() }
+    }
+
     /// A fault beside those that are placed; none if there is no room for the one that was drawn.
     fn place(
         &self,
@@ -213,7 +229,8 @@ impl Draw {
             starts.into_iter().map(at).find(is_free)
         })?;
         let lasts = Duration(Span::from_nanos(lasts));
-        found.kind = Some((drawn_kind.make)(&target, &mut Making { stock, lasts, choices }));
+        let making = &mut Making { stock, ports: self.ports(stock), lasts, choices };
+        found.kind = Some((drawn_kind.make)(&target, making));
         Some(found)
     }
 

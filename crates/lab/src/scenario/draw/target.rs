@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroU16;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Container;
@@ -56,6 +57,8 @@ pub struct Stock {
     pods: Vec<StockedPod>,
     /// StatefulSets, each with its first container that has an image: the container and the image.
     stateful_sets: Vec<(ObjectName, Option<(String, String)>)>,
+    /// The TCP ports that brokers' containers declare.
+    ports: BTreeSet<NonZeroU16>,
     /// Services with a load balancer.
     balancers: Vec<ObjectName>,
     /// Secrets with certificates that are issued here, those of authorities left out.
@@ -86,6 +89,9 @@ impl Stock {
             let namespace = set.namespace.as_deref().unwrap_or("default");
             let name = ObjectName::new(ObjectKind::StatefulSet, namespace, &set.name);
             stock.stateful_sets.push((name, first_image(&set.value)));
+            if has_broker(&set.value) {
+                stock.ports.extend(ports_of(&set.value));
+            }
             stock.pods.extend(pods_of(namespace, &set.name, &set.value));
         }
         let balanced = inputs.manifests.services.iter().filter(|service| {
@@ -112,6 +118,16 @@ impl Stock {
 
     pub(super) fn nodes(&self) -> Vec<Target> {
         self.nodes.iter().map(|(name, _)| Target::Node(name.clone())).collect()
+    }
+
+    /// The nodes, if it is known which ports brokers listen on.
+    pub(super) fn nodes_with_ports(&self) -> Vec<Target> {
+        if self.ports.is_empty() { Vec::new() } else { self.nodes() }
+    }
+
+    /// The ports that brokers listen on.
+    pub(super) fn ports(&self) -> Vec<NonZeroU16> {
+        self.ports.iter().copied().collect()
     }
 
     pub(super) fn zones(&self) -> Vec<Target> {
@@ -240,16 +256,27 @@ fn first_image(set: &StatefulSet) -> Option<(String, String)> {
     containers(set).find_map(|container| Some((container.name.clone(), container.image.clone()?)))
 }
 
+fn has_broker(set: &StatefulSet) -> bool {
+    containers(set).any(|container| {
+        let words = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+        let command = [words(&container.command), words(&container.args)].concat();
+        is_broker(container.image.as_deref().unwrap_or_default(), &command)
+    })
+}
+
+/// The TCP ports that the containers of a StatefulSet declare.
+fn ports_of(set: &StatefulSet) -> impl Iterator<Item = NonZeroU16> {
+    let ports = containers(set).flat_map(|container| container.ports.iter().flatten());
+    let tcp = ports.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
+    tcp.filter_map(|port| NonZeroU16::new(u16::try_from(port.container_port).ok()?))
+}
+
 /// The pods of a StatefulSet that have every ordinal up to its replicas.
 fn pods_of(namespace: &str, name: &str, set: &StatefulSet) -> Vec<StockedPod> {
     let Some(spec) = &set.spec else { return Vec::new() };
     let first = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
     let named: Vec<String> = containers(set).map(|container| container.name.clone()).collect();
-    let has_broker = containers(set).any(|container| {
-        let words = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-        let command = [words(&container.command), words(&container.args)].concat();
-        is_broker(container.image.as_deref().unwrap_or_default(), &command)
-    });
+    let has_broker = has_broker(set);
     let templates = spec.volume_claim_templates.iter().flatten();
     let templates: Vec<&String> = templates.filter_map(|template| template.metadata.name.as_ref()).collect();
     let pod = |ordinal| {

@@ -56,7 +56,7 @@ fn the_kinds_are_called_like_their_faults_and_every_lasting_one_is_undone() {
         let lasts = "3s".parse().expect("a duration");
         let made = |numbers: &[u64]| {
             let choices = &mut Listed::new(numbers);
-            (kind.make)(target, &mut Making { stock: &stock, lasts, choices })
+            (kind.make)(target, &mut Making { stock: &stock, ports: stock.ports(), lasts, choices })
         };
         for made in [made(&[]), made(&[u64::MAX, u64::MAX, u64::MAX])] {
             assert_eq!(made.field(), kind.name);

@@ -15,6 +15,8 @@ pub enum Layer {
     ControlPlane,
     /// The ways between places.
     Links,
+    /// Firewalls of nodes.
+    Firewalls,
     /// Connection tracking on nodes.
     Conntrack,
     /// Load balancers.
@@ -109,6 +111,8 @@ const EXAMPLES: &[(Layer, &str)] = &[
     (Layer::Links, r#"{"cutLink": "node/node-0 -> node/node-1"}"#),
     (Layer::Links, r#"{"blackHoleLink": {"link": "external -> node/node-0", "above": 1400}}"#),
     (Layer::Links, r#"{"mendLink": {"link": "node/node-0 -> node/node-1", "of": "cut"}}"#),
+    (Layer::Firewalls, r#"{"blockPort": {"node": "node-0", "port": 33145}}"#),
+    (Layer::Firewalls, r#"{"unblockPort": {"node": "node-0", "port": 33145}}"#),
     (Layer::Conntrack, r#"{"fillConntrack": "node-0"}"#),
     (Layer::Conntrack, r#"{"freeConntrack": "node-0"}"#),
     (Layer::Conntrack, r#"{"flushConntrack": "node-0"}"#),

@@ -8,10 +8,10 @@ use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 
 use super::{
-    BlackHole, ContainerName, DelayedLink, DeleteWorkload, DiskTrouble, DnsServers, ExitContainer,
-    ExpiredFlows, FailingDisk, FlappingBalancer, ImpairedShare, LagKubeProxy, LimitedLink, LinkAspect,
-    MendedDisk, MendedLink, PodName, RebootNode, RemoveTaint, ReorderedLink, Scale, SetImage, SkewedClock,
-    SlowContainer, SlowDisk, SlowDns, SlowRegistration, TaintNode, Way, Yes,
+    BlackHole, BlockedPort, ContainerName, DelayedLink, DeleteWorkload, DiskTrouble, DnsServers,
+    ExitContainer, ExpiredFlows, FailingDisk, FlappingBalancer, ImpairedShare, LagKubeProxy, LimitedLink,
+    LinkAspect, MendedDisk, MendedLink, PodName, RebootNode, RemoveTaint, ReorderedLink, Scale, SetImage,
+    SkewedClock, SlowContainer, SlowDisk, SlowDns, SlowRegistration, TaintNode, Way, Yes,
 };
 use crate::scenario::{Duration, ObjectKind, ObjectName};
 
@@ -77,6 +77,10 @@ pub enum FaultKind {
     FillConntrack(String),
     /// The table has room again.
     FreeConntrack(String),
+    /// A firewall drops what goes to a TCP port of pods on a node, or from them to such a port of others.
+    BlockPort(BlockedPort),
+    /// The firewall lets the port through again.
+    UnblockPort(BlockedPort),
     /// All flows of a node are forgotten (`conntrack -F`).
     FlushConntrack(String),
     /// The flows of a node to an address are forgotten (`conntrack -D`).
@@ -235,6 +239,7 @@ impl FaultKind {
             }
             F::SkewClock(clock) => F::SetClock(clock.node.clone()),
             F::FillConntrack(node) => F::FreeConntrack(node.clone()),
+            F::BlockPort(blocked) => F::UnblockPort(blocked.clone()),
             F::StopLoadBalancer(service) => F::StartLoadBalancer(service.clone()),
             F::FlapLoadBalancer(flapping) => F::StartLoadBalancer(flapping.service.clone()),
             F::SlowRegistration(slow) if slow.by != Duration::default() => {
@@ -281,6 +286,7 @@ impl FaultKind {
             | F::ResumeContainer(_)
             | F::SlowContainer(_)
             | F::SetClock(_)
+            | F::UnblockPort(_)
             | F::FreeConntrack(_)
             | F::FlushConntrack(_)
             | F::ExpireConntrack(_)

@@ -37,7 +37,8 @@ pub use links::{
     BlackHole, DelayedLink, ImpairedShare, LimitedLink, LinkAspect, MendedLink, ReorderedLink, Way,
 };
 pub use nodes::{
-    ExpiredFlows, FlowEnd, LagKubeProxy, RebootNode, RemoveTaint, Skew, SkewedClock, TaintEffect, TaintNode,
+    BlockedPort, ExpiredFlows, FlowEnd, LagKubeProxy, RebootNode, RemoveTaint, Skew, SkewedClock,
+    TaintEffect, TaintNode,
 };
 pub use pods::{ContainerName, ExitContainer, ExitReason, PodName, SlowContainer};
 pub use share::Share;

@@ -1,6 +1,7 @@
 //! Faults of nodes and of what runs on them.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,16 @@ pub struct RebootNode {
     pub node: String,
     /// From the loss of power until the machine boots.
     pub down_for: Duration,
+}
+
+/// A TCP port that a node's firewall drops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct BlockedPort {
+    /// The node.
+    pub node: String,
+    /// The port, as pods listen on it.
+    pub port: NonZeroU16,
 }
 
 /// A kube-proxy that is late.

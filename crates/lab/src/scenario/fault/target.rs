@@ -68,6 +68,7 @@ impl FaultKind {
             | F::DeleteNode(node) => vec![("", Target::Node(node))],
             F::RebootNode(reboot) => vec![(".node", Target::Node(&reboot.node))],
             F::SkewClock(clock) => vec![(".node", Target::Node(&clock.node))],
+            F::BlockPort(blocked) | F::UnblockPort(blocked) => vec![(".node", Target::Node(&blocked.node))],
             F::ExpireConntrack(flows) => vec![(".node", Target::Node(&flows.node))],
             F::LagKubeProxy(lag) => vec![(".node", Target::Node(&lag.node))],
             F::TaintNode(taint) => vec![(".node", Target::Node(&taint.node))],

@@ -144,9 +144,12 @@ fn every_kind_is_played_or_refused() {
                 "setClock",
             ]
             .contains(&entry.field),
-            Layer::ControlPlane | Layer::Conntrack | Layer::Balancers | Layer::Dns | Layer::Certificates => {
-                false
-            }
+            Layer::ControlPlane
+            | Layer::Firewalls
+            | Layer::Conntrack
+            | Layer::Balancers
+            | Layer::Dns
+            | Layer::Certificates => false,
         };
         assert_eq!(is_played, expected, "{}: {refused:?}", entry.field);
     }

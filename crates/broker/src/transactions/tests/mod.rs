@@ -1,7 +1,8 @@
 //! The transaction coordinator's rules, without a broker: the machine is stepped and its writes are done at once
 //! (or held back, or refused).
 
-use std::collections::BTreeSet;
+mod epochs;
+
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use kafka_protocol::ResponseError;
 
 use super::Settings;
 use super::machine::TransactionMachine;
-use super::request::{AddRequest, Answer, EndRequest, Ending, InitError, InitRequest, ProducerEpoch};
+use super::request::{AddRequest, Answer, EndRequest, Ending, InitRequest, NotDone, ProducerEpoch};
 use crate::coordinator::played::Played;
 use crate::coordinator::{Now, Ticket, WriteError};
 use crate::groups::offsets::TopicPartition;
@@ -42,25 +43,34 @@ impl Driver {
         Driver { played, next_producer_id: 100 }
     }
 
+    /// Asks, and asks again with a fresh producer id if one is needed.
+    fn producer(
+        &mut self,
+        ask: impl Fn(&mut TransactionMachine, Now, Option<i64>, Ticket),
+    ) -> Option<Result<ProducerEpoch, ResponseError>> {
+        let mut fresh = None;
+        loop {
+            match self.ask(|machine, now, ticket| ask(machine, now, fresh, ticket))? {
+                Answer::Producer(Ok(producer)) => return Some(Ok(producer)),
+                Answer::Producer(Err(NotDone::Kafka(error))) => return Some(Err(error)),
+                Answer::Producer(Err(NotDone::NeedsProducerId)) => {
+                    assert_eq!(fresh, None, "one id is enough");
+                    fresh = Some(self.next_producer_id);
+                    self.next_producer_id += 1;
+                }
+                answer @ Answer::Done(_) => panic!("{answer:?}"),
+            }
+        }
+    }
+
     fn try_init(
         &mut self,
         current: Option<ProducerEpoch>,
         timeout: Duration,
     ) -> Result<ProducerEpoch, ResponseError> {
-        let mut fresh = None;
-        loop {
-            let request = InitRequest { transactional_id: "t".into(), timeout, current, fresh };
-            match self.ask(|machine, now, ticket| machine.init(now, request, ticket)) {
-                Some(Answer::Init(Ok(producer))) => return Ok(producer),
-                Some(Answer::Init(Err(InitError::Kafka(error)))) => return Err(error),
-                Some(Answer::Init(Err(InitError::NeedsProducerId))) => {
-                    assert_eq!(fresh, None, "one id is enough");
-                    fresh = Some(self.next_producer_id);
-                    self.next_producer_id += 1;
-                }
-                other => panic!("{other:?}"),
-            }
-        }
+        let init = |fresh| InitRequest { transactional_id: "t".into(), timeout, current, fresh };
+        let answer = self.producer(|machine, now, fresh, ticket| machine.init(now, init(fresh), ticket));
+        answer.expect("an answer at once")
     }
 
     fn init(&mut self) -> ProducerEpoch {
@@ -68,23 +78,41 @@ impl Driver {
     }
 
     fn add(&mut self, producer: ProducerEpoch, partition: i32) -> Result<(), ResponseError> {
-        let partitions = BTreeSet::from([TopicPartition::new("orders", partition)]);
-        let request = AddRequest { transactional_id: "t".into(), producer, partitions };
-        self.done(|machine, now, ticket| machine.add(now, &request, ticket)).expect("an answer at once")
+        self.add_at(0, producer, partition)
+    }
+
+    /// Adds a partition for a client at this `transaction.version`.
+    fn add_at(&mut self, version: i16, producer: ProducerEpoch, partition: i32) -> Result<(), ResponseError> {
+        let request = add_request(version, producer, [partition]);
+        match self.ask(|machine, now, ticket| machine.add(now, &request, ticket)) {
+            Some(Answer::Done(result)) => result,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn end(&mut self, producer: ProducerEpoch, commit: bool) -> Result<(), ResponseError> {
-        let request = EndRequest { transactional_id: "t".into(), producer, commit };
-        self.done(|machine, now, ticket| machine.end(now, &request, ticket)).expect("an answer at once")
+        self.end_at(0, producer, commit).expect("an answer at once").map(drop)
     }
 
-    fn done(
+    /// EndTxn 5: what the producer goes on with.
+    fn end_and_raise(
         &mut self,
-        ask: impl FnOnce(&mut TransactionMachine, Now, Ticket),
-    ) -> Option<Result<(), ResponseError>> {
-        self.ask(ask).map(|answer| match answer {
-            Answer::Done(result) => result,
-            Answer::Init(_) => panic!("{answer:?}"),
+        producer: ProducerEpoch,
+        commit: bool,
+    ) -> Result<ProducerEpoch, ResponseError> {
+        self.end_at(2, producer, commit).expect("an answer at once")
+    }
+
+    fn end_at(
+        &mut self,
+        client_version: i16,
+        producer: ProducerEpoch,
+        commit: bool,
+    ) -> Option<Result<ProducerEpoch, ResponseError>> {
+        self.producer(|machine, now, fresh, ticket| {
+            let transactional_id = "t".to_owned();
+            let request = EndRequest { transactional_id, producer, commit, client_version, fresh };
+            machine.end(now, &request, ticket);
         })
     }
 
@@ -109,6 +137,15 @@ impl Driver {
     fn state(&self) -> &'static str {
         self.machine.describe("t").map_or("none", |transaction| transaction.state)
     }
+}
+
+fn add_request<const N: usize>(
+    client_version: i16,
+    producer: ProducerEpoch,
+    partitions: [i32; N],
+) -> AddRequest {
+    let partitions = partitions.map(|partition| TopicPartition::new("orders", partition)).into();
+    AddRequest { transactional_id: "t".into(), producer, partitions, client_version }
 }
 
 #[test]
@@ -156,9 +193,9 @@ fn only_the_present_producer_is_heard() {
     for (other, error) in cases {
         assert_eq!((driver.add(other, 0), driver.end(other, true)), (Err(error), Err(error)), "{other:?}");
     }
-    let request = EndRequest { transactional_id: "unknown".into(), producer, commit: true };
-    let unknown = driver.done(|machine, now, ticket| machine.end(now, &request, ticket));
-    assert_eq!(unknown, Some(Err(ResponseError::InvalidProducerIdMapping)));
+    let unknown = AddRequest { transactional_id: "unknown".into(), ..add_request(0, producer, [0]) };
+    let unknown = driver.ask(|machine, now, ticket| machine.add(now, &unknown, ticket));
+    assert_eq!(unknown, Some(Answer::Done(Err(ResponseError::InvalidProducerIdMapping))));
 }
 
 #[test]
@@ -247,14 +284,13 @@ fn the_decision_is_durable_before_anybody_is_told() {
     let producer = driver.init();
     driver.add(producer, 0).unwrap();
     driver.writes = None;
-    let request = EndRequest { transactional_id: "t".into(), producer, commit: true };
-    assert_eq!(driver.done(|machine, now, ticket| machine.end(now, &request, ticket)), None);
+    assert_eq!(driver.end_at(0, producer, true), None);
     assert_eq!(driver.endings(), []);
     assert_eq!(driver.add(producer, 1), Err(ResponseError::ConcurrentTransactions));
     driver.writes = Some(Ok(()));
     driver.settle();
     let answers = std::mem::take(&mut driver.answers);
-    assert_eq!(answers.into_values().collect::<Vec<_>>(), [Answer::Done(Ok(()))]);
+    assert_eq!(answers.into_values().collect::<Vec<_>>(), [Answer::Producer(Ok(producer))]);
     assert_eq!(driver.machine.take_endings().len(), 1);
 }
 

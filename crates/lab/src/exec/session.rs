@@ -1,0 +1,95 @@
+//! A program in a namespace of its own whose interface is tapped into the fabric.
+
+use std::io;
+use std::path::Path;
+
+use hopwise_fabric::{DeviceId, NoTap, Tap};
+use hopwise_namespace::{Device, NamespaceError, Program, Setup};
+
+use super::etc;
+
+/// The interface's MTU in bytes: the fabric's hosts send no longer packets.
+const MTU: u16 = 1500;
+/// The longest packet that is read at once, in bytes; longer than any.
+const PACKET_MAX: usize = 65_536;
+/// The status of a command whose namespace was killed: 128 and the number of SIGKILL.
+const KILLED: u8 = 137;
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    /// Somebody else's program stands there.
+    #[error(transparent)]
+    Taken(#[from] NoTap),
+    /// No namespace can be had.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+}
+
+/// A program, and the two ends that packets are carried between. Dropping it ends the program.
+pub(super) struct Session {
+    program: Program,
+    device: Device,
+    tap: Tap,
+}
+
+impl Session {
+    /// Prepares `command` at a device of the fabric; it does not run yet. `executable` plays the helpers' parts.
+    pub fn set_up(
+        executable: &Path,
+        device: DeviceId,
+        host_name: &str,
+        command: Vec<String>,
+    ) -> Result<Session, SessionError> {
+        let tap = Tap::open(device)?;
+        let (program, device) = Program::set_up(executable, &setup(device, host_name, command))?;
+        Ok(Session { program, device, tap })
+    }
+
+    /// Starts the program.
+    pub fn start(&mut self) -> io::Result<()> {
+        self.program.start()
+    }
+
+    /// The TCP ports on which something listens in the namespace.
+    pub fn listening(&self) -> Vec<u16> {
+        self.program.listening()
+    }
+
+    /// Carries packets until the program ends; its status.
+    pub async fn to_its_end(&mut self) -> io::Result<u8> {
+        let Session { program, device, tap } = self;
+        let status = tokio::select! {
+            status = program.wait() => status?,
+            error = carry(device, tap) => return Err(error),
+        };
+        Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(KILLED))
+    }
+}
+
+/// What the command finds at the device.
+fn setup(device: DeviceId, host_name: &str, command: Vec<String>) -> Setup {
+    let (addresses, resolver) = hopwise_fabric::with(|fabric| {
+        let stack = fabric.device_mut(device).and_then(|device| device.stack_mut());
+        (stack.map(|stack| stack.addresses().to_vec()).unwrap_or_default(), fabric.resolver(device))
+    });
+    let files = etc::files(host_name, &addresses, &resolver);
+    Setup { host_name: host_name.to_owned(), addresses, mtu: MTU, files, command }
+}
+
+/// Carries packets both ways until the device fails.
+async fn carry(device: &Device, tap: &Tap) -> io::Error {
+    let mut buffer = vec![0; PACKET_MAX];
+    loop {
+        let carried = tokio::select! {
+            packet = tap.receive() => device.send(&packet),
+            length = device.receive(&mut buffer) => length.map(|length| {
+                // What the fabric does not carry (fragments, for instance) is lost on the way.
+                let _ = tap.send(&buffer[..length]);
+            }),
+        };
+        if let Err(error) = carried {
+            return error;
+        }
+    }
+}
