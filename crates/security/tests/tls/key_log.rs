@@ -30,7 +30,7 @@ fn labels(lines: &[String]) -> BTreeSet<&str> {
 fn assert_format(lines: &[String]) {
     for line in lines {
         let words: Vec<&str> = line.split(' ').collect();
-        let is_hex = |word: &str| word.len() % 2 == 0 && word.chars().all(|c| c.is_ascii_hexdigit());
+        let is_hex = |word: &str| word.len().is_multiple_of(2) && word.chars().all(|c| c.is_ascii_hexdigit());
         assert!(words.len() == 3 && words[1].len() == 64 && is_hex(words[1]) && is_hex(words[2]), "{line}");
         assert!(words[2].len() >= 64, "{line}");
     }
@@ -65,7 +65,8 @@ async fn a_connection_of_tls_1_2_tells_its_master_secret() {
     let (near, far) = tokio::io::duplex(1 << 16);
     let lines = kept();
     let (client, server) = tokio::join!(connect_by_tls12(&authority.pem, near), acceptor.accept(far));
-    (client.unwrap(), server.unwrap());
+    client.unwrap();
+    server.unwrap();
     stop_logging_keys().unwrap();
     assert_format(&lines.borrow());
     assert_eq!(labels(&lines.borrow()), ["CLIENT_RANDOM"].into());
