@@ -1,6 +1,7 @@
 //! `hopwise exec`: unmodified programs (a shell, here) meet the simulated network as the kernel shows it.
 //!
-//! Needs what `exec` needs: namespaces (root, or user namespaces) and `/dev/net/tun`; and bash, whose `/dev/tcp` connects.
+//! Needs what `exec` needs: namespaces (root, or user namespaces) and `/dev/net/tun`; bash, whose `/dev/tcp` connects; and
+//! python3 for something that listens.
 
 #![cfg(target_os = "linux")]
 
@@ -25,6 +26,11 @@ fn write_inputs(directory: &Path) {
     let nobody = "apiVersion: v1\nkind: Service\nmetadata: {name: nobody, namespace: default}\n\
                   spec: {selector: {app: nobody}, ports: [{port: 80}]}\n";
     fs::write(directory.join("nobody.yaml"), nobody).expect("can be written");
+    let web = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: default, labels: {app: web}}\n\
+               spec:\n  containers:\n    - {name: web, image: example/web, ports: [{containerPort: 8080}]}\n---\n\
+               apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: default}\n\
+               spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}\n";
+    fs::write(directory.join("web.yaml"), web).expect("can be written");
 }
 
 /// `hopwise exec` over the example's brokers, opened by node ports of the policy Local.
@@ -38,7 +44,8 @@ fn exec(directory: &Path, rest: &[&str]) -> Command {
         .arg(manifests.join("brokers.yaml"))
         .arg("-f")
         .arg(manifests.join("nodeport.yaml"));
-    command.arg("-f").arg(directory.join("nobody.yaml")).arg("--cluster").arg(directory.join("cluster.yaml"));
+    command.arg("-f").arg(directory.join("nobody.yaml")).arg("-f").arg(directory.join("web.yaml"));
+    command.arg("--cluster").arg(directory.join("cluster.yaml"));
     command.args(rest);
     command
 }
@@ -186,4 +193,42 @@ fn killing_it_leaves_nothing_behind() {
     child.wait().expect("it ends");
     // Its namespaces have no names: they end with their last process, and the device with its namespace.
     until("all processes are gone", || !processes.iter().any(|pid| is_alive(*pid)));
+}
+
+/// What a web server on `host` answers, asked from outside.
+fn asked(host: &str, port: u16) -> String {
+    format!(
+        "exec 3<>/dev/tcp/{host}/{port} && printf 'GET / HTTP/1.0\\r\\nHost: a\\r\\n\\r\\n' >&3 && cat <&3"
+    )
+}
+
+const SERVER: &str = "pod/default/web=cd /proc/sys/kernel && exec python3 -m http.server 8080";
+
+#[test]
+fn a_service_leads_to_a_real_program_in_a_pod() {
+    // The node is another one than the pod's, or not: Cluster policy leads there from all of them.
+    for (place, host, port) in [
+        ("external", "node-3.nodes.example.com", 30080),
+        ("external", "node-0.nodes.example.com", 30080),
+        ("in-cluster", "web.default.svc.cluster.local", 80),
+    ] {
+        let host = host.replace("node-3.nodes.example.com", "10.0.0.13");
+        let (status, said, error) =
+            run(&["--run", SERVER, "--from", place, "--", "bash", "-c", &asked(&host, port)]);
+        assert!(
+            status == Some(0) && said.contains("200 OK") && said.contains("osrelease"),
+            "{status:?} {said}{error}"
+        );
+    }
+}
+
+#[test]
+fn a_program_for_a_pod_that_is_not_there_or_that_ends_is_told() {
+    let (status, _, error) = run(&["--run", "pod/default/wep=true", "--from", "external", "--", "true"]);
+    assert!(status == Some(2) && error.contains("did you mean pod/default/web?"), "{status:?} {error}");
+    let (status, _, error) = run(&["--run", "pod/default/web=exit 3", "--from", "external", "--", "true"]);
+    assert!(
+        status == Some(2) && error.contains("pod/default/web: the program ended with status 3"),
+        "{status:?} {error}"
+    );
 }

@@ -94,7 +94,6 @@ fn a_firewall_between_brokers_moves_leaders_and_one_before_clients_keeps_them_wa
     let slowest_s = |port: u16| {
         let report = run(&scenario(200, 60, &[&blocked(port)], "  noFailuresAfter: 50s\n"));
         assert_passes(&report);
-        assert!(report.failures.is_empty() || port == 9094, "{:#?}", report.failures);
         produce_ms(&report).0 / 1000
     };
     let between = slowest_s(33145);

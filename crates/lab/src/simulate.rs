@@ -59,7 +59,9 @@ impl Default for Start {
 
 /// Programs that containers run instead of what their images hold.
 #[derive(Clone)]
-pub struct Instead(Rc<dyn Fn(&Container) -> Option<Process>>);
+pub struct Instead(Rc<ProcessOf>);
+
+type ProcessOf = dyn Fn(&Container) -> Option<Process>;
 
 impl Instead {
     /// `process` gives a container's program, or none for a container that runs its image's.

@@ -140,7 +140,7 @@ async fn run(started: Started, options: ExecOptions, pod_programs: PodPrograms) 
     }
     let statuses = async {
         let ends = placed.iter_mut().map(async |it| {
-            it.session.to_its_end().await.map_err(|error| ExecError::Io { place: it.place.clone(), error })
+            it.session.wait().await.map_err(|error| ExecError::Io { place: it.place.clone(), error })
         });
         join_all(ends).await.swap_remove(0)
     };

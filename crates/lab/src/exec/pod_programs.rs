@@ -184,12 +184,12 @@ impl PodPrograms {
                 break;
             }
             tokio::select! {
-                ended = session.to_its_end() => return described(ended),
+                ended = session.wait() => return described(ended),
                 () = sleep(LOOK_EVERY) => {}
             }
         }
         self.note(pod, State::Listens);
-        described(session.to_its_end().await)
+        described(session.wait().await)
     }
 
     fn note(&self, pod: &PodName, state: State) {

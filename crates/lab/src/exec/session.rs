@@ -57,7 +57,7 @@ impl Session {
     }
 
     /// Carries packets until the program ends; its status.
-    pub async fn to_its_end(&mut self) -> io::Result<u8> {
+    pub async fn wait(&mut self) -> io::Result<u8> {
         let Session { program, device, tap } = self;
         let status = tokio::select! {
             status = program.wait() => status?,
