@@ -73,8 +73,8 @@ impl ClientError {
     }
 }
 
-/// An error code in words.
-pub(crate) fn meaning(code: i16) -> String {
+/// A Kafka error code in words: `error 6 (NotLeaderOrFollower)`.
+pub fn meaning(code: i16) -> String {
     match ResponseError::try_from_code(code) {
         None => "no error".to_owned(),
         Some(ResponseError::Unknown(code)) => {

@@ -53,7 +53,7 @@ pub use bugs::Bugs;
 pub use client::Client;
 pub use cluster::{AdvertisedBroker, Cluster, PartitionView, TopicView};
 pub use consumer::{Consumer, Reset};
-pub use error::ClientError;
+pub use error::{ClientError, meaning as error_meaning};
 pub use handshake::ApiVersions;
 pub use idempotent::IdempotentProducer;
 pub use operations::{Acks, Coordinator, FetchOptions, Fetched, OffsetSpec};

@@ -46,7 +46,8 @@ pub(crate) fn catch_up(at: Time) {
 
 /// Whether a simulation runs on this thread.
 pub fn is_running() -> bool {
-    CURRENT.with_borrow(Option::is_some)
+    // Whoever logs asks, even from inside of a call to the simulation that is running then.
+    CURRENT.with(|current| current.try_borrow().map_or(true, |current| current.is_some()))
 }
 
 /// Virtual time; [`Time::ZERO`] outside a simulation.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use hopwise_engine::{Pace, Simulation, Span, Stalled};
 use hopwise_fabric::{Fabric, FabricWorld};
 use hopwise_kube::admission::Refused;
 use hopwise_kube::cluster::{Cluster, ClusterSpec, Container, Process, Settled};
+use hopwise_security::tls::{KeySink, log_keys_to, stop_logging_keys};
 
 use crate::certificates;
 use crate::inputs::Inputs;
@@ -164,9 +166,11 @@ where
             passed = start.limits.passed() => Err(passed),
         }
     });
+    let keys = stop_logging_keys();
     let fabric = installed.take();
     if let (Some(mut fabric), Some(path)) = (fabric, captures) {
-        fabric.finish_captures().map_err(|error| SimulationError::Capture { path, error })?;
+        let finished = fabric.finish_captures().and(keys);
+        finished.map_err(|error| SimulationError::Capture { path, error })?;
     }
     Ok(result??)
 }
@@ -188,25 +192,48 @@ impl Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
+        // The error of a run that gives no result is that of the run.
+        let _ = stop_logging_keys();
         hopwise_fabric::uninstall();
     }
 }
 
-/// Starts a capture of every device into `directory`, one file per device, named after it.
+/// The file beside captures with the secrets of TLS connections (SSLKEYLOGFILE format), where there are any.
+pub const KEY_LOG: &str = "tls-keys.log";
+
+/// Starts a capture of every device into `directory`, one file per device, named after it. The secrets of TLS connections
+/// that begin from then on go into [`KEY_LOG`] there.
 ///
 /// # Errors
 /// If the directory or a file cannot be made.
 pub fn capture_all(directory: &PathBuf) -> Result<BTreeMap<String, PathBuf>, SimulationError> {
     let failed = |error| SimulationError::Capture { path: directory.clone(), error };
     std::fs::create_dir_all(directory).map_err(failed)?;
+    log_keys_to(key_log(directory.join(KEY_LOG)).map_err(failed)?);
     hopwise_fabric::with(|fabric| {
         let mut files = BTreeMap::new();
         for (device, name) in fabric.device_names() {
             let path = directory.join(format!("{}.pcapng", name.replace(['/', ' '], "_")));
-            let file = std::fs::File::create(&path).map_err(failed)?;
+            let file = File::create(&path).map_err(failed)?;
             fabric.capture(device, Box::new(io::BufWriter::new(file))).map_err(failed)?;
             files.insert(name.to_string(), path);
         }
         Ok(files)
     })
+}
+
+/// Writes lines to a file, which is made with the first one; one that is left from before is removed.
+fn key_log(path: PathBuf) -> io::Result<KeySink> {
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = None;
+    Ok(Box::new(move |line| {
+        let file = match &mut file {
+            Some(file) => file,
+            none => none.insert(File::create(&path)?),
+        };
+        writeln!(file, "{line}")
+    }))
 }

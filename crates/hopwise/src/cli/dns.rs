@@ -9,7 +9,7 @@ use miette::{Result, miette};
 
 use super::Ending;
 use super::input::ClusterArguments;
-use super::output::{self, Format};
+use super::output::{self, Console};
 
 /// Look a name up from a place, and tell why it has the records it has, or none.
 #[derive(Args)]
@@ -34,7 +34,7 @@ pub struct DnsArguments {
 }
 
 /// Looks a name up.
-pub fn dns(arguments: DnsArguments, format: Format) -> Result<Ending> {
+pub fn dns(arguments: DnsArguments, console: Console) -> Result<Ending> {
     let record_type = arguments.record_type.as_deref().map(dns::record_type).transpose();
     let record_type = record_type.map_err(|error| miette!("TYPE: {error}"))?;
     let options = DnsOptions {
@@ -45,6 +45,6 @@ pub fn dns(arguments: DnsArguments, format: Format) -> Result<Ending> {
         seed: arguments.seed,
     };
     let report = dns::dns(arguments.cluster.load()?, &options).map_err(|error| miette!("{error}"))?;
-    output::print(&report, format, dns_text)?;
+    output::print(&report, console, dns_text)?;
     Ok(if report.course.resolved { Ending::Well } else { Ending::NotWell })
 }

@@ -6,7 +6,7 @@ use hopwise_lab::report::explain::{self, explain_text, list_text};
 use miette::{Result, miette};
 
 use super::Ending;
-use super::output::{self, Format};
+use super::output::{self, Console};
 
 /// Tell all about a finding: what you see, why, how to tell, what to change, an example; or list all findings.
 #[derive(Args)]
@@ -17,12 +17,12 @@ pub struct ExplainArguments {
 }
 
 /// Explains.
-pub fn explain(arguments: ExplainArguments, format: Format) -> Result<Ending> {
+pub fn explain(arguments: ExplainArguments, console: Console) -> Result<Ending> {
     match arguments.code {
-        None => output::print(&explain::list(), format, list_text)?,
+        None => output::print(&explain::list(), console, list_text)?,
         Some(text) => {
             let code: Code = text.parse().map_err(|_| unknown(&text))?;
-            output::print(&explain::explain(code), format, explain_text)?;
+            output::print(&explain::explain(code), console, explain_text)?;
         }
     }
     Ok(Ending::Well)

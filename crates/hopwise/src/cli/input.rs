@@ -32,6 +32,30 @@ pub struct SurroundingsArguments {
 }
 
 impl ClusterArguments {
+    /// The manifest files.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// As the command line has it, each argument after a blank.
+    pub fn as_typed(&self) -> String {
+        let mut typed = String::new();
+        for file in &self.files {
+            typed.push_str(&format!(" -f {}", file.display()));
+        }
+        let SurroundingsArguments { cluster, nodes, profile } = &self.surroundings;
+        let cluster = cluster.as_ref().map(|cluster| format!(" --cluster {}", cluster.display()));
+        let nodes = nodes.map(|nodes| format!(" --nodes {nodes}"));
+        let profile = profile.as_ref().map(|profile| format!(" --profile {profile}"));
+        typed.extend([cluster, nodes, profile].into_iter().flatten());
+        typed
+    }
+
+    /// What surrounds them.
+    pub fn surroundings(&self) -> &SurroundingsArguments {
+        &self.surroundings
+    }
+
     /// Reads everything.
     pub fn load(&self) -> Result<Inputs> {
         self.surroundings.load(&self.files)
@@ -39,6 +63,16 @@ impl ClusterArguments {
 }
 
 impl SurroundingsArguments {
+    /// The cluster file.
+    pub fn cluster(&self) -> Option<&PathBuf> {
+        self.cluster.as_ref()
+    }
+
+    /// Whether anything is said beside the cluster file.
+    pub fn says_more(&self) -> bool {
+        self.nodes.is_some() || self.profile.is_some()
+    }
+
     /// Reads manifests, and what surrounds them.
     pub fn load(&self, files: &[PathBuf]) -> Result<Inputs> {
         let manifests = read(files)?;

@@ -5,7 +5,7 @@ use hopwise_lab::sweep::{Format as Table, Location, merge as merge_results};
 use miette::{Result, miette};
 
 use super::Ending;
-use super::output::Format;
+use super::output::Console;
 use super::sweep::{ending, result_place};
 
 /// Join the results of all shards of a sweep to one.
@@ -20,10 +20,10 @@ pub struct MergeArguments {
 }
 
 /// Joins them.
-pub fn merge(arguments: MergeArguments, format: Format) -> Result<Ending> {
+pub fn merge(arguments: MergeArguments, console: Console) -> Result<Ending> {
     let (out, table) = &arguments.out;
     let report = merge_results(&arguments.files, out, *table).map_err(|error| miette!("{error}"))?;
-    ending(&report, format)
+    ending(&report, console)
 }
 
 fn place(text: &str) -> Result<Location, String> {

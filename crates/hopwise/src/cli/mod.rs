@@ -5,15 +5,20 @@
 //! wrong.
 
 mod check;
+mod completions;
 mod dns;
 #[cfg(target_os = "linux")]
 mod exec;
 mod explain;
+mod init;
 mod input;
+mod man;
 mod merge;
 mod output;
 mod probe;
+mod progress;
 mod run;
+mod schema;
 mod serve;
 mod shrink;
 mod sweep;
@@ -23,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use output::Format;
+use output::{Console, Format};
 
 /// A Kubernetes network in one process, for Kafka clients that must reach the right broker.
 #[derive(Parser)]
@@ -35,6 +40,12 @@ struct Cli {
     /// What to log on standard error, with virtual time in simulations: a level, or directives such as `hopwise=debug`.
     #[arg(long, value_name = "FILTER", global = true)]
     log: Option<String>,
+    /// Print no report for people and no progress: the exit status, the files asked for and --format json tell.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Log on standard error what happens: -v as --log info, -vv as --log debug, -vvv as --log trace.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,6 +54,8 @@ struct Cli {
 enum Command {
     /// Try every listener of every broker from every place.
     Check(check::CheckArguments),
+    /// Print a completion script for a shell.
+    Completions(completions::CompletionsArguments),
     /// Look a name up from a place, and tell why it has the records it has, or none.
     Dns(dns::DnsArguments),
     /// Run an unmodified program inside the simulated network, in real time (Linux).
@@ -50,12 +63,18 @@ enum Command {
     Exec(exec::ExecArguments),
     /// Tell all about a finding, or list all findings.
     Explain(explain::ExplainArguments),
+    /// Write a first scenario for manifests.
+    Init(init::InitArguments),
+    /// Write the manual pages into a directory.
+    Man(man::ManArguments),
     /// Join the results of the shards of a sweep.
     Merge(merge::MergeArguments),
     /// Dial any Service or pod, and tell the way of the packets and why it ends as it does.
     Probe(probe::ProbeArguments),
     /// Run a scenario and measure it.
     Run(run::RunArguments),
+    /// Print the JSON Schema of scenario or cluster files, for editors.
+    Schema(schema::SchemaArguments),
     /// Serve the brokers in real time on loopback sockets, for any Kafka client.
     Serve(serve::ServeArguments),
     /// Make a failing scenario small.
@@ -86,25 +105,32 @@ pub fn main() -> ExitCode {
             return ExitCode::from(status);
         }
     };
-    let filter = cli.log.as_deref().or(match &cli.command {
-        Command::Serve(arguments) if arguments.is_verbose() => Some("info"),
-        _ => None,
+    let filter = cli.log.as_deref().or(match cli.verbose {
+        0 => None,
+        1 => Some("info"),
+        2 => Some("debug"),
+        _ => Some("trace"),
     });
+    let console = Console { format: cli.format, quiet: cli.quiet };
     if let Err(error) = trace_log::start(filter) {
         return fail(&error);
     }
     let ended = match cli.command {
-        Command::Check(arguments) => check::check(arguments, cli.format),
-        Command::Dns(arguments) => dns::dns(arguments, cli.format),
+        Command::Check(arguments) => check::check(arguments, console),
+        Command::Completions(arguments) => completions::completions(arguments),
+        Command::Dns(arguments) => dns::dns(arguments, console),
         #[cfg(target_os = "linux")]
         Command::Exec(arguments) => exec::exec(arguments),
-        Command::Explain(arguments) => explain::explain(arguments, cli.format),
-        Command::Merge(arguments) => merge::merge(arguments, cli.format),
-        Command::Probe(arguments) => probe::probe(arguments, cli.format),
-        Command::Run(arguments) => run::run(arguments, cli.format),
-        Command::Serve(arguments) => serve::serve(arguments, cli.format),
-        Command::Shrink(arguments) => shrink::shrink(arguments, cli.format),
-        Command::Sweep(arguments) => sweep::sweep(arguments, cli.format),
+        Command::Explain(arguments) => explain::explain(arguments, console),
+        Command::Init(arguments) => init::init(arguments, console),
+        Command::Man(arguments) => man::man(arguments, console),
+        Command::Merge(arguments) => merge::merge(arguments, console),
+        Command::Probe(arguments) => probe::probe(arguments, console),
+        Command::Run(arguments) => run::run(arguments, console),
+        Command::Schema(arguments) => schema::schema(arguments),
+        Command::Serve(arguments) => serve::serve(arguments, console),
+        Command::Shrink(arguments) => shrink::shrink(arguments, console),
+        Command::Sweep(arguments) => sweep::sweep(arguments, console),
     };
     match ended {
         Ok(Ending::Well) => ExitCode::SUCCESS,

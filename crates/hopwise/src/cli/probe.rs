@@ -11,7 +11,8 @@ use miette::{Result, miette};
 
 use super::Ending;
 use super::input::ClusterArguments;
-use super::output::{self, Format};
+use super::output::{self, Console};
+use super::progress::Progress;
 
 /// Dial any Service or pod from a place, and tell the way of the packets, who could have been chosen, and why it ends as
 /// it does.
@@ -49,12 +50,14 @@ enum Proto {
 }
 
 /// Probes.
-pub fn probe(arguments: ProbeArguments, format: Format) -> Result<Ending> {
+pub fn probe(arguments: ProbeArguments, console: Console) -> Result<Ending> {
     let inputs = arguments.cluster.load()?;
     let transport = match arguments.proto {
         Proto::Tcp => Transport::Tcp,
         Proto::Udp => Transport::Udp,
     };
+    output::try_out(&[], &[arguments.pcap.as_ref()])?;
+    let progress = Progress::begin("probing", console);
     let options = ProbeOptions {
         from: arguments.from,
         to: arguments.to,
@@ -67,6 +70,7 @@ pub fn probe(arguments: ProbeArguments, format: Format) -> Result<Ending> {
         ProbeError::Place(error) => miette!("--from: {error}"),
         ProbeError::Simulation(error) => miette!("{error}"),
     })?;
-    output::print(&probe, format, probe_text)?;
+    progress.end();
+    output::print(&probe, console, probe_text)?;
     Ok(if probe.report.outcome == Outcome::Ok { Ending::Well } else { Ending::NotWell })
 }

@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Ending;
 use super::input::SurroundingsArguments;
-use super::output::{self, Format};
+use super::output::{self, Console};
 
 /// Serve brokers in real time on loopback sockets: those that manifests would start, or a plain cluster.
 ///
@@ -59,20 +59,10 @@ pub struct ServeArguments {
     /// Play this scenario's faults on the brokers, from when all are ready; without -f and --brokers, serve its cluster.
     #[arg(long, value_name = "SCENARIO")]
     fault: Option<PathBuf>,
-    /// Log what the brokers do, as `--log info`.
-    #[arg(short, long)]
-    verbose: bool,
-}
-
-impl ServeArguments {
-    /// Whether `--verbose` is given.
-    pub fn is_verbose(&self) -> bool {
-        self.verbose
-    }
 }
 
 /// Serves until a signal comes.
-pub fn serve(arguments: ServeArguments, format: Format) -> Result<Ending> {
+pub fn serve(arguments: ServeArguments, console: Console) -> Result<Ending> {
     let (brokers, steps) = plan(&arguments)?;
     let options = ServeOptions {
         host: arguments.host,
@@ -92,7 +82,7 @@ pub fn serve(arguments: ServeArguments, format: Format) -> Result<Ending> {
             served = Served::start(&brokers, &options) => served.map_err(|error| miette!("{error}"))?,
             () = stop.next() => return Ok(Ending::Well),
         };
-        output::print(&served.report(), format, serve_text)?;
+        output::print(&served.report(), console, serve_text)?;
         tokio::select! {
             () = served.run(&steps, |line| eprintln!("{line}")) => {}
             () = stop.next() => {}

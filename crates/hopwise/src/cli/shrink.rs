@@ -10,7 +10,7 @@ use miette::{Result, miette};
 use serde::Serialize;
 
 use super::Ending;
-use super::output::{self, Format};
+use super::output::{self, Console};
 
 /// The smallest scenario that still fails for the same reason: fewer faults, clients, partitions, requests, less time.
 #[derive(Args)]
@@ -47,7 +47,7 @@ struct Report {
 }
 
 /// Shrinks.
-pub fn shrink(arguments: ShrinkArguments, format: Format) -> Result<Ending> {
+pub fn shrink(arguments: ShrinkArguments, console: Console) -> Result<Ending> {
     let path = &arguments.scenario;
     let loaded = load_scenario(path)?;
     let seed = arguments.seed.unwrap_or(loaded.scenario.seed);
@@ -63,7 +63,9 @@ pub fn shrink(arguments: ShrinkArguments, format: Format) -> Result<Ending> {
     let Shrunk { scenario, runs, complete } =
         shrink::shrink(&whole, &loaded.inputs, arguments.runs, |smaller| {
             done += 1;
-            eprintln!("run {done}: {} faults, {} clients", smaller.faults.len(), smaller.clients.len());
+            if !console.quiet {
+                eprintln!("run {done}: {} faults, {} clients", smaller.faults.len(), smaller.clients.len());
+            }
             // A scenario whose simulation cannot end fails for another reason.
             failure(&loaded, smaller).ok().flatten().is_some_and(|other| reason.is_in(&other))
         });
@@ -79,7 +81,7 @@ pub fn shrink(arguments: ShrinkArguments, format: Format) -> Result<Ending> {
         runs,
         complete,
     };
-    output::print(&report, format, text)?;
+    output::print(&report, console, text)?;
     Ok(Ending::Well)
 }
 

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::{IntoDiagnostic, Result, miette};
 
 use super::Ending;
-use super::output::{self, Format};
+use super::output::{self, Console};
 
 /// Run a scenario with many seeds on all cores; print the line that replays each seed that does not pass.
 #[derive(Args)]
@@ -38,7 +38,7 @@ pub struct SweepArguments {
 }
 
 /// Runs the seeds.
-pub fn sweep(arguments: SweepArguments, format: Format) -> Result<Ending> {
+pub fn sweep(arguments: SweepArguments, console: Console) -> Result<Ending> {
     let scenario = load_scenario(&arguments.scenario)?;
     let options = SweepOptions {
         seeds: arguments.seeds,
@@ -52,17 +52,17 @@ pub fn sweep(arguments: SweepArguments, format: Format) -> Result<Ending> {
         },
         out: arguments.out,
     };
-    let bar = Bar::new();
+    let bar = Bar::new(console);
     let path = arguments.scenario;
     let mut watch = |row: &SeedRow, progress: Progress| bar.note(row, progress, &path);
     let report = sweep_seeds(scenario, &path, &options, &mut watch).map_err(|error| miette!("{error}"))?;
     bar.end();
-    ending(&report, format)
+    ending(&report, console)
 }
 
 /// Prints what a sweep or a merge came to.
-pub fn ending(report: &SweepReport, format: Format) -> Result<Ending> {
-    output::print(report, format, sweep_text)?;
+pub fn ending(report: &SweepReport, console: Console) -> Result<Ending> {
+    output::print(report, console, sweep_text)?;
     Ok(if report.verdict == Verdict::Pass { Ending::Well } else { Ending::NotWell })
 }
 
@@ -82,11 +82,12 @@ fn shard_of_job() -> Result<Shard> {
 /// The progress on standard error: a bar on a terminal, and failures as they come anywhere.
 struct Bar {
     bar: ProgressBar,
+    quiet: bool,
 }
 
 impl Bar {
-    fn new() -> Bar {
-        let target = match std::io::stderr().is_terminal() {
+    fn new(console: Console) -> Bar {
+        let target = match std::io::stderr().is_terminal() && !console.quiet {
             true => ProgressDrawTarget::stderr(),
             false => ProgressDrawTarget::hidden(),
         };
@@ -96,7 +97,7 @@ impl Bar {
         );
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_message("0 failures");
-        Bar { bar }
+        Bar { bar, quiet: console.quiet }
     }
 
     fn note(&self, row: &SeedRow, progress: Progress, scenario: &std::path::Path) {
@@ -111,7 +112,7 @@ impl Bar {
             1 => "1 failure".to_owned(),
             failed => format!("{failed} failures"),
         });
-        if row.verdict != SeedVerdict::Pass {
+        if row.verdict != SeedVerdict::Pass && !self.quiet {
             let text = failure_text(&FailedSeed::of(row, scenario), output::plain());
             // The bar steps aside for the lines; there is nothing to be done about an error stream that is closed.
             self.bar.suspend(|| drop(write!(std::io::stderr(), "{text}")));

@@ -2,6 +2,7 @@
 //! time since the start.
 
 use std::fmt;
+use std::io::IsTerminal;
 
 use miette::{IntoDiagnostic, Report, Result, WrapErr};
 use tracing_subscriber::EnvFilter;
@@ -32,6 +33,7 @@ pub fn start(filter: Option<&str>) -> Result<(), Report> {
         .with_env_filter(filter)
         .with_timer(SimulatedOrReal(Uptime::default()))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .init();
     Ok(())
 }

@@ -60,6 +60,7 @@ pub use operations::{
 pub use place::{CLIENT_POD, ClientSite, NoPlace, Place, PlaceError, is_client_pod};
 pub use programs::{Container, ContainerPort, Disk, DiskTrouble, MachineClock, Process, Programs};
 pub use state::{Assumption, InitFailure, InitProblem};
+pub use watches::Changes;
 
 use crate::cluster_file::ClusterFile;
 use crate::controllers::service_allocation::{AllocationError, Allocator};

@@ -12,6 +12,7 @@ use hopwise_fabric::DeviceId;
 use hopwise_fabric::net::resolver::ResolverKind;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Cluster;
@@ -30,8 +31,9 @@ pub const CLIENT_POD: (&str, &str) = ("default", "hopwise-client");
 const CLIENT_START: Duration = Duration::from_secs(60);
 
 /// Where a client stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^(external(=.+)?|in-cluster|pod/[^/]+/[^/]+|node/[^/]+)$"))]
 pub enum Place {
     /// On the internet, at an address that is chosen, or at the one given.
     External(Option<IpAddr>),

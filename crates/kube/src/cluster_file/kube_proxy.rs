@@ -4,11 +4,12 @@
 //! KubeProxyConfiguration.
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::Error as _;
 
 /// How kube-proxy is configured beside its mode.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct KubeProxy {
     /// How pods are told from other sources (`--detect-local-mode`). Default: ClusterCIDR.
@@ -36,7 +37,7 @@ impl Default for KubeProxy {
 }
 
 /// How kube-proxy tells pods from other sources.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum DetectLocalMode {
     /// Any address of the cluster's pod networks is a pod's.
     #[default]

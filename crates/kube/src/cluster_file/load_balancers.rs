@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::names::ServiceRef;
 use crate::profile::{self, Delivery, HealthPort, IpMode};
 
 /// A load balancer that exists without a cloud. What it does not say is as the profile has it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoadBalancer {
     /// The Service that it stands before, as `NAMESPACE/NAME`. One instance per Service.
@@ -39,7 +40,7 @@ pub struct LoadBalancer {
 }
 
 /// What a load balancer does to connections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LoadBalancerKind {
     /// Rewrites the destination of each packet.
@@ -56,7 +57,7 @@ pub enum LoadBalancerKind {
 }
 
 /// What a load balancer does to the source address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SourceAddress {
     /// Targets see the client's address.
@@ -66,7 +67,7 @@ pub enum SourceAddress {
 }
 
 /// What becomes of a forgotten flow that speaks again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum IdleEnd {
     /// Its packets are dropped.
@@ -78,7 +79,7 @@ pub enum IdleEnd {
 }
 
 /// How a declared load balancer checks its targets.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoadBalancerCheck {
     /// Which port is asked.

@@ -12,6 +12,7 @@ mod load_balancers;
 mod names;
 mod network;
 mod pod_network;
+mod schema;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hopwise_engine::Span;
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -29,10 +31,12 @@ use crate::volumes::Disk;
 pub use kube_proxy::{DetectLocalMode, KubeProxy, NodePortAddresses};
 pub use load_balancers::{IdleEnd, LoadBalancer, LoadBalancerCheck, LoadBalancerKind, SourceAddress};
 pub use names::{NamePattern, OutsideTarget, ServiceRef, Targets};
+use schema::{OneOrMany, Quantity};
+
 pub use pod_network::{PodLinks, PodMasquerade, PodNetwork};
 
 /// A description of the machines and networks around the manifests.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClusterFile {
     /// The nodes, in the order in which addresses and pods are given out where nothing else decides. Empty:
@@ -60,10 +64,12 @@ pub struct ClusterFile {
     /// The networks of cluster IPs, one per family. Default: 10.96.0.0/12, as kubeadm's, and fd00:10:96::/112, for the
     /// families of the nodes.
     #[serde(rename = "serviceCIDR", default, deserialize_with = "network::list")]
+    #[schemars(with = "Option<OneOrMany>")]
     pub service_cidr: Vec<IpNet>,
     /// The networks of the pods of all nodes, one per family. Default: 10.244.0.0/16 and fd00:10:244::/56, for the
     /// families of the nodes.
     #[serde(rename = "podCIDR", default, deserialize_with = "network::list")]
+    #[schemars(with = "Option<OneOrMany>")]
     pub pod_cidr: Vec<IpNet>,
     /// How pods are attached and what happens to their addresses. Default: a bridge, as flannel has it.
     #[serde(default)]
@@ -86,7 +92,7 @@ pub struct ClusterFile {
 }
 
 /// A machine of the cluster.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Node {
     /// The name, a DNS name.
@@ -97,10 +103,12 @@ pub struct Node {
     pub region: Option<String>,
     /// The addresses on the network of the nodes (InternalIP), one per family, the primary one first; never empty.
     #[serde(rename = "address", deserialize_with = "network::addresses")]
+    #[schemars(with = "OneOrMany")]
     pub addresses: Vec<IpAddr>,
     /// The networks of the node's pods, inside the cluster's, at most one per family. A family without one: the next
     /// free one.
     #[serde(rename = "podCIDR", default, deserialize_with = "network::list")]
+    #[schemars(with = "Option<OneOrMany>")]
     pub pod_cidr: Vec<IpNet>,
     /// Labels beside those that every node has.
     #[serde(default)]
@@ -113,7 +121,7 @@ pub struct Node {
 }
 
 /// A taint of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Taint {
     /// The key.
@@ -126,7 +134,7 @@ pub struct Taint {
 }
 
 /// What a taint does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum TaintEffect {
     /// No pod is scheduled here.
     NoSchedule,
@@ -137,19 +145,21 @@ pub enum TaintEffect {
 }
 
 /// Resources of a node, as Kubernetes quantities.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Allocatable {
     /// Processors: `8`, `7500m`. `None`: unlimited.
     #[serde(default, deserialize_with = "network::optional_quantity")]
+    #[schemars(with = "Option<Quantity>")]
     pub cpu: Option<String>,
     /// Memory: `32Gi`. `None`: unlimited.
     #[serde(default, deserialize_with = "network::optional_quantity")]
+    #[schemars(with = "Option<Quantity>")]
     pub memory: Option<String>,
 }
 
 /// How kube-proxy programs the nodes (kubernetes.md 6.7).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyMode {
     /// iptables chains.

@@ -4,6 +4,7 @@
 //! The choices, and what follows from each, are those measured in linux.md 2 and 7.
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::validate::Validator;
@@ -13,7 +14,7 @@ use crate::source::FieldPath;
 const PRIVATE: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
 
 /// The pod network.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodNetwork {
     /// How pods are attached to their node.
@@ -31,7 +32,7 @@ pub struct PodNetwork {
 }
 
 /// How pods are attached to their node.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PodLinks {
     /// All pods of a node are ports of one bridge, which has an address (flannel, kubenet).
@@ -42,7 +43,7 @@ pub enum PodLinks {
 }
 
 /// When pods' packets leave with their node's address.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PodMasquerade {
     /// Towards every address outside of the pod network (flannel).

@@ -1,5 +1,6 @@
 //! How Services of type LoadBalancer are served.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::sourced::{Sourced, origin_fault};
@@ -104,7 +105,7 @@ pub enum LoadBalancerKind {
 }
 
 /// What the destination of a packet is when it leaves for its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivery {
     /// The node's address and the Service's node port.
@@ -126,7 +127,7 @@ pub enum Ingress {
 }
 
 /// `status.loadBalancer.ingress[].ipMode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum IpMode {
     /// Packets to the address are taken by kube-proxy on the sender's node.
     #[serde(rename = "VIP")]
@@ -136,7 +137,7 @@ pub enum IpMode {
 }
 
 /// The port that a health check asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HealthPort {
     /// The Service's `healthCheckNodePort`, over HTTP.

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::controllers::endpoint_slices::ZONE_LABEL;
@@ -26,7 +27,7 @@ pub const VOLUME_PROTECTION_FINALIZER: &str = "kubernetes.io/pv-protection";
 const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 /// From where the volumes of a class can be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Disk {
     /// From every node.

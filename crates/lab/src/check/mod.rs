@@ -149,7 +149,7 @@ fn broker(
 }
 
 /// The pods of the manifests; those that hopwise adds are not shown.
-fn pods(store: &Store) -> Vec<Pod> {
+pub(crate) fn pods(store: &Store) -> Vec<Pod> {
     let name = |pod: &PodObject| {
         (pod.metadata.namespace.clone().unwrap_or_default(), pod.metadata.name.clone().unwrap_or_default())
     };
@@ -173,7 +173,7 @@ fn pods(store: &Store) -> Vec<Pod> {
 }
 
 /// The Services of the manifests, with what was allocated.
-fn services(store: &Store) -> Vec<Service> {
+pub(crate) fn services(store: &Store) -> Vec<Service> {
     let own = |service: &ServiceObject| {
         let namespace = service.metadata.namespace.as_deref().unwrap_or("");
         let name = service.metadata.name.as_deref().unwrap_or("");

@@ -15,6 +15,7 @@ pub use hopwise_client::HostPort;
 use hopwise_fabric::Action;
 use hopwise_fabric::nat::rules::Protocol;
 use hopwise_kube::cluster::{ClientSite, Cluster, Place, PlaceError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use connection::{Connection, connect};
@@ -44,7 +45,7 @@ pub struct ProbeOptions {
 }
 
 /// The protocol of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// TCP.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hopwise_fabric::Hop as FabricHop;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::findings::{Finding, Severity};
@@ -119,7 +120,7 @@ pub struct Route {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The request was answered by the broker that advertises the address.

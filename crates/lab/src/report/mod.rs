@@ -5,6 +5,7 @@ mod check_text;
 pub mod dns;
 mod dns_text;
 pub mod explain;
+mod junit;
 mod paper;
 pub mod probe;
 mod probe_text;
@@ -13,12 +14,18 @@ mod run_text;
 pub mod serve;
 mod serve_text;
 mod sweep_text;
-mod units;
+pub(crate) mod units;
 
 pub use check_text::check_text;
 pub use dns_text::dns_text;
+pub use junit::{check_junit, run_junit};
 pub use paper::Paper;
 pub use probe_text::probe_text;
 pub use run_text::{Comparison, compare, run_text};
 pub use serve_text::serve_text;
 pub use sweep_text::{failure_text, sweep_text};
+
+/// The command that runs a scenario again.
+pub fn replay(scenario_file: &str, seed: u64) -> String {
+    format!("hopwise run {scenario_file} --seed {seed}")
+}

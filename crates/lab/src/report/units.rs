@@ -1,7 +1,7 @@
 //! Numbers for people.
 
 /// A time in the unit that leaves one to three digits before the point, with three significant digits or more.
-pub(super) fn time(nanoseconds: u64) -> String {
+pub(crate) fn time(nanoseconds: u64) -> String {
     let (scale, unit) = match nanoseconds {
         0..1_000 => return format!("{nanoseconds} ns"),
         1_000..1_000_000 => (1e3, "µs"),
@@ -14,23 +14,23 @@ pub(super) fn time(nanoseconds: u64) -> String {
 }
 
 /// A time, or a dash for none.
-pub(super) fn time_or_dash(nanoseconds: Option<u64>) -> String {
+pub(crate) fn time_or_dash(nanoseconds: Option<u64>) -> String {
     nanoseconds.map_or_else(|| "-".to_owned(), time)
 }
 
 /// An amount of money, rounded to cents (half a cent up).
-pub(super) fn dollars(amount: f64) -> String {
+pub(crate) fn dollars(amount: f64) -> String {
     format!("${:.2}", (amount * 100.0).round() / 100.0)
 }
 
 /// A quantity with at most two digits behind the point.
-pub(super) fn quantity(amount: f64) -> String {
+pub(crate) fn quantity(amount: f64) -> String {
     let text = format!("{amount:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// `1 route`, `2 routes`.
-pub(super) fn count(number: usize, singular: &str) -> String {
+pub(crate) fn count(number: usize, singular: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {singular}{plural}")
 }

@@ -23,11 +23,13 @@ use super::times::Times;
 use super::verify::Stored;
 use super::workload::{Partition, Sent};
 use super::{
-    bill, checks, examine, history, measure, name_servers, observe, readiness, recovery, verify, workload,
+    bill, checks, examine, history, measure, name_servers, observe, readiness, record, recovery, verify,
+    workload,
 };
 use crate::inputs::Inputs;
 use crate::latency::Latencies;
 use crate::limits::Passed;
+use crate::recording::Recording;
 use crate::report::check::Verdict;
 use crate::report::run::{Check, Data, Event, PlayedFault, Routing, RunReport};
 use crate::scenario::{PodIdentity, Scenario, Workload, check_pods, check_report};
@@ -63,22 +65,34 @@ pub(super) struct Plan {
 ///
 /// # Errors
 /// If captures cannot be written.
-pub(super) async fn run(started: Started, plan: Plan) -> Result<RunReport, SimulationError> {
+pub(super) async fn run(started: Started, plan: Plan) -> Result<(RunReport, Recording), SimulationError> {
     let mut report = empty_report(&plan);
+    let mut recording = Recording::default();
     let mut evidence = Evidence::default();
     report.checks.extend(plan.inputs.rejections.iter().map(rejected));
     match readiness::check(&started) {
         Some(check) => report.checks.push(check),
         None => match Stage::set(&started, &plan, &mut evidence).await? {
             Err(check) => report.checks.push(check),
-            Ok(stage) => stage.perform(&mut report, &mut evidence).await,
+            Ok(stage) => {
+                let changes = RefCell::default();
+                tokio::select! {
+                    biased;
+                    () = stage.perform(&mut report, &mut evidence, &mut recording) => {}
+                    () = record::endpoints(&started.cluster, &changes) => {}
+                }
+                recording.endpoints = changes.into_inner();
+            }
         },
     }
     let mut report = finished(report);
     if report.verdict == Verdict::Fail {
         report.findings = findings::of(&started, &plan, &evidence);
     }
-    Ok(report)
+    recording.topology = record::topology(&started, &plan.inputs);
+    recording.elections = record::elections(&started.brokers.lives());
+    recording.end = hopwise_engine::now();
+    Ok((report, recording))
 }
 
 /// The clients at their places, ready to begin.
@@ -127,7 +141,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Runs workload and faults, reads back, and fills the report.
-    async fn perform(self, report: &mut RunReport, evidence: &mut Evidence) {
+    async fn perform(self, report: &mut RunReport, evidence: &mut Evidence, recording: &mut Recording) {
         // Pods are looked at some time before their fault, which may come at the very beginning.
         let begin = Instant::now() + LOOK_AHEAD;
         let start = hopwise_engine::now() + Span::from(LOOK_AHEAD);
@@ -162,6 +176,9 @@ impl<'a> Stage<'a> {
             self.look_back(report, &played, (start, lasted), evidence).await;
         }
         report.checks.extend(self.always(&times, names, (start, start + lasted)));
+        recording.start = start;
+        recording.clients = record::clients(&self.clients);
+        recording.faults = record::faults(times.strikes());
     }
 
     /// What the workload did, what became of its records, and of the pods that were hit.

@@ -12,7 +12,7 @@ pub(super) struct Journal(Arc<Mutex<Vec<Arc<Attempt>>>>);
 /// One attempt.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
-    pub record: RequestRecord,
+    pub record: Arc<RequestRecord>,
     /// What it moved, for answered requests of the workload.
     pub moved: Moved,
 }
@@ -33,6 +33,11 @@ impl Journal {
     /// All attempts so far.
     pub fn attempts(&self) -> Vec<Arc<Attempt>> {
         self.with(|attempts| attempts.clone())
+    }
+
+    /// What each attempt so far was, in the order in which they ended.
+    pub fn records(&self) -> Vec<Arc<RequestRecord>> {
+        self.with(|attempts| attempts.iter().map(|attempt| attempt.record.clone()).collect())
     }
 
     /// Looks at every attempt so far, in the order in which they ended.
@@ -66,7 +71,7 @@ impl Journal {
 
 impl Observer for Journal {
     fn request(&self, record: &RequestRecord) {
-        let attempt = Attempt { record: record.clone(), moved: Moved::default() };
+        let attempt = Attempt { record: Arc::new(record.clone()), moved: Moved::default() };
         self.with(|attempts| attempts.push(Arc::new(attempt)));
     }
 }

@@ -21,6 +21,7 @@ mod measure;
 mod name_servers;
 mod observe;
 mod readiness;
+mod record;
 mod recovery;
 mod save;
 mod sizes;
@@ -33,9 +34,10 @@ use std::path::PathBuf;
 
 pub use checks::Rule;
 pub use load::{LoadedScenario, load_scenario, read_scenario};
-pub use save::save_scenario;
+pub use save::{path_between, save_scenario};
 
 use crate::limits::Limits;
+use crate::recording::Recording;
 use crate::report::run::RunReport;
 use crate::simulate::{SimulationError, Start, Started, simulate};
 use crate::wall_time;
@@ -63,6 +65,18 @@ pub struct RunOptions {
 /// # Errors
 /// If captures cannot be written, or the simulation cannot end.
 pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunReport, SimulationError> {
+    run_recorded(loaded, options).map(|(report, _)| report)
+}
+
+/// Runs a scenario, and keeps what pictures of the run are made from. The recording of a run that has used more than it
+/// may is empty.
+///
+/// # Errors
+/// As [`run_scenario`].
+pub fn run_recorded(
+    loaded: LoadedScenario,
+    options: RunOptions,
+) -> Result<(RunReport, Recording), SimulationError> {
     let began = wall_time::now();
     let LoadedScenario { scenario, mut inputs, stateful_sets, applied, .. } = loaded;
     inputs.scale(&scenario.replicas);
@@ -79,12 +93,12 @@ pub fn run_scenario(loaded: LoadedScenario, options: RunOptions) -> Result<RunRe
     let plan =
         Plan { seed, captures: options.captures, scenario, stateful_sets, applied, inputs: inputs.clone() };
     let unfinished = course::empty_report(&plan);
-    let mut report = match simulate(inputs, start, |started| course::run(started, plan)) {
-        Err(SimulationError::Limit(passed)) => course::limited(unfinished, &passed),
+    let (mut report, recording) = match simulate(inputs, start, |started| course::run(started, plan)) {
+        Err(SimulationError::Limit(passed)) => (course::limited(unfinished, &passed), Recording::default()),
         outcome => outcome??,
     };
     report.wall_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    Ok(report)
+    Ok((report, recording))
 }
 
 /// What keeps the cluster from being ready, in words; `None` if everything is.

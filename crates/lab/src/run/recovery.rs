@@ -142,7 +142,7 @@ mod tests {
             request: Span::ZERO,
             total: at(ended) - at(began),
         };
-        Attempt { record, moved: Moved::default() }
+        Attempt { record: record.into(), moved: Moved::default() }
     }
 
     fn strikes() -> Vec<Strike> {

@@ -23,7 +23,7 @@ pub fn save_scenario(scenario: &Scenario, from: &Path, to: &Path) -> io::Result<
 /// The scenario with its paths relative to `new` instead of `old`.
 fn moved(scenario: &Scenario, old: &Path, new: &Path) -> Scenario {
     let mut scenario = scenario.clone();
-    let moved = |path: &str| relative(&old.join(path), new).display().to_string();
+    let moved = |path: &str| path_between(new, &old.join(path)).display().to_string();
     if let Value::String(path) = &mut scenario.cluster {
         *path = moved(path);
     }
@@ -39,7 +39,7 @@ fn moved(scenario: &Scenario, old: &Path, new: &Path) -> Scenario {
 }
 
 /// The way from `directory` to `path`; both are absolute.
-fn relative(path: &Path, directory: &Path) -> PathBuf {
+pub fn path_between(directory: &Path, path: &Path) -> PathBuf {
     let shared = path.components().zip(directory.components()).take_while(|(a, b)| a == b).count();
     let up = directory.components().skip(shared).map(|_| Component::ParentDir);
     up.chain(path.components().skip(shared)).collect()
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn paths_go_up_as_far_as_they_must() {
-        let way = |path: &str, directory: &str| relative(Path::new(path), Path::new(directory));
+        let way = |path: &str, directory: &str| path_between(Path::new(directory), Path::new(path));
         assert_eq!(way("/a/b/c.yaml", "/a/b"), Path::new("c.yaml"));
         assert_eq!(way("/a/b/c.yaml", "/a/d/e"), Path::new("../../b/c.yaml"));
         assert_eq!(way("/a/b/../c.yaml", "/a/b"), Path::new("../c.yaml"));

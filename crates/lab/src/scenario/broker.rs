@@ -1,9 +1,10 @@
 //! What a scenario says of its brokers beyond their manifests: the promise that they break.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A promise that every broker of the cluster breaks, so that the checks that watch over it can be seen to fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BrokerBug {
     /// A batch counts as kept before it is on the disk.

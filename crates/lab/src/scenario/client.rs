@@ -3,12 +3,13 @@
 use hopwise_client::Profile;
 use hopwise_client::profiles::UnknownProfile;
 use hopwise_fabric::net::resolver::{NoResolver, ResolverKind};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::place::Place;
 
 /// A client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Client {
     /// Its name, which is also the route's name in the report.
@@ -49,7 +50,7 @@ pub struct ClientProfile(pub Profile);
 pub struct Resolver(pub ResolverKind);
 
 /// A rule of routing that a client breaks, so that the checks that watch over it can be seen to fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientBug {
     /// Metadata is kept for ever.

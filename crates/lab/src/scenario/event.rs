@@ -1,6 +1,7 @@
 //! Events that have to come, or must not, and whether they did.
 
 use hopwise_engine::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::when::WhenFields;
@@ -8,7 +9,7 @@ use super::{Duration, ObjectName, When, Window};
 use crate::report::run::{Check, Event};
 
 /// An event that is expected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "EventFields", into = "EventFields")]
 pub struct EventExpectation {
     /// What other expectations call it.
@@ -26,7 +27,7 @@ pub struct EventExpectation {
 }
 
 /// An expectation as it is written.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct EventFields {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 //! The checks are pure: the runner measures, these functions compare and say with which numbers.
 
 use hopwise_engine::Span;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Duration, EventExpectation, PodName, StateExpectation};
@@ -10,7 +11,7 @@ use crate::cost;
 use crate::report::run::{Check, Data, RunReport};
 
 /// What has to come about.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Expect {
     /// Whether every request has to end at the leader of its partition.
@@ -30,7 +31,7 @@ pub struct Expect {
 }
 
 /// Two routes of which the first has to have less of something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ComparisonFields", into = "ComparisonFields")]
 pub struct Comparison {
     pair: [String; 2],
@@ -50,7 +51,7 @@ pub enum Measure {
 }
 
 /// A column of the latency table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Percentile {
     /// The least.
@@ -67,7 +68,7 @@ pub enum Percentile {
 }
 
 /// A pod that has to come back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PodReturn {
     /// The pod.
@@ -80,7 +81,7 @@ pub struct PodReturn {
 }
 
 /// Something that belongs to a broker's pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kept {
     /// The number at the end of its name.
@@ -117,7 +118,7 @@ pub struct PodIdentity {
 }
 
 /// A comparison as it is written.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct ComparisonFields {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -18,12 +18,14 @@ mod observation;
 mod problems;
 mod quantity;
 mod references;
+mod schema;
 mod state;
 mod timeline;
 mod when;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use broker::BrokerBug;
@@ -46,11 +48,12 @@ pub use object::{ObjectKind, ObjectName};
 pub use observation::{Address, Look, Observation};
 pub use problems::Problem;
 pub use quantity::{DataSize, Duration, QuantityError};
+pub use schema::{cluster_schema, scenario_schema};
 pub use state::{Fact, Facts, History, StateExpectation, Wanted, facts_of};
 pub use when::{When, Window, seconds};
 
 /// A scenario.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Scenario {
     /// Its name.
@@ -62,6 +65,7 @@ pub struct Scenario {
     #[serde(default)]
     pub seed: u64,
     /// The cluster file: its path (relative to the scenario), or its content.
+    #[schemars(with = "schema::PathOrCluster")]
     pub cluster: serde_json::Value,
     /// Manifest files and directories, relative to the scenario.
     pub manifests: Vec<String>,
@@ -104,7 +108,7 @@ pub struct Scenario {
 }
 
 /// What every client does, at the same time: it produces and fetches, spread over the partitions in turn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Workload {
     /// The topics. They are created before the workload starts.
@@ -118,7 +122,7 @@ pub struct Workload {
 }
 
 /// A topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Topic {
     /// Its name.
@@ -130,7 +134,7 @@ pub struct Topic {
 }
 
 /// Produce requests of one client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Producers {
     /// How many requests.
@@ -154,7 +158,7 @@ pub struct Producers {
 }
 
 /// How the requests of a producer make up transactions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Transactions {
     /// Requests of one transaction, each to the next partition.
@@ -165,7 +169,7 @@ pub struct Transactions {
 }
 
 /// Fetch requests of one client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Consumers {
     /// How many requests.
@@ -178,7 +182,7 @@ pub struct Consumers {
 }
 
 /// Whose acknowledgement a producer waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Acks {
     /// Nobody's (0).
@@ -191,7 +195,7 @@ pub enum Acks {
 }
 
 /// How the costs are counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Cost {
     /// Bytes of records per month and client that the run stands for.
@@ -199,7 +203,7 @@ pub struct Cost {
 }
 
 /// When a run is given up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Bounds {
     /// Virtual time until every broker is ready and every load balancer serves.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use hopwise_client::HostPort;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::when::WhenFields;
@@ -15,7 +16,7 @@ use crate::report::check::Outcome;
 const EVERY: Duration = Duration(hopwise_engine::Span::from_secs(1));
 
 /// A look, and what has to come of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ObservationFields", into = "ObservationFields")]
 pub struct Observation {
     /// When.
@@ -56,7 +57,7 @@ pub enum Look {
 }
 
 /// An address in an expectation: itself, or whose it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum Address {
     /// This one.
@@ -68,7 +69,7 @@ pub enum Address {
 }
 
 /// An observation as it is written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ObservationFields {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,10 +1,12 @@
 //! Durations and amounts of data as people write them: `250ms`, `1.5s`, `2 TB`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
 use hopwise_engine::Span;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +119,32 @@ impl<'de> Deserialize<'de> for DataSize {
         deserializer
             .deserialize_str(Written { expected: "a number and a unit, such as `1 TB`", kind: PhantomData })
     }
+}
+
+impl JsonSchema for Duration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema("A number and a unit, such as 250ms.", &TIME_UNITS)
+    }
+}
+
+impl JsonSchema for DataSize {
+    fn schema_name() -> Cow<'static, str> {
+        "DataSize".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema("A number and a unit, such as 1 TB.", &DATA_UNITS)
+    }
+}
+
+fn schema(description: &str, units: &[(&str, u64)]) -> Schema {
+    let units = units.iter().map(|(name, _)| *name).collect::<Vec<_>>().join("|");
+    let pattern = format!(r"^\s*[0-9]+(\.[0-9]*)?\s*({units})\s*$");
+    json_schema!({"description": description, "type": "string", "pattern": pattern})
 }
 
 /// Reads a quantity from its text; anything else is told what is expected, which quotes alone do not give.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hopwise_engine::Time;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ pub enum Fact {
 }
 
 /// A state that is expected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "StateFields", into = "StateFields")]
 pub struct StateExpectation {
     /// Whose.
@@ -39,7 +40,7 @@ pub struct StateExpectation {
 }
 
 /// What a fact has to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Value", into = "Value")]
 pub enum Wanted {
     /// This word, number, `true` or `false`.
@@ -57,7 +58,7 @@ pub enum Wanted {
 pub struct History(Vec<(Time, Facts)>);
 
 /// An expectation as it is written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct StateFields {
     object: ObjectName,

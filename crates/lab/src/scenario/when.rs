@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hopwise_engine::{Span, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Duration;
@@ -30,7 +31,7 @@ pub enum Window {
 }
 
 /// The fields that say when, in the entries of a scenario.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(super) struct WhenFields {
     pub after: Option<String>,
     pub at: Option<Duration>,

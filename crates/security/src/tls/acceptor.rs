@@ -13,6 +13,7 @@ use rustls::{DistinguishedName, ServerConfig, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::gathered::Gathered;
+use super::key_log::ThreadKeyLog;
 use super::provider::provider;
 use super::{Clock, MaterialError, MinVersion, TimeOfDay, TlsFailure, TlsStream, material};
 use crate::randomness::Randomness;
@@ -106,6 +107,7 @@ fn config(settings: &ServerSettings, clock: &Clock) -> Result<Arc<ServerConfig>,
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
+    config.key_log = Arc::new(ThreadKeyLog);
     Ok(Arc::new(config))
 }
 

@@ -10,6 +10,7 @@ mod either;
 mod failure;
 mod gathered;
 mod key_exchange;
+mod key_log;
 mod material;
 mod provider;
 mod signing;
@@ -22,6 +23,7 @@ pub use acceptor::{ServerSettings, TlsAcceptor};
 pub use connector::{ClientSettings, TlsConnector};
 pub use either::Stream;
 pub use failure::TlsFailure;
+pub use key_log::{KeySink, log_keys_to, stop_logging_keys};
 pub use material::MaterialError;
 pub use stream::TlsStream;
 

@@ -3,4 +3,5 @@
 mod determinism;
 mod failures;
 mod handshakes;
+mod key_log;
 mod support;

@@ -18,6 +18,7 @@ use std::num::NonZeroU16;
 
 use hopwise_engine::Span;
 use hopwise_engine::random::stream_of;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use choices::{Choices, Listed};
@@ -42,7 +43,7 @@ const TRIES: u32 = 32;
 const REDRAWS: u32 = 16;
 
 /// Faults to be drawn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Draw {
     /// How many.

@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Container;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use hopwise_kube::cluster::LinkEnd;
@@ -18,7 +19,7 @@ use crate::scenario::{DnsServers, ObjectKind, ObjectName, PodName, Way};
 const PAIRED_NODES_MAX: usize = 32;
 
 /// An object that a drawn fault hits, as `draw.on` names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum Target {
     /// `node NAME`.

@@ -1,11 +1,12 @@
 //! Faults of load balancers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Duration, ObjectName};
 
 /// A load balancer that is down and up in turn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct FlappingBalancer {
     /// Its Service.
@@ -17,7 +18,7 @@ pub struct FlappingBalancer {
 }
 
 /// A load balancer that takes its time with new targets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SlowRegistration {
     /// Its Service.

@@ -1,9 +1,10 @@
 //! Faults of the control plane.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `true`, for what needs no more words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "bool", into = "bool")]
 pub struct Yes;
 

@@ -1,13 +1,14 @@
 //! Faults of the disks behind claims.
 
 use hopwise_kube::cluster::DiskAspect;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Share;
 use crate::scenario::{Duration, ObjectName};
 
 /// A disk that is slow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SlowDisk {
     /// The claim.
@@ -17,7 +18,7 @@ pub struct SlowDisk {
 }
 
 /// A disk of whose operations a part fails, or goes wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct FailingDisk {
     /// The claim.
@@ -27,7 +28,7 @@ pub struct FailingDisk {
 }
 
 /// A disk that is mended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MendedDisk {
     /// The claim.
@@ -38,7 +39,7 @@ pub struct MendedDisk {
 }
 
 /// What can be wrong with a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DiskTrouble {
     /// `fillDisk`.

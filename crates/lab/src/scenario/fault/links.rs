@@ -3,13 +3,14 @@
 use std::fmt;
 
 use hopwise_kube::cluster::{Aspect, LinkEnd};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Share;
 use crate::scenario::{DataSize, Duration};
 
 /// The way between two places: `node/a <-> node/b` both ways, `node/a -> node/b` one way.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Way {
     /// Where it begins.
@@ -21,7 +22,7 @@ pub struct Way {
 }
 
 /// Packets that take longer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct DelayedLink {
     /// Where.
@@ -34,7 +35,7 @@ pub struct DelayedLink {
 }
 
 /// Packets of which a part has something happen to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ImpairedShare {
     /// Where.
@@ -44,7 +45,7 @@ pub struct ImpairedShare {
 }
 
 /// Packets of which some are overtaken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ReorderedLink {
     /// Where.
@@ -56,7 +57,7 @@ pub struct ReorderedLink {
 }
 
 /// A way with less bandwidth.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LimitedLink {
     /// Where.
@@ -69,7 +70,7 @@ pub struct LimitedLink {
 }
 
 /// A way on which large packets vanish (RFC 2923 section 2.1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct BlackHole {
     /// Where.
@@ -79,7 +80,7 @@ pub struct BlackHole {
 }
 
 /// A way that is mended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct MendedLink {
     /// Where.
@@ -90,7 +91,7 @@ pub struct MendedLink {
 }
 
 /// What can be wrong with a way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkAspect {
     /// `delayLink`.

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::Duration;
 
 /// A machine that loses power and boots again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RebootNode {
     /// The node.
@@ -18,7 +19,7 @@ pub struct RebootNode {
 }
 
 /// A TCP port that a node's firewall drops.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct BlockedPort {
     /// The node.
@@ -28,7 +29,7 @@ pub struct BlockedPort {
 }
 
 /// A kube-proxy that is late.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LagKubeProxy {
     /// The node.
@@ -38,7 +39,7 @@ pub struct LagKubeProxy {
 }
 
 /// A node whose clock is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "SkewedFields", into = "SkewedFields")]
 pub struct SkewedClock {
     /// The node.
@@ -57,7 +58,7 @@ pub enum Skew {
 }
 
 /// A wrong clock as it is written.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct SkewedFields {
     node: String,
@@ -103,7 +104,7 @@ impl From<SkewedClock> for SkewedFields {
 }
 
 /// Entries of a node's connection tracking table that are forgotten.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExpiredFlows {
     /// The node.
@@ -113,7 +114,7 @@ pub struct ExpiredFlows {
 }
 
 /// An address, with a port or with any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct FlowEnd(pub SocketAddr);
 
@@ -138,7 +139,7 @@ impl From<FlowEnd> for String {
 }
 
 /// A taint that a node gets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct TaintNode {
     /// The node.
@@ -153,7 +154,7 @@ pub struct TaintNode {
 }
 
 /// What a taint does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TaintEffect {
     /// Pods that do not tolerate it are not scheduled there.
     NoSchedule,
@@ -164,7 +165,7 @@ pub enum TaintEffect {
 }
 
 /// A taint that a node loses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RemoveTaint {
     /// The node.

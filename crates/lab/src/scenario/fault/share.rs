@@ -1,14 +1,15 @@
 //! A part of all packets, or of all operations.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// From 0 to 1, or in percent: `0.05` or `5%`; counted in millionths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Written", into = "f64")]
 pub struct Share(u32);
 
 /// A share as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a share from 0 to 1, such as `0.05` or `5%`")]
 enum Written {
     Number(f64),

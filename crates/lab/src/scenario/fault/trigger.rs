@@ -1,12 +1,13 @@
 //! What a fault waits for: an event, or another fault.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::report::run::Event;
 use crate::scenario::{Duration, ObjectName};
 
 /// What a fault waits for, in the words of expected events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "TriggerFields", into = "TriggerFields")]
 pub struct Trigger {
     /// The fault, further up in the file, after which the event has to come; the timeline's start if absent.
@@ -29,7 +30,7 @@ pub struct TriggerEvent {
 }
 
 /// A trigger as it is written.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct TriggerFields {
     #[serde(skip_serializing_if = "Option::is_none")]

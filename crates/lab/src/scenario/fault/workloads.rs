@@ -1,11 +1,12 @@
 //! What operators do to StatefulSets and Deployments.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::ObjectName;
 
 /// Another number of replicas.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Scale {
     /// The StatefulSet or Deployment.
@@ -15,7 +16,7 @@ pub struct Scale {
 }
 
 /// Another image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SetImage {
     /// The StatefulSet or Deployment.
@@ -27,7 +28,7 @@ pub struct SetImage {
 }
 
 /// A workload that is deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct DeleteWorkload {
     /// The StatefulSet or Deployment.
@@ -38,7 +39,7 @@ pub struct DeleteWorkload {
 }
 
 /// What becomes of the pods of a workload that is deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Cascade {
     /// They are deleted afterwards.
