@@ -30,8 +30,11 @@ fn yaml_files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Files with what they hold.
+type Files = Vec<(PathBuf, Value)>;
+
 /// Scenarios, and the cluster files that they name.
-fn files() -> (Vec<(PathBuf, Value)>, Vec<(PathBuf, Value)>) {
+fn files() -> (Files, Files) {
     let (mut found, mut clusters) = (Vec::new(), Vec::new());
     for path in yaml_files(&scenarios()).into_iter().chain(yaml_files(&fixtures())) {
         let text = std::fs::read_to_string(&path).expect("it can be read");
