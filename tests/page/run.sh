@@ -24,6 +24,10 @@ fi
 # Elsewhere Playwright brings its own.
 export CHROMIUM
 
+if ! command -v npm >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  { apt-get update && apt-get install --yes --no-install-recommends nodejs npm; } >/dev/null
+fi
+
 cd tests/page
 npm ci --silent --no-audit --no-fund
 [ -n "$CHROMIUM" ] || npx playwright install chromium
