@@ -1,5 +1,15 @@
 //! Bugs that brokers and clients can be given are found by seeds of the standard fault scenarios.
 //!
+//! | bug | scenario | seed | faults left when made small |
+//! | --- | --- | --- | --- |
+//! | ack-before-fsync | standard-faults-power | 1 | powerOffZone |
+//! | ack-before-majority | standard-faults-power | 2 | powerOffNode twice, powerOffZone |
+//! | read-beyond-high-watermark | standard-faults-power | 34 | powerOffNode, powerOffZone |
+//! | forget-producers | standard-faults-power | 15 | exitContainer, powerOffNode twice, powerOffZone |
+//! | ignore-not-leader | standard-faults | 2 | startMaintenance |
+//! | stale-dns | standard-faults-inside | 3 | deletePod |
+//! | stale-address | standard-faults-moves | 4 | taintNode, cutLink |
+//!
 //! Each test runs the one seed that was found first to show a bug, with the bug and without. `seeds_that_show_bugs` is the
 //! search that finds them, makes them small and writes what is left (`-- --ignored --nocapture`);
 //! `HOPWISE_BUGS=ack-before-fsync,stale-dns` narrows it, `HOPWISE_SEEDS=1..201` says which seeds, and `HOPWISE_RUNS` how many
@@ -102,9 +112,40 @@ fn is_shown(bug: Bug, scenario: &str, seed: u64, words: &str) {
 }
 
 #[test]
-fn acknowledging_before_a_majority_has_it_is_found_by_seed_15() {
-    let bug = Bug::Broker(BrokerBug::AckBeforeMajority);
-    is_shown(bug, "standard-faults", 15, "is served");
+fn acknowledging_before_a_majority_has_it_is_found_by_seed_2() {
+    is_shown(Bug::Broker(BrokerBug::AckBeforeMajority), "standard-faults-power", 2, "is served");
+}
+
+#[test]
+fn acknowledging_before_it_is_on_the_disk_is_found_by_seed_1() {
+    is_shown(Bug::Broker(BrokerBug::AckBeforeFsync), "standard-faults-power", 1, "does its work");
+}
+
+#[test]
+fn reading_beyond_the_high_watermark_is_found_by_seed_34() {
+    is_shown(Bug::Broker(BrokerBug::ReadBeyondHighWatermark), "standard-faults-power", 34, "one-log");
+}
+
+#[test]
+fn forgetting_producers_is_found_by_seed_15() {
+    is_shown(Bug::Broker(BrokerBug::ForgetProducers), "standard-faults-power", 15, "duplicate");
+}
+
+#[test]
+fn asking_on_where_nobody_leads_is_found_by_seed_2() {
+    is_shown(Bug::Client(ClientBug::IgnoreNotLeader), "standard-faults", 2, "is served");
+}
+
+#[test]
+#[ignore = "takes minutes: every request is tried for two minutes"]
+fn dns_answers_that_are_kept_for_ever_are_found_by_seed_3() {
+    is_shown(Bug::Client(ClientBug::StaleDns), "standard-faults-inside", 3, "does its work");
+}
+
+#[test]
+#[ignore = "takes minutes: every request is tried for two minutes"]
+fn addresses_that_are_kept_for_ever_are_found_by_seed_4() {
+    is_shown(Bug::Client(ClientBug::StaleAddress), "standard-faults-moves", 4, "does its work");
 }
 
 #[test]
