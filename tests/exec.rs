@@ -225,7 +225,8 @@ fn a_service_leads_to_a_real_program_in_a_pod() {
 #[test]
 fn a_program_for_a_pod_that_is_not_there_or_that_ends_is_told() {
     let (status, _, error) = run(&["--run", "pod/default/wep=true", "--from", "external", "--", "true"]);
-    assert!(status == Some(2) && error.contains("did you mean pod/default/web?"), "{status:?} {error}");
+    let unwrapped = error.replace("\n  │ ", "");
+    assert!(status == Some(2) && unwrapped.contains("did you mean pod/default/web?"), "{status:?} {error}");
     let (status, _, error) = run(&["--run", "pod/default/web=exit 3", "--from", "external", "--", "true"]);
     assert!(
         status == Some(2) && error.contains("pod/default/web: the program ended with status 3"),

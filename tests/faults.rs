@@ -91,15 +91,19 @@ fn a_hung_broker_holds_requests_up_and_loses_nothing() {
 #[test]
 fn a_firewall_between_brokers_moves_leaders_and_one_before_clients_keeps_them_waiting() {
     let blocked = |port: u16| format!("{{at: 5s, for: 20s, blockPort: {{node: node-1, port: {port}}}}}");
-    let slowest_s = |port: u16| {
-        let report = run(&scenario(200, 60, &[&blocked(port)], "  noFailuresAfter: 50s\n"));
+    let outage_ms = |port: u16| {
+        let report = run(&scenario(200, 60, &[&blocked(port)], ""));
         assert_passes(&report);
-        produce_ms(&report).0 / 1000
+        report.outages.first().expect("one way in").longest_ns / 1_000_000
     };
-    let between = slowest_s(33145);
-    assert!((1..15).contains(&between), "an election takes seconds, the firewall is up for 20: {between} s");
-    let before = slowest_s(9094);
-    assert!(before < 25, "all is well again once it is gone: {before} s");
+    let between = outage_ms(33145);
+    assert!(
+        (1_000..5_000).contains(&between),
+        "an election takes seconds, the firewall is up for 20: {between}"
+    );
+    let before = outage_ms(9094);
+    // TCP tries again ever more seldom, so that a while passes after the firewall is gone.
+    assert!((20_000..40_000).contains(&before), "{before}");
     let nobody = run(&scenario(200, 10, &["{at: 1s, unblockPort: {node: node-1, port: 9094}}"], ""));
     let refused = nobody.checks.iter().find(|check| !check.ok).expect("it was not blocked");
     assert!(refused.detail.contains("TCP port 9094 is not blocked on node node-1"), "{refused:#?}");
