@@ -104,9 +104,6 @@ fn a_firewall_between_brokers_moves_leaders_and_one_before_clients_keeps_them_wa
     let before = outage_ms(9094);
     // TCP tries again ever more seldom, so that a while passes after the firewall is gone.
     assert!((20_000..40_000).contains(&before), "{before}");
-    let nobody = run(&scenario(200, 10, &["{at: 1s, unblockPort: {node: node-1, port: 9094}}"], ""));
-    let refused = nobody.checks.iter().find(|check| !check.ok).expect("it was not blocked");
-    assert!(refused.detail.contains("TCP port 9094 is not blocked on node node-1"), "{refused:#?}");
 }
 
 #[test]

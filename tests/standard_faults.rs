@@ -5,8 +5,10 @@
 //! | ack-before-fsync | standard-faults-power | 1 | powerOffZone |
 //! | ack-before-majority | standard-faults-power | 2 | powerOffNode twice, powerOffZone |
 //! | read-beyond-high-watermark | standard-faults-power | 34 | powerOffNode, powerOffZone |
-//! | forget-producers | standard-faults-power | 15 | exitContainer, powerOffNode twice, powerOffZone |
+//! | forget-producers | standard-faults-power | 94 | powerOffZone, powerOffNode twice |
+//! | stale-metadata | standard-faults | 2 | startMaintenance |
 //! | ignore-not-leader | standard-faults | 2 | startMaintenance |
+//! | retry-elsewhere | standard-faults | 2 | startMaintenance |
 //! | stale-dns | standard-faults-inside | 3 | deletePod |
 //! | stale-address | standard-faults-moves | 4 | taintNode, cutLink |
 //!
@@ -127,13 +129,18 @@ fn reading_beyond_the_high_watermark_is_found_by_seed_34() {
 }
 
 #[test]
-fn forgetting_producers_is_found_by_seed_15() {
-    is_shown(Bug::Broker(BrokerBug::ForgetProducers), "standard-faults-power", 15, "duplicate");
+fn forgetting_producers_is_found_by_seed_94() {
+    is_shown(Bug::Broker(BrokerBug::ForgetProducers), "standard-faults-power", 94, "duplicate");
 }
 
 #[test]
 fn asking_on_where_nobody_leads_is_found_by_seed_2() {
     is_shown(Bug::Client(ClientBug::IgnoreNotLeader), "standard-faults", 2, "is served");
+}
+
+#[test]
+fn trying_again_at_another_partition_is_found_by_seed_2() {
+    is_shown(Bug::Client(ClientBug::RetryElsewhere), "standard-faults", 2, "can be read once");
 }
 
 #[test]
@@ -150,8 +157,8 @@ fn addresses_that_are_kept_for_ever_are_found_by_seed_4() {
 
 #[test]
 #[ignore = "takes minutes: every request is tried for two minutes"]
-fn metadata_that_is_kept_for_ever_is_found_by_seed_1() {
-    is_shown(Bug::Client(ClientBug::StaleMetadata), "standard-faults", 1, "is served");
+fn metadata_that_is_kept_for_ever_is_found_by_seed_2() {
+    is_shown(Bug::Client(ClientBug::StaleMetadata), "standard-faults", 2, "does its work");
 }
 
 /// Where the search writes what `shrink` left.
