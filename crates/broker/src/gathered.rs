@@ -72,7 +72,11 @@ impl Gathered {
 
     /// The pieces behind each other, as they are read.
     pub fn whole(self) -> Bytes {
-        Bytes::from(self.into_chunks().into_iter().flatten().collect::<Vec<u8>>())
+        let mut chunks = self.into_chunks();
+        match chunks.len() {
+            0 | 1 => chunks.pop_front().unwrap_or_default(),
+            _ => Bytes::from(chunks.make_contiguous().concat()),
+        }
     }
 
     /// To be written to a connection.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use hopwise_client::RequestRecord;
+use hopwise_client::{Outcome, RequestRecord};
 use hopwise_engine::Time;
 use serde::{Deserialize, Serialize};
 
@@ -123,4 +123,9 @@ impl Recording {
     pub fn attempts(&self) -> usize {
         self.clients.iter().map(|client| client.attempts.len()).sum()
     }
+}
+
+/// Whether an attempt failed: no answer, an answer with an error, or an answer from the wrong broker.
+pub(crate) fn is_failed(record: &RequestRecord) -> bool {
+    record.outcome != Outcome::Ok || record.error_code.is_some_and(|code| code != 0)
 }

@@ -20,6 +20,7 @@ use super::ping::{Ping, Pong};
 use super::raft_frame::Route;
 use super::{Refusal, Reply, ReplyHead, RequestHead};
 use crate::config::HostPort;
+use crate::gathered::Outgoing;
 use crate::security::Stream;
 use crate::security::listener_tls::ListenerTls;
 use crate::tasks::Tasks;
@@ -67,7 +68,7 @@ struct Link {
 
 #[derive(Clone)]
 struct Connection {
-    frames: mpsc::Sender<Bytes>,
+    frames: mpsc::Sender<Outgoing>,
     waiting: Waiting,
     next_call: Arc<Mutex<u64>>,
 }
@@ -90,7 +91,7 @@ impl Peers {
     ) -> Result<(Reply, Bytes), CallError> {
         let write = |call| {
             head.call = call;
-            frame::encode(&head, body)
+            frame::encode(&head, body).map(Outgoing::from)
         };
         self.exchange(address, write, patience).await
     }
@@ -100,13 +101,15 @@ impl Peers {
     /// # Errors
     /// As for a call.
     pub async fn ping(&self, address: &HostPort, route: Route, patience: Duration) -> Result<(), CallError> {
-        self.exchange(address, |call| Ok(Ping { call, route }.encode()), patience).await.map(|_| ())
+        self.exchange(address, |call| Ok(Ping { call, route }.encode().outgoing()), patience)
+            .await
+            .map(|_| ())
     }
 
     async fn exchange(
         &self,
         address: &HostPort,
-        write: impl FnOnce(u64) -> io::Result<Bytes>,
+        write: impl FnOnce(u64) -> io::Result<Outgoing>,
         patience: Duration,
     ) -> Result<(Reply, Bytes), CallError> {
         let link = {
@@ -128,7 +131,7 @@ impl Peers {
         &self,
         link: &Link,
         address: &HostPort,
-        write: impl FnOnce(u64) -> io::Result<Bytes>,
+        write: impl FnOnce(u64) -> io::Result<Outgoing>,
     ) -> Result<(Reply, Bytes), CallError> {
         let connection = self.connection(link, address).await?;
         let (sender, answer) = oneshot::channel();
@@ -157,15 +160,15 @@ impl Peers {
 
     /// Starts the connection's task, which ends with the connection or when nobody holds it any more.
     fn open(&self, stream: Stream) -> Connection {
-        let (frames, mut queue) = mpsc::channel::<Bytes>(QUEUE_FRAMES_MAX);
+        let (frames, mut queue) = mpsc::channel::<Outgoing>(QUEUE_FRAMES_MAX);
         let waiting = Waiting::default();
         let answers = Arc::clone(&waiting);
         self.tasks.spawn(async move {
             let (reader, mut writer) = tokio::io::split(stream);
             let mut reader = BufReader::new(reader);
             let write = async {
-                while let Some(frame) = queue.recv().await {
-                    if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
+                while let Some(mut frame) = queue.recv().await {
+                    if writer.write_all_buf(&mut frame).await.is_err() || writer.flush().await.is_err() {
                         break;
                     }
                 }

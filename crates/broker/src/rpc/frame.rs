@@ -39,21 +39,6 @@ pub(super) fn raft(kind: u8, mut content: Gathered) -> Gathered {
     content
 }
 
-/// Begins a frame of Raft's; the content is put behind it, about `size_hint` bytes, and [`end_raft`] ends it.
-pub(super) fn begin_raft(kind: u8, size_hint: usize) -> BytesMut {
-    let mut frame = BytesMut::with_capacity(size_hint + RAFT_HEAD_BYTES);
-    frame.put_u32(0);
-    frame.put_u32(u32::from(kind) << LENGTH_BITS);
-    frame
-}
-
-/// A frame of Raft's, ready to be written.
-pub(super) fn end_raft(mut frame: BytesMut) -> Bytes {
-    let length = u32::try_from(frame.len() - 4).unwrap_or(u32::MAX);
-    frame[..4].copy_from_slice(&length.to_be_bytes());
-    frame.freeze()
-}
-
 /// A frame with a JSON head, ready to be written.
 ///
 /// # Errors

@@ -15,10 +15,14 @@ use bytes::{Buf, BufMut, Bytes};
 use super::Refusal;
 use super::frame;
 use super::raft_frame::Route;
+use crate::gathered::Gathered;
 
 /// The kinds' numbers in a frame's head; Raft's are lower.
 pub(super) const PING: u8 = 16;
 const PONG: u8 = 17;
+
+/// What the larger of the two frames takes.
+const FRAME_BYTES_MAX: usize = 40;
 
 /// Are you there?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +39,14 @@ pub(crate) struct Pong {
 }
 
 impl Ping {
-    pub fn encode(&self) -> Bytes {
-        let mut bytes = frame::begin_raft(PING, 32);
+    pub fn encode(&self) -> Gathered {
+        let mut content = Gathered::with_capacity(FRAME_BYTES_MAX);
+        let bytes = content.end();
         bytes.put_u64(self.call);
         bytes.put_i32(self.route.from);
         bytes.put_i32(self.route.to);
         bytes.put_slice(self.route.cluster.as_bytes());
-        frame::end_raft(bytes)
+        frame::raft(PING, content)
     }
 
     /// `None` if the content is no ping's.
@@ -54,8 +59,9 @@ impl Ping {
 }
 
 impl Pong {
-    pub fn encode(&self) -> Bytes {
-        let mut bytes = frame::begin_raft(PONG, 9);
+    pub fn encode(&self) -> Gathered {
+        let mut content = Gathered::with_capacity(FRAME_BYTES_MAX);
+        let bytes = content.end();
         bytes.put_u64(self.call);
         bytes.put_u8(match self.verdict {
             Ok(()) => 0,
@@ -63,7 +69,7 @@ impl Pong {
             Err(Refusal::OtherCluster) => 3,
             Err(_) => 1,
         });
-        frame::end_raft(bytes)
+        frame::raft(PONG, content)
     }
 
     /// `None` if the frame is no pong.
@@ -97,13 +103,13 @@ mod tests {
     #[test]
     fn what_is_written_reads_the_same_and_nothing_shorter_does() {
         let ping = Ping { call: 7, route: Route { from: 1, to: 2, cluster: Uuid::from_u128(9) } };
-        let (kind, content) = opened(ping.encode());
+        let (kind, content) = opened(ping.encode().whole());
         assert_eq!((kind, Ping::decode(content.clone())), (PING, Some(ping)));
         (0..content.len()).for_each(|length| assert_eq!(Ping::decode(content.slice(..length)), None));
         let refusals = [Refusal::NotReady, Refusal::WrongBroker, Refusal::OtherCluster];
         for verdict in refusals.map(Err).into_iter().chain([Ok(())]) {
             let pong = Pong { call: 7, verdict };
-            let (kind, content) = opened(pong.encode());
+            let (kind, content) = opened(pong.encode().whole());
             assert_eq!(Pong::decode(kind, content.clone()), Some(pong));
             assert_eq!(Pong::decode(PING, content.clone()), None);
             (0..content.len())

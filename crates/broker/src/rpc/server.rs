@@ -112,7 +112,7 @@ fn pinged(node: &Node, content: Bytes, replies: &mpsc::Sender<Outgoing>) -> bool
         node.metrics.node_status.received.add(1);
     }
     // The queue is full when nobody reads the replies; then nobody waits for this one either.
-    let _ = replies.try_send(Pong { call, verdict }.encode().into());
+    let _ = replies.try_send(Pong { call, verdict }.encode().outgoing());
     true
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use hopwise_kube::source::{Source, read_paths};
 use hopwise_lab::inputs::{Inputs, Surroundings};
+use hopwise_lab::report::shell_word;
 use miette::{Report, Result, miette};
 
 /// The cluster to examine.
@@ -39,14 +40,15 @@ impl ClusterArguments {
 
     /// As the command line has it, each argument after a blank.
     pub fn as_typed(&self) -> String {
+        let word = |path: &PathBuf| shell_word(&path.display().to_string());
         let mut typed = String::new();
         for file in &self.files {
-            typed.push_str(&format!(" -f {}", file.display()));
+            typed.push_str(&format!(" -f {}", word(file)));
         }
         let SurroundingsArguments { cluster, nodes, profile } = &self.surroundings;
-        let cluster = cluster.as_ref().map(|cluster| format!(" --cluster {}", cluster.display()));
+        let cluster = cluster.as_ref().map(|cluster| format!(" --cluster {}", word(cluster)));
         let nodes = nodes.map(|nodes| format!(" --nodes {nodes}"));
-        let profile = profile.as_ref().map(|profile| format!(" --profile {profile}"));
+        let profile = profile.as_ref().map(|profile| format!(" --profile {}", shell_word(profile)));
         typed.extend([cluster, nodes, profile].into_iter().flatten());
         typed
     }

@@ -9,11 +9,10 @@ use super::Section;
 use super::legs::{Leg, Role, Stack};
 use super::palette::category_class;
 use super::plots::{self, Distribution};
-use crate::recording::Recording;
+use crate::recording::{Recording, is_failed};
 use crate::report::compare;
 use crate::report::run::RunReport;
 use crate::report::units::time;
-use crate::trace::is_failed;
 
 /// Operations whose times are drawn, in this order.
 const DRAWN: [Operation; 3] = [Operation::Produce, Operation::Fetch, Operation::Metadata];

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use hopwise_client::{Operation, RequestRecord};
 
-use crate::recording::{Recording, Topology};
+use crate::recording::{Recording, Topology, is_failed};
 use crate::report::check::{Api, CheckReport, Outcome};
-use crate::trace::is_failed;
 
 /// What a device is, for a reader who compares ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,9 +2,8 @@
 
 use hopwise_engine::Time;
 
-use crate::recording::{RecordedFault, Recording};
+use crate::recording::{RecordedFault, Recording, is_failed};
 use crate::report::run::RunReport;
-use crate::trace::is_failed;
 
 /// Bins of time.
 const BINS: usize = 120;

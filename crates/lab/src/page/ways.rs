@@ -9,10 +9,9 @@ use hopwise_engine::Span;
 use crate::check::outcome_of;
 use crate::findings::Finding;
 use crate::latency::nearest_rank;
-use crate::recording::{RecordedClient, Recording};
+use crate::recording::{RecordedClient, Recording, is_failed};
 use crate::report::check::{CheckReport, Hop, Outcome, Route};
 use crate::report::units::time;
-use crate::trace::is_failed;
 
 /// The most routes of a page; those that fail come first, and the page says how many are left out.
 pub(super) const WAYS_MAX: usize = 240;

@@ -2,6 +2,7 @@
 
 pub mod check;
 mod check_text;
+mod command_line;
 pub mod dns;
 mod dns_text;
 pub mod explain;
@@ -17,6 +18,7 @@ mod sweep_text;
 pub(crate) mod units;
 
 pub use check_text::check_text;
+pub use command_line::{replay, shell_word};
 pub use dns_text::dns_text;
 pub use junit::{check_junit, run_junit};
 pub use paper::Paper;
@@ -24,8 +26,3 @@ pub use probe_text::probe_text;
 pub use run_text::{Comparison, compare, run_text};
 pub use serve_text::serve_text;
 pub use sweep_text::{failure_text, sweep_text};
-
-/// The command that runs a scenario again.
-pub fn replay(scenario_file: &str, seed: u64) -> String {
-    format!("hopwise run {scenario_file} --seed {seed}")
-}

@@ -222,6 +222,29 @@ impl std::fmt::Display for PlayedFault {
 }
 
 impl RunReport {
+    /// A report of nothing yet.
+    pub fn empty(scenario: &str, seed: u64) -> RunReport {
+        RunReport {
+            scenario: scenario.to_owned(),
+            seed,
+            verdict: Verdict::Fail,
+            trace_hash: String::new(),
+            simulated_ns: 0,
+            wall_ns: 0,
+            checks: Vec::new(),
+            latency: Vec::new(),
+            routing: Routing::default(),
+            data: Data::default(),
+            events: Vec::new(),
+            cost: Vec::new(),
+            faults: Vec::new(),
+            outages: Vec::new(),
+            clients: Vec::new(),
+            ways: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
     /// The verdict that follows from `checks`.
     pub fn verdict_of(checks: &[Check]) -> Verdict {
         if checks.iter().all(|check| check.ok) { Verdict::Pass } else { Verdict::Fail }

@@ -354,25 +354,8 @@ pub(super) fn limited(report: RunReport, passed: &Passed) -> RunReport {
 
 /// A report of nothing yet.
 pub(super) fn empty_report(plan: &Plan) -> RunReport {
-    RunReport {
-        scenario: plan.scenario.name.clone(),
-        seed: plan.seed,
-        verdict: Verdict::Fail,
-        faults: plan.scenario.faults.iter().map(PlayedFault::from).collect(),
-        trace_hash: String::new(),
-        simulated_ns: 0,
-        wall_ns: 0,
-        checks: Vec::new(),
-        latency: Vec::new(),
-        routing: Routing::default(),
-        data: Data::default(),
-        events: Vec::new(),
-        outages: Vec::new(),
-        cost: Vec::new(),
-        clients: Vec::new(),
-        ways: Vec::new(),
-        findings: Vec::new(),
-    }
+    let faults = plan.scenario.faults.iter().map(PlayedFault::from).collect();
+    RunReport { faults, ..RunReport::empty(&plan.scenario.name, plan.seed) }
 }
 
 /// The report with what only the end of the simulation tells.

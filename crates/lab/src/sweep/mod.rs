@@ -27,7 +27,7 @@ pub use merge::{MergeError, merge};
 pub use row::{Counts, FailedCheck, Identity, SeedFault, SeedRow, SeedVerdict};
 pub use seeds::{COMPLETIONS_VARIABLE, INDEX_VARIABLE, Seeds, SeedsError, Shard};
 pub use spool::SpoolError;
-pub use summary::{FailedSeed, SweepReport, replay_line};
+pub use summary::{FailedSeed, SweepReport};
 pub use table::{Format, TableError};
 
 use crate::run::LoadedScenario;

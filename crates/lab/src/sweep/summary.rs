@@ -9,6 +9,7 @@ use super::location::Location;
 use super::row::{Identity, SeedRow, SeedVerdict};
 use super::seeds::{Seeds, Shard};
 use crate::report::check::Verdict;
+use crate::report::replay;
 
 /// The most seeds that are listed one by one; more are only counted.
 const LISTED_MAX: usize = 1_000;
@@ -75,17 +76,6 @@ pub(super) struct Tally {
     simulated_ns: u64,
     /// Seeds that had ended before.
     pub resumed: u64,
-}
-
-/// The line that runs one seed of the scenario file at `path` again.
-pub fn replay_line(path: &Path, seed: u64) -> String {
-    let path = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
-    let quoted = match path.chars().all(plain) && !path.is_empty() {
-        true => path,
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    };
-    format!("hopwise run {quoted} --seed {seed}")
 }
 
 impl Tally {
@@ -157,7 +147,7 @@ impl FailedSeed {
             verdict: row.verdict,
             check: part(|check| &check.name),
             detail: part(|check| &check.detail),
-            replay: replay_line(path, row.seed),
+            replay: replay(&path.display().to_string(), row.seed),
         }
     }
 }

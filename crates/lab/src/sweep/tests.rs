@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::report::replay;
 use crate::run::{RunOptions, load_scenario, run_scenario};
 
 fn path() -> PathBuf {
@@ -108,7 +109,7 @@ fn a_seed_that_fails_is_listed_with_the_line_that_runs_it_again() {
     options.seeds = "9..10".parse().expect("seeds");
     let report = sweep(scenario, &path(), &options, &mut |_, _| {}).expect("it ends");
     assert_eq!((report.passed, report.failed, report.out.as_deref()), (0, 1, None));
-    assert_eq!(report.failures[0].replay, replay_line(&path(), 9));
+    assert_eq!(report.failures[0].replay, replay(&path().display().to_string(), 9));
     assert!(!report.failures[0].check.is_empty(), "{report:?}");
 }
 

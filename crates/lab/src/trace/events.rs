@@ -8,9 +8,9 @@ use hopwise_fabric::Hop;
 use serde_json::{Value, json};
 
 use super::INSTANTS_MAX;
-use super::sample::{Sample, is_failed};
+use super::sample::Sample;
 use super::tracks::Tracks;
-use crate::recording::RecordedClient;
+use crate::recording::{RecordedClient, is_failed};
 
 /// A hop without a next one still has to be seen.
 const LAST_HOP: Span = Span::from_nanos(1_000);

@@ -9,7 +9,7 @@ use hopwise_fabric::{Action, Hop, Route};
 use crate::place::Place;
 use crate::recording::{RecordedClient, RecordedFault, Recording};
 use crate::report::check::Verdict;
-use crate::report::run::{Data, Event, Routing, RunReport};
+use crate::report::run::{Event, RunReport};
 
 fn hop(device: &str, action: Action, at: Time) -> Hop {
     Hop {
@@ -75,23 +75,5 @@ pub(crate) fn report() -> RunReport {
         object: "pod kafka/rp-0".into(),
         detail: String::new(),
     };
-    RunReport {
-        scenario: "a".into(),
-        seed: 1,
-        verdict: Verdict::Pass,
-        trace_hash: String::new(),
-        simulated_ns: 0,
-        wall_ns: 0,
-        checks: Vec::new(),
-        latency: Vec::new(),
-        routing: Routing::default(),
-        data: Data::default(),
-        events: vec![event],
-        cost: Vec::new(),
-        faults: Vec::new(),
-        outages: Vec::new(),
-        clients: Vec::new(),
-        ways: Vec::new(),
-        findings: Vec::new(),
-    }
+    RunReport { verdict: Verdict::Pass, events: vec![event], ..RunReport::empty("a", 1) }
 }

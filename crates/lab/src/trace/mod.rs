@@ -21,7 +21,6 @@ use std::io::{self, Write};
 use crate::recording::Recording;
 use crate::report::run::RunReport;
 use events::Events;
-pub(crate) use sample::is_failed;
 
 /// The most requests of which a trace has the spans.
 pub const REQUESTS_MAX: usize = 3_000;

@@ -1,8 +1,8 @@
 //! Which requests are drawn, where there are more than can be looked at.
 
-use hopwise_client::{Outcome, RequestRecord};
+use hopwise_client::RequestRecord;
 
-use crate::recording::{RecordedClient, Recording};
+use crate::recording::{RecordedClient, Recording, is_failed};
 
 /// Requests to draw.
 pub(crate) struct Sample<'a> {
@@ -17,11 +17,6 @@ impl Sample<'_> {
     pub fn len(&self) -> usize {
         self.chosen.iter().map(|(_, attempts)| attempts.len()).sum()
     }
-}
-
-/// Whether an attempt failed: no answer, an answer with an error, or an answer from the wrong broker.
-pub(crate) fn is_failed(record: &RequestRecord) -> bool {
-    record.outcome != Outcome::Ok || record.error_code.is_some_and(|code| code != 0)
 }
 
 /// At most `most` requests: every so-manieth of those that failed, for at most half of the places, and every so-manieth of
