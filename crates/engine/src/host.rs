@@ -16,6 +16,7 @@ use std::task::ready;
 use rustc_hash::FxHashMap;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::driver::Parking;
 use crate::scheduling::{self, Turn};
 
 /// A host of the running simulation. Ids are given in order of creation and never reused.
@@ -190,6 +191,7 @@ pub(crate) fn install_hooks(builder: &mut tokio::runtime::Builder) {
         }
     });
     builder.on_before_task_poll(|task| {
+        Parking::a_task_runs();
         let host = HOSTS.with_borrow(|hosts| hosts.of_task.get(&task.id()).copied());
         CURRENT.set(host.unwrap_or(HostId::ROOT));
     });
