@@ -11,13 +11,13 @@ use pcap_file::pcapng::blocks::Block;
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::{PcapNgReader, blocks::enhanced_packet::EnhancedPacketOption};
 
-use super::{CaptureBuffer, checksum};
+use super::CaptureBuffer;
 use crate::device::{Device, DeviceId, PortIndex};
 use crate::icmp::{self, Unreachable};
 use crate::nat::rules::*;
 use crate::packet::Packet;
 use crate::packet_builder::{SYN, at, ip, tcp, udp};
-use crate::{Fabric, FabricWorld, LinkConfig, LinuxNode, NodeConfig, Stack};
+use crate::{Fabric, FabricWorld, LinkConfig, LinuxNode, NodeConfig, Stack, checksum};
 
 /// A captured packet: its time, the interface's name, whether it leaves, and its bytes.
 struct Captured {
