@@ -15,6 +15,11 @@ const UDP_HEADER_LENGTH: usize = 8;
 /// Control bits that only the last segment of a run has (FIN, PSH), and the one that only the first has (CWR, RFC 3168).
 const LAST_ONLY: u8 = 0x01 | 0x08;
 const FIRST_ONLY: u8 = 0x80;
+/// Control bits of segments that stay alone: SYN, RST, URG, CWR.
+const NEVER_JOINED: u8 = 0x02 | 0x04 | 0x20 | 0x80;
+
+/// The longest IP packet in bytes, as the length in its header has it.
+const PACKET_MAX: usize = 65_535;
 
 /// The length in bytes of the headers that each packet of a run has: IP's and the transport's. `None` if the protocol has no
 /// runs, or if a header is cut off.
@@ -59,6 +64,57 @@ pub(crate) fn segments(packet: &Packet) -> Vec<Vec<u8>> {
         bytes
     };
     payload.chunks(size).enumerate().map(segment).collect()
+}
+
+/// Joins `next` to the end of `run`, if it is the TCP segment that goes on where that ends and differs in nothing else; says
+/// whether it did. It is what Linux does with what a device receives (generic receive offload, net/ipv4/tcp_offload.c), so
+/// that a program is not asked to take 64 KiB in fifty pieces.
+pub(crate) fn join(run: &mut Packet, next: &Packet) -> bool {
+    let Some(headers) = joined_headers(run, next) else { return false };
+    let (length, added) = (run.bytes.len() - headers, next.bytes.len() - headers);
+    let size = run.segment_size.map_or(length, |size| usize::from(size.get()));
+    let next_longest = next.segment_size.map_or(added, |size| usize::from(size.get()));
+    let is_whole = length > 0 && length.is_multiple_of(size);
+    let is_like = added > 0 && next_longest <= size && (next.segment_size.is_none() || next_longest == size);
+    let Some(size) = u16::try_from(size).ok().and_then(NonZeroU16::new) else { return false };
+    if !is_whole || !is_like || run.bytes.len() + added > PACKET_MAX {
+        return false;
+    }
+    let at = run.header_length();
+    run.bytes.extend_from_slice(&next.bytes[headers..]);
+    run.bytes[at + 13] |= next.bytes[at + 13] & LAST_ONLY;
+    run.segment_size = Some(size);
+    let (length, v6) = (run.bytes.len(), run.is_ipv6());
+    if v6 {
+        set_u16(&mut run.bytes, 4, length - at)
+    } else {
+        set_u16(&mut run.bytes, 2, length)
+    }
+    true
+}
+
+/// The length of the headers of both, if `next` is the segment after `run` and its headers say nothing else.
+fn joined_headers(run: &Packet, next: &Packet) -> Option<usize> {
+    if run.protocol() != protocol::TCP || run.bytes[0] != next.bytes[0] {
+        return None;
+    }
+    let (at, headers) = (run.header_length(), headers_length(run)?);
+    if next.protocol() != protocol::TCP || headers_length(next)? != headers {
+        return None;
+    }
+    let sequence =
+        |packet: &Packet| u32::from_be_bytes(packet.bytes[at + 4..at + 8].try_into().expect("four bytes"));
+    let (flags, next_flags) = (run.bytes[at + 13], next.bytes[at + 13]);
+    let goes_on = sequence(next) == sequence(run).wrapping_add((run.bytes.len() - headers) as u32)
+        && flags & LAST_ONLY == 0
+        && (flags | next_flags) & NEVER_JOINED == 0;
+    // Lengths, identification, checksums, sequence and the flags above may differ.
+    let ip_kept: &[std::ops::Range<usize>] =
+        if run.is_ipv6() { &[0..4, 6..40] } else { &[0..2, 6..10, 12..at] };
+    let tcp_kept = [at..at + 4, at + 8..at + 13, at + 14..at + 16, at + 18..headers];
+    let same =
+        ip_kept.iter().chain(&tcp_kept).all(|part| run.bytes[part.clone()] == next.bytes[part.clone()]);
+    (goes_on && same).then_some(headers)
 }
 
 /// Makes the headers of a run those of its packet number `index`, whose payload begins at `offset`.
@@ -151,6 +207,60 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_segments_of_a_run_can_be_joined_again() {
+        for (source, destination) in [("10.0.0.1:1", "10.0.0.2:2"), ("[fd00::1]:1", "[fd00::2]:2")] {
+            let mut packet = tcp_run(source, destination);
+            // CWR would keep the first one alone.
+            let flags = packet.header_length() + 13;
+            packet.bytes[flags] &= !FIRST_ONLY;
+            let mut cut = segments(&packet).into_iter().map(|bytes| Packet::new(bytes, 2));
+            let mut joined = cut.next().expect("a first one");
+            for next in cut {
+                assert!(join(&mut joined, &next));
+            }
+            assert_eq!(joined.bytes, packet.bytes);
+            assert_eq!(joined.segment_size, packet.segment_size);
+            assert!(!join(&mut joined, &packet), "FIN has ended it");
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_on_where_the_other_ends_is_not_joined() {
+        let segment = |length: usize| run(tcp(at("10.0.0.1:1"), at("10.0.0.2:2"), 0x10).bytes, length, 1_000);
+        let after = |first: &Packet, change: &dyn Fn(&mut Packet)| {
+            let mut next = segment(first.bytes.len() - 40);
+            let sequence = 1_000 + (first.bytes.len() as u32 - 40);
+            next.bytes[24..28].copy_from_slice(&sequence.to_be_bytes());
+            change(&mut next);
+            next
+        };
+        let first = segment(500);
+        let joins = |change: &dyn Fn(&mut Packet)| join(&mut segment(500), &after(&first, change));
+        assert!(joins(&|_| ()));
+        assert!(joins(&|next| next.bytes[5] ^= 1), "the identification may differ");
+        for (what, at, bit) in [
+            ("another gap", 27, 1),
+            ("another source", 15, 1),
+            ("another port", 23, 1),
+            ("another acknowledgment", 31, 1),
+            ("another window", 35, 1),
+            ("another time to live", 8, 1),
+            ("SYN", 33, 0x02),
+            ("RST", 33, 0x04),
+        ] {
+            assert!(!joins(&|next| next.bytes[at] ^= bit), "{what}");
+        }
+        // Only the last may be shorter, and none longer.
+        let mut short = segment(500);
+        assert!(!join(&mut short, &after(&segment(500), &|next| next.bytes.extend_from_slice(&[0; 10]))));
+        let mut bare = segment(0);
+        assert!(!join(&mut bare, &after(&segment(0), &|_| ())));
+        let mut full = segment(65_000);
+        full.segment_size = NonZeroU16::new(1_000);
+        assert!(!join(&mut full, &after(&segment(65_000), &|next| next.bytes.truncate(1_040))), "it is full");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Packets that no socket of the stack claims go to the tap instead of being refused, and what the tap sends leaves as if
 //! a socket had sent it. The real namespace behind it answers echo requests, refuses connections and keeps state; the
-//! stack's own sockets (a kubelet's on a node, a pod's own program) work beside it.
+//! stack's own sockets (a kubelet's on a node, a pod's own program) work beside it. Segments of one connection that wait
+//! are joined, as a network device's receiver does it.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
@@ -14,6 +15,7 @@ use crate::Action;
 use crate::checksum;
 use crate::device::{Context, DELIVERED};
 use crate::packet::Packet;
+use crate::segmentation;
 use crate::tap::Tapped;
 
 /// The longest queue to the namespace, in packets: Linux's default for a TUN device (`txqueuelen`, drivers/net/tun.c).
@@ -39,7 +41,9 @@ impl Tap {
         }
         cx.record(&mut packet, &DELIVERED);
         cx.hop(&mut packet, Action::Delivered);
-        self.arrived.push_back(packet);
+        if !self.arrived.back_mut().is_some_and(|last| segmentation::join(last, &packet)) {
+            self.arrived.push_back(packet);
+        }
         cx.outputs.woke |= self.readers.wake();
     }
 
