@@ -30,6 +30,7 @@ def echo(connection):
     buffer = bytearray(PIECE)
     while length := connection.recv_into(buffer):
         connection.sendall(memoryview(buffer)[:length])
+    connection.close()
 
 
 def discard(connection):

@@ -14,16 +14,17 @@ thread_local! {
     static START: Cell<Option<Instant>> = const { Cell::new(None) };
     static DRIVER: RefCell<Option<Waker>> = const { RefCell::new(None) };
     static MAY_PARK: Cell<MayPark> = const { Cell::new(MayPark::No) };
+    static A_TASK_RAN: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether the runtime may park when every task waits, or has to wake the driver.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum MayPark {
     No,
     Once,
-    /// Once, unless a task runs before: in wall time a descriptor may have become ready while the driver was at work, and
-    /// the world has to be settled after the task that waited for it.
-    OnceUnlessATaskRuns,
+    /// Once, unless a task has run that the driver does not know of: in wall time a descriptor may have become ready while the
+    /// driver was at work, and the world has to be settled after the task that waited for it.
+    OnceIfNoTaskRan,
 }
 
 /// The driver's hold on the runtime's parking.
@@ -33,8 +34,10 @@ impl Parking {
     /// Installs the hook that wakes the driver instead of letting the thread park.
     pub(crate) fn install_hook(builder: &mut tokio::runtime::Builder) {
         builder.on_thread_park(|| {
-            if MAY_PARK.replace(MayPark::No) != MayPark::No {
-                return;
+            match MAY_PARK.replace(MayPark::No) {
+                MayPark::Once => return,
+                MayPark::OnceIfNoTaskRan if !A_TASK_RAN.get() => return,
+                MayPark::OnceIfNoTaskRan | MayPark::No => {}
             }
             if let Some(driver) = DRIVER.take() {
                 driver.wake();
@@ -50,9 +53,12 @@ impl Parking {
 
     /// Says that a task is about to run.
     pub(crate) fn a_task_runs() {
-        if MAY_PARK.get() == MayPark::OnceUnlessATaskRuns {
-            MAY_PARK.set(MayPark::No);
-        }
+        A_TASK_RAN.set(true);
+    }
+
+    /// Whether a task has run since this was asked last.
+    pub(crate) fn a_task_ran() -> bool {
+        A_TASK_RAN.replace(false)
     }
 
     /// Says that the simulation's clock starts now.
@@ -82,11 +88,11 @@ impl Parking {
         .await;
     }
 
-    /// Lets the runtime park once, in wall time: it sleeps until a timer or a descriptor is ready, or until `alarm` rings.
-    /// Returns when every task waits again.
+    /// Lets the runtime park once, in wall time and if no task has run since [`Parking::a_task_ran`] was asked: it sleeps until
+    /// a timer or a descriptor is ready, or until `alarm` rings. Returns when every task waits again.
     pub(crate) async fn park_until_rung(alarm: &mut Alarm) {
         let mut idle = Parking::idle();
-        MAY_PARK.set(MayPark::OnceUnlessATaskRuns);
+        MAY_PARK.set(MayPark::OnceIfNoTaskRan);
         poll_fn(|cx| {
             let _ = alarm.poll_rung(cx);
             Pin::new(&mut idle).poll(cx)

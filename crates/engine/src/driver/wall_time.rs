@@ -1,10 +1,10 @@
 //! Wall time: the same events, each when the machine's clock says so.
 //!
 //! An event is handled with its own time even if that is past, so being late does not add up along a packet's way: only its
-//! end is late. Until shortly before an event the thread sleeps; the rest of the way the driver yields in a loop, in which
-//! descriptors are looked at too. To yield all of the way would be no more exact, and would take a core from the programs
-//! that the packets are for; on a busy machine it is even later, because the kernel lets those wait who have used up their
-//! share.
+//! end is late. The thread sleeps only where that costs nothing: until shortly before an event, and no sooner than a while
+//! after something has happened, since whoever was woken by it often has an answer. Otherwise the driver yields in a loop, in
+//! which descriptors are looked at too. To yield all of the time would be as exact, and would take a whole core from the
+//! programs that the packets are for.
 
 use tokio::time::Instant;
 
@@ -13,9 +13,9 @@ use super::{Parking, World, time_since};
 use crate::simulation::{Main, Stalled};
 use crate::{Clock, Span, Time};
 
-/// How long before an event the thread is to be awake. A sleep in a virtual machine ends 50 to 100 µs late (measured as
-/// `benches/exec.sh` does).
-const AWAKE_BEFORE: Span = Span::from_micros(150);
+/// How long before an event the thread is to be awake, and how long it stays awake after something has happened: a sleep in
+/// a virtual machine ends 35 to 100 µs late (measured with `benches/exec.sh`).
+const AWAKE: Span = Span::from_micros(150);
 
 /// The longest sleep where nothing is due.
 const SLEEP_MAX: Span = Span::from_secs(3_600);
@@ -29,6 +29,7 @@ pub(crate) async fn drive<W: World>(
     start: Instant,
 ) -> Result<(), Stalled> {
     let mut alarm = Alarm::new();
+    let mut awake_until = Time::ZERO;
     loop {
         let now = time_since(start).max(crate::now());
         if main.is_done() {
@@ -36,6 +37,9 @@ pub(crate) async fn drive<W: World>(
         }
         if now >= limit {
             return Err(Stalled { at: now, limit });
+        }
+        if Parking::a_task_ran() {
+            awake_until = now + AWAKE;
         }
         world.settle();
         let woke = world.run_until(now + Span::from_nanos(1), clock);
@@ -45,10 +49,10 @@ pub(crate) async fn drive<W: World>(
         }
         clock.set(now);
         let due_in = world.next_at().map_or(SLEEP_MAX, |next| next - now).min(SLEEP_MAX);
-        if due_in <= AWAKE_BEFORE {
+        if due_in <= AWAKE || now < awake_until {
             tokio::task::yield_now().await;
         } else {
-            alarm.set(Span::from_nanos(due_in.as_nanos() - AWAKE_BEFORE.as_nanos()));
+            alarm.set(Span::from_nanos(due_in.as_nanos() - AWAKE.as_nanos()));
             Parking::park_until_rung(&mut alarm).await;
         }
     }
