@@ -5,7 +5,7 @@ mod network;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use hopwise_fabric::{LinkConfig, Tap, Tapped, Traffic, with};
+use hopwise_fabric::{Addresses, LinkConfig, Tap, Tapped, Traffic, with};
 use network::{CLIENT, Network, SERVER, ip, link, network, now_ns, run};
 use tokio::time::timeout;
 
@@ -86,7 +86,14 @@ fn segments_are_lost_one_by_one() {
         let (client, server) = taps(&network);
         let lossy = LinkConfig { loss: 0.5, ..link(0) };
         let ways = [(network.links[0], false)];
-        with(|fabric| fabric.impair("lossy", &ways, Traffic::default(), lossy));
+        with(|fabric| {
+            fabric.impair(
+                "lossy",
+                &ways,
+                Traffic { source: Addresses::Any, destination: Addresses::Any },
+                lossy,
+            )
+        });
         client.send(&packet(60_000), NonZeroU16::new(SIZE)).expect("a packet");
         all(&server).await.len()
     });
@@ -97,7 +104,7 @@ fn segments_are_lost_one_by_one() {
 fn an_mtu_is_one_of_its_segments() {
     let narrow = |mtu| LinkConfig { mtu, ..link(1_000) };
     assert_eq!(heard(vec![link(1_000), narrow(1_040)], 10).len(), 1);
-    let (told, passed) = run(1, || async move {
+    let (told, passed) = run(1, move || async move {
         let network = network(vec![link(1_000), narrow(1_039)]);
         let (client, server) = taps(&network);
         client.send(&packet(10_000), NonZeroU16::new(SIZE)).expect("a packet");
