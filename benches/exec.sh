@@ -51,7 +51,7 @@ latency() {
     cluster 500 0.5
     latency_row round-trips pod/default/client real$inside 8007 real
     latency_row round-trips pod/default/client simulated$inside 8007 simulated
-    latency_row connects pod/default/client real$inside 8007 real
+    latency_row connects pod/default/client real$inside 8009 real
     latency_row connects pod/default/client simulated$inside 8007 simulated
     latency_row round-trips external 10.0.0.11 30007 real
     echo "(µs)"

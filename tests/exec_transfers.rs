@@ -54,8 +54,8 @@ def all_of(connection):
         content += piece
     return content
 
-def serve():
-    listener = socket.create_server(("0.0.0.0", 8080))
+def serve(address):
+    listener = socket.create_server((address, 8080), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
     while True:
         connection, _ = listener.accept()
         got = all_of(connection)
@@ -81,23 +81,29 @@ def echo(host, port):
 
 command, *place = sys.argv[1:]
 if command == "serve":
-    serve()
+    serve(place[0])
 else:
     {"exchange": exchange, "echo": echo}[command](place[0], int(place[1]))
 "#;
 
-/// What a client prints that runs at `place`, in a cluster with more in its file.
-fn client(place: &str, arguments: &[&str], cluster: &str, exec: &[&str]) -> String {
+/// A cluster of two nodes with these addresses in two zones.
+fn cluster_of(addresses: [&str; 2]) -> String {
+    let nodes = addresses.iter().zip(["a", "b"]).enumerate();
+    let nodes = nodes.map(|(index, (address, zone))| {
+        format!("  - {{name: node-{index}, zone: zone-{zone}, address: \"{address}\"}}\n")
+    });
+    format!("nodes:\n{}", nodes.collect::<String>())
+}
+
+/// What a client prints that runs at `place`, in a cluster of this file; the real server listens on `server`.
+fn client_in(cluster: &str, server: &str, place: &str, arguments: &[&str], exec: &[&str]) -> String {
     let directory = tempfile::tempdir().expect("a directory");
     let path = |name: &str| directory.path().join(name);
-    let nodes = "nodes:\n  - {name: node-0, zone: zone-a, address: 10.0.0.10}\n  - {name: node-1, zone: zone-b, address: 10.0.0.11}\n";
-    for (name, text) in
-        [("pods.yaml", PODS), ("programs.py", PROGRAMS), ("cluster.yaml", &format!("{nodes}{cluster}"))]
-    {
+    for (name, text) in [("pods.yaml", PODS), ("programs.py", PROGRAMS), ("cluster.yaml", cluster)] {
         fs::write(path(name), text).expect("can be written");
     }
     let programs = path("programs.py");
-    let server = format!("pod/default/real=exec python3 {} serve", programs.display());
+    let server = format!("pod/default/real=exec python3 {} serve {server}", programs.display());
     let mut command = Command::new(hopwise());
     command.arg("exec").arg("-f").arg(path("pods.yaml")).arg("--cluster").arg(path("cluster.yaml"));
     command.args(["--run", &server, "--from", place]).args(exec).arg("--");
@@ -109,12 +115,19 @@ fn client(place: &str, arguments: &[&str], cluster: &str, exec: &[&str]) -> Stri
     said
 }
 
+/// The same, of IPv4.
+fn client(place: &str, arguments: &[&str]) -> String {
+    client_in(&cluster_of(IPV4), "0.0.0.0", place, arguments, &[])
+}
+
+const IPV4: [&str; 2] = ["10.0.0.10", "10.0.0.11"];
+
 #[test]
 fn two_programs_exchange_what_they_sent() {
     for (place, host, port) in
         [("external", "10.0.0.10", "30080"), ("in-cluster", "real.default.svc.cluster.local", "80")]
     {
-        assert_eq!(client(place, &["exchange", host, port], "", &[]), "True True\n", "{place}");
+        assert_eq!(client(place, &["exchange", host, port]), "True True\n", "{place}");
     }
 }
 
@@ -123,15 +136,25 @@ fn a_program_and_a_simulated_host_exchange_what_they_sent() {
     for (place, host, port) in
         [("external", "10.0.0.10", "30007"), ("in-cluster", "simulated.default.svc.cluster.local", "7007")]
     {
-        assert_eq!(client(place, &["echo", host, port], "", &[]), "True\n", "{place}");
+        assert_eq!(client(place, &["echo", host, port]), "True\n", "{place}");
     }
 }
 
 #[test]
 fn it_arrives_whole_over_a_path_whose_delay_varies() {
     // Such links take the segments one by one, and what waits at the end is joined again.
-    let aws = "profile: aws\n";
-    assert_eq!(client("external", &["exchange", "10.0.0.10", "30080"], aws, &[]), "True True\n");
+    let aws = format!("profile: aws\n{}", cluster_of(IPV4));
+    let said = client_in(&aws, "0.0.0.0", "external", &["exchange", "10.0.0.10", "30080"], &[]);
+    assert_eq!(said, "True True\n");
+}
+
+#[test]
+fn it_arrives_whole_by_ipv6() {
+    let cluster = cluster_of(["fd00:1::10", "fd00:1::11"]);
+    let exchange = ["exchange", "real.default.svc.cluster.local", "80"];
+    assert_eq!(client_in(&cluster, "::", "in-cluster", &exchange, &[]), "True True\n");
+    let echo = ["echo", "simulated.default.svc.cluster.local", "7007"];
+    assert_eq!(client_in(&cluster, "::", "in-cluster", &echo, &[]), "True\n");
 }
 
 #[test]
@@ -139,10 +162,8 @@ fn a_capture_has_no_packet_that_is_longer_than_the_links_take() {
     let directory = tempfile::tempdir().expect("a directory");
     let captures = directory.path().join("captures");
     let exec = ["--pcap", captures.to_str().expect("UTF-8")];
-    assert_eq!(
-        client("in-cluster", &["exchange", "real.default.svc.cluster.local", "80"], "", &exec),
-        "True True\n"
-    );
+    let exchange = ["exchange", "real.default.svc.cluster.local", "80"];
+    assert_eq!(client_in(&cluster_of(IPV4), "0.0.0.0", "in-cluster", &exchange, &exec), "True True\n");
     let lengths: Vec<u32> = fs::read_dir(&captures)
         .expect("a directory of captures")
         .flat_map(|file| packet_lengths(&file.expect("a file").path()))
