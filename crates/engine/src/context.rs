@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::log::{EventId, EventLog, Keep, Kind, Notable};
 use crate::random::{self, Stream};
-use crate::{Time, host};
+use crate::{Time, host, turns};
 
 thread_local! {
     static NOW: Cell<Time> = const { Cell::new(Time::ZERO) };
@@ -41,6 +41,7 @@ impl Clock {
 pub(crate) fn catch_up(at: Time) {
     if at > NOW.get() {
         NOW.set(at);
+        turns::start_over();
     }
 }
 
@@ -146,6 +147,7 @@ pub(crate) fn begin(seed: u64, keep: Keep, may_change_pace: bool) -> (Clock, Gua
         });
     });
     NOW.set(Time::ZERO);
+    turns::start_over();
     host::reset();
     (Clock { _private: () }, Guard { _private: () })
 }

@@ -38,7 +38,7 @@ pub(crate) async fn drive<W: World>(
             return Ok(());
         }
         if now >= limit {
-            return Err(Stalled { at: now, limit });
+            return Err(Stalled::Waiting { at: now, limit });
         }
         if Parking::a_task_ran() {
             awake_until = now + AWAKE_AFTER;
