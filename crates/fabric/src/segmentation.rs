@@ -277,7 +277,7 @@ mod tests {
     fn what_is_no_longer_than_a_segment_or_has_none_is_no_run() {
         let short = run(tcp(at("10.0.0.1:1"), at("10.0.0.2:2"), ALL_FLAGS).bytes, 100, 100);
         assert_eq!((short.segment_size, longest(&short)), (None, 140));
-        assert_eq!(segments(&short), [short.bytes.clone()]);
+        assert_eq!(segments(&short), std::slice::from_ref(&short.bytes));
         let mut other = run(tcp(at("10.0.0.1:1"), at("10.0.0.2:2"), ALL_FLAGS).bytes, 300, 100);
         other.bytes[9] = protocol::SCTP;
         assert_eq!(run_of(&other, NonZeroU16::new(100)), None);
