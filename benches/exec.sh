@@ -6,7 +6,7 @@
 #   How much goes through?  Over a path without delay. Goal: 300 MB/s.
 #
 # The server is a real program in a pod of its own (both ends of the path are TUN devices), or one that the simulation
-# plays (one end is). Arguments: `latency`, `throughput`, or none for both; COUNT and SECONDS say how long it measures.
+# plays (one end is). Arguments: `latency`, `throughput`, or none for both; COUNT and SECONDS_EACH say how long it measures.
 # HOPWISE_BIN is the executable; without it one is built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
