@@ -16,6 +16,7 @@ use std::task::ready;
 use rustc_hash::FxHashMap;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::driver::Parking;
 use crate::scheduling::{self, Turn};
 use crate::turns;
 
@@ -196,6 +197,7 @@ pub(crate) fn install_hooks(builder: &mut tokio::runtime::Builder) {
         });
     });
     builder.on_before_task_poll(|task| {
+        Parking::a_task_runs();
         let (host, tasks) = HOSTS.with_borrow(|hosts| (hosts.of_task.get(&task.id()).copied(), hosts.tasks));
         let host = host.unwrap_or(HostId::ROOT);
         turns::count(host, tasks);

@@ -1,12 +1,13 @@
 //! The drivers: exact times, order, hosts, and stalls.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use hopwise_engine::{Clock, Pace, Queue, Simulation, Span, Stalled, Time, World, host};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// A world whose events are messages sent to a task at their time.
 struct Bells {
@@ -265,6 +266,51 @@ fn wall_time_goes_on_where_virtual_time_ends() {
     assert_eq!(first.as_nanos(), 3_600_000_500_000);
     // The second bell is 20 ms after the first, at which wall time begins, to the millisecond of tokio's timers.
     assert!(machine >= Duration::from_millis(18), "{machine:?}");
+}
+
+/// A world with one bell, which says too when it has carried out what a task has asked for.
+struct Asked {
+    bells: Bells,
+    asked: Rc<Cell<bool>>,
+    done: mpsc::UnboundedSender<()>,
+}
+
+impl World for Asked {
+    fn settle(&mut self) {
+        if self.asked.take() {
+            self.done.send(()).expect("the task listens");
+        }
+    }
+    fn next_at(&self) -> Option<Time> {
+        self.bells.next_at()
+    }
+    fn run_until(&mut self, limit: Time, clock: &Clock) -> bool {
+        self.bells.run_until(limit, clock)
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_task_asks_for_that_a_descriptor_woke_is_carried_out_at_once_in_wall_time() {
+    // The bell wakes a task that makes a descriptor ready for another one: it becomes ready while the driver is about to sleep.
+    let (bells, mut heard) = bells(&[5_000_000]);
+    let (done, mut carried_out) = mpsc::unbounded_channel();
+    let asked = Rc::new(Cell::new(false));
+    let world = Asked { bells, asked: asked.clone(), done };
+    let in_time = Simulation::new(1)
+        .pace(Pace::Wall)
+        .run(world, move || async move {
+            let (mut near, mut far) = tokio::net::UnixStream::pair().expect("two sockets");
+            host::spawn(async move {
+                far.read_exact(&mut [0]).await.expect("a byte");
+                asked.set(true);
+            });
+            heard.recv().await.expect("a bell");
+            near.write_all(&[0]).await.expect("is sent");
+            timeout(Duration::from_secs(20), carried_out.recv()).await.is_ok()
+        })
+        .expect("ends");
+    assert!(in_time, "the driver sleeps although a task has asked for something");
 }
 
 #[expect(clippy::disallowed_methods, reason = "compares wall time with virtual time")]

@@ -14,7 +14,6 @@ use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use crate::Action;
 use crate::capture::{Capture, Way};
 use crate::device::{Context, Device, DeviceId, Outputs, PortIndex};
 use crate::impairment::{Impaired, Impairment, ImpairmentId, Traffic};
@@ -23,6 +22,7 @@ use crate::net::resolver::{ApplicationCache, ResolverConfig, ResolverKind};
 use crate::packet::Packet;
 use crate::routing::NextHop;
 use crate::stack::Stack;
+use crate::{Action, segmentation};
 
 static HOP: Kind = Kind::new("packet.hop", ["packet", "device"]);
 static LOST: Kind = Kind::new("packet.lost", ["packet", "link"]);
@@ -373,20 +373,39 @@ impl Fabric {
         self.outputs.packets = packets;
     }
 
-    fn transmit(&mut self, now: Time, sender: DeviceId, index: PortIndex, mut packet: Packet) {
+    fn transmit(&mut self, now: Time, sender: DeviceId, index: PortIndex, packet: Packet) {
         if self.devices[sender.0 as usize].capture.is_some() {
             self.write_capture(sender, index, Way::Out, &packet, now);
         }
+        if packet.segment_size.is_none() || self.takes_whole(sender, index, &packet) {
+            return self.put_on_link(now, sender, index, packet);
+        }
+        for bytes in segmentation::segments(&packet) {
+            let segment = self.like(&packet, bytes);
+            self.put_on_link(now, sender, index, segment);
+        }
+    }
+
+    /// Whether the link of a port takes a run as it is.
+    fn takes_whole(&self, sender: DeviceId, index: PortIndex, run: &Packet) -> bool {
+        let Some(port) = self.devices[sender.0 as usize].ports.get(index.0 as usize) else { return true };
+        let (link, way) = (&self.links[port.link.0 as usize], usize::from(port.second));
+        let is_impaired = link.impaired.as_ref().is_some_and(|impaired| !impaired.0[way].is_empty());
+        !is_impaired && link.directions[way].takes_runs(segmentation::longest(run))
+    }
+
+    fn put_on_link(&mut self, now: Time, sender: DeviceId, index: PortIndex, mut packet: Packet) {
         let slot = &self.devices[sender.0 as usize];
         let Some(port) = slot.ports.get(index.0 as usize).copied() else {
             packet.hop(&slot.name, Action::Dropped, now, Some("the device is not connected".into()));
             return;
         };
+        let length = segmentation::longest(&packet);
         let direction = &mut self.links[port.link.0 as usize].directions[usize::from(port.second)];
-        let reason = match direction.send(now, packet.bytes.len()) {
+        let reason = match direction.send(now, length) {
             Fate::Arrives { at, again_at } => {
                 if let Some(again_at) = again_at {
-                    let copy = self.copy_of(&packet);
+                    let copy = self.like(&packet, packet.bytes.clone());
                     self.arrive_by(port, again_at, copy);
                 }
                 self.arrive_by(port, at, packet);
@@ -420,7 +439,7 @@ impl Fabric {
             let reason = match impairment.send(at, packet.bytes.len()) {
                 Fate::Arrives { at: later, again_at } => {
                     if let Some(again_at) = again_at {
-                        let copy = self.copy_of(&packet);
+                        let copy = self.like(&packet, packet.bytes.clone());
                         self.arrive_impaired(port, again_at, copy, &ids[index + 1..]);
                     }
                     at = later;
@@ -434,9 +453,10 @@ impl Fabric {
         self.queue.push(at, Event::Arrival { device: port.peer, port: port.peer_port, packet });
     }
 
-    fn copy_of(&mut self, packet: &Packet) -> Packet {
+    /// One more packet on the way of `packet`: its copy, or one of those that it stands for.
+    fn like(&mut self, packet: &Packet, bytes: Vec<u8>) -> Packet {
         self.last_packet_id += 1;
-        let mut copy = Packet::new(packet.bytes.clone(), self.last_packet_id);
+        let mut copy = Packet::new(bytes, self.last_packet_id);
         (copy.next_hop, copy.previous_hop) = (packet.next_hop, packet.previous_hop);
         copy.cause = packet.cause;
         copy
@@ -479,7 +499,7 @@ impl Fabric {
 }
 
 fn too_big(packet: &Packet, mtu: usize) -> Arc<str> {
-    format!("{} bytes are more than the link's MTU of {mtu}", packet.bytes.len()).into()
+    format!("{} bytes are more than the link's MTU of {mtu}", segmentation::longest(packet)).into()
 }
 
 /// Installs `fabric` on this thread; what was installed before is returned.

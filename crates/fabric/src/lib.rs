@@ -3,6 +3,7 @@
 
 mod balancer;
 mod capture;
+mod checksum;
 mod device;
 mod fabric;
 mod icmp;
@@ -18,6 +19,7 @@ mod return_path;
 mod route;
 mod router;
 mod routing;
+mod segmentation;
 mod stack;
 mod switch;
 mod tap;
@@ -28,6 +30,7 @@ pub use balancer::{
     BalancerConfig, Forwarding, Idle, LoadBalancer, NoTarget, ProxyConfig, SourceAddress, Targets, run_proxy,
 };
 pub use capture::CaptureBuffer;
+pub use checksum::Unfinished;
 pub use device::{Context, Device, DeviceId, Outputs, PortIndex};
 pub use fabric::{Connection, Fabric, FabricWorld, LinkId, install, is_installed, uninstall, with};
 pub use icmp::{IcmpError, Unreachable};
@@ -43,6 +46,6 @@ pub use router::Router;
 pub use routing::{NextHop, RoutingTable};
 pub use stack::{KeepAlive, Stack};
 pub use switch::Switch;
-pub use tap::{NoTap, NotAPacket, Tap};
+pub use tap::{NoTap, NotAPacket, Tap, Tapped};
 pub use tcp::TcpConfig;
 pub use trace::{Trace, TraceReport};

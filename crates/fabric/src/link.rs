@@ -168,7 +168,14 @@ impl Direction {
         self.plain = plain(&self.rest.config);
     }
 
-    /// Puts a packet of `length` bytes on the link at `now`.
+    /// Whether what befalls the packets of a run, the longest of `length` bytes, befalls all of them alike, so that the run
+    /// can be put on the link whole.
+    pub(crate) fn takes_runs(&self, length: usize) -> bool {
+        let Rest { config, .. } = &*self.rest;
+        self.plain.is_some() || config.cut || length > config.mtu
+    }
+
+    /// Puts a packet of `length` bytes on the link at `now`; of a run, its longest packet.
     pub(crate) fn send(&mut self, now: Time, length: usize) -> Fate {
         match self.plain {
             Some(plain) if length <= plain.mtu => {

@@ -3,6 +3,7 @@
 //! Inside the fabric checksums are neither computed nor checked; captures and ports to the outside fill them in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use hopwise_engine::Time;
@@ -41,6 +42,8 @@ pub struct Packet {
     pub bytes: Vec<u8>,
     /// Its number within the run.
     pub id: u64,
+    /// Of a run (see `segmentation`): how many bytes of payload each of its packets has; the last may have fewer.
+    pub segment_size: Option<NonZeroU16>,
     /// The address of the next device on a shared link (what a link-layer address is resolved from); `None`
     /// where the destination itself is next.
     pub next_hop: Option<IpAddr>,
@@ -62,6 +65,7 @@ impl Packet {
         Packet {
             bytes,
             id,
+            segment_size: None,
             next_hop: None,
             previous_hop: None,
             answers_to: None,

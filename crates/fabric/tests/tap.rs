@@ -41,10 +41,10 @@ fn datagrams_without_a_socket_come_out_of_the_tap_and_its_answers_arrive() {
             let (length, from) = socket.recv_from(&mut buffer).await.expect("an answer");
             (buffer[..length].to_vec(), from)
         });
-        let packet = tap.receive().await;
+        let packet = tap.receive().await.bytes;
         assert_eq!(sum(&packet[..20]), 0xffff, "the IP header has its checksum");
         assert_eq!(&packet[28..], b"ping");
-        tap.send(&turned_around(&packet)).expect("a packet");
+        tap.send(&turned_around(&packet), None).expect("a packet");
         assert_eq!(client.await.expect("ends"), (b"ping".to_vec(), address("10.9.0.1:7")));
     });
     uninstall();
@@ -65,7 +65,7 @@ fn what_a_socket_claims_does_not_come_out_of_the_tap() {
         assert!(timeout(Duration::from_secs(1), tap.receive()).await.is_err(), "nothing is left over");
         // A port without a listener is the namespace's to refuse: here nobody does.
         let other = host::spawn_on(network.client, TcpStream::connect(address("10.9.0.1:9")));
-        let syn = tap.receive().await;
+        let syn = tap.receive().await.bytes;
         assert_eq!((syn[9], &syn[22..24]), (6, &9_u16.to_be_bytes()[..]));
         drop(tap);
         // Once the tap is gone the stack refuses again.
@@ -86,7 +86,7 @@ fn what_is_no_packet_is_not_sent() {
         let mut short = vec![0; 24];
         (short[0], short[3], short[9]) = (0x45, 24, 6);
         for bytes in [&[][..], &[0x45; 19], &[0x60; 40], &fragment, &short] {
-            assert_eq!(tap.send(bytes), Err(NotAPacket), "{bytes:?}");
+            assert_eq!(tap.send(bytes, None), Err(NotAPacket), "{bytes:?}");
         }
     });
     uninstall();

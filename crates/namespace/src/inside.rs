@@ -75,7 +75,11 @@ fn prepare(setup: &Setup) -> Result<tun_rs::SyncDevice, SetupError> {
     files::replace(&setup.files).map_err(|error| {
         failed("replacing files in /etc", &error, "mounts must be allowed in a user namespace")
     })?;
-    let device = tun_rs::DeviceBuilder::new().name(interface::NAME).mtu(setup.mtu).build_sync();
+    let device = tun_rs::DeviceBuilder::new().name(interface::NAME).mtu(setup.mtu);
+    let device = device.with(|options| {
+        options.offload(true);
+    });
+    let device = device.build_sync();
     let device = device.map_err(|error| {
         failed(
             "opening /dev/net/tun",

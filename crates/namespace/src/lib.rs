@@ -14,6 +14,7 @@
 //! and the kernel's Documentation/networking/tuntap.rst.
 
 mod control;
+mod device;
 mod files;
 mod init;
 mod inside;
@@ -27,7 +28,8 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 pub use control::SetupError;
-pub use owner::{Device, NamespaceError, Program};
+pub use device::{Buffer, Device, Offload};
+pub use owner::{NamespaceError, Program};
 
 /// The argument that makes the executable the first helper; the next is the name of the owner's socket.
 pub const INSIDE: &str = "__namespace-inside";

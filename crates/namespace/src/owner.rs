@@ -1,21 +1,17 @@
-//! The owner's ends of a namespace: its program and its device.
+//! The owner's end of a namespace: its program.
 
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
 use crate::control::{SetupError, receive_device};
-use crate::{INSIDE, Setup};
+use crate::{Device, INSIDE, Setup};
 
 /// Why there is no namespace.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +23,6 @@ pub enum NamespaceError {
     #[error(transparent)]
     Setup(#[from] SetupError),
 }
-
-/// The TUN device of a namespace: the packets of its program.
-#[derive(Debug)]
-pub struct Device(AsyncFd<OwnedFd>);
 
 /// The program of a namespace. Dropping it ends the program, all that it has started, and the namespace.
 #[derive(Debug)]
@@ -56,8 +48,7 @@ impl Program {
         line.push(b'\n');
         owner.write_all(&line)?;
         let device = receive_device(&mut owner)??;
-        rustix::io::ioctl_fionbio(&device, true).map_err(io::Error::from)?;
-        Ok((Program { owner, helper }, Device(registered(device)?)))
+        Ok((Program { owner, helper }, Device::new(device)?))
     }
 
     /// Starts the program.
@@ -88,29 +79,6 @@ impl Program {
     }
 }
 
-impl Device {
-    /// Waits for the next packet that the program sends; its length in bytes. What does not fit in `buffer` is lost.
-    ///
-    /// # Errors
-    /// If the device is gone.
-    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = |device: &OwnedFd| rustix::io::read(device, &mut *buffer).map_err(io::Error::from);
-        self.0.async_io(Interest::READABLE, read).await
-    }
-
-    /// Gives the program a packet. One that it has no room for is lost, as on every link.
-    ///
-    /// # Errors
-    /// If the device is gone.
-    pub fn send(&self, packet: &[u8]) -> io::Result<()> {
-        match rustix::io::write(self.0.get_ref(), packet) {
-            // The kernel refuses what is no packet.
-            Ok(_) | Err(Errno::AGAIN | Errno::NOBUFS | Errno::INVAL) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
 /// The port of a line of `/proc/net/tcp`, if it is about a listening socket.
 fn listener(line: &str) -> Option<u16> {
     /// `TCP_LISTEN` (include/net/tcp_states.h).
@@ -119,15 +87,6 @@ fn listener(line: &str) -> Option<u16> {
     let (local, state) = (fields.next()?, fields.nth(1)?);
     let (_, port) = local.rsplit_once(':')?;
     (state == LISTEN).then(|| u16::from_str_radix(port, 16).ok()).flatten()
-}
-
-/// Registers the descriptor with the runtime.
-#[expect(
-    deprecated,
-    reason = "what may go wrong cannot with an OwnedFd, whose descriptor stays open while it is registered"
-)]
-fn registered(device: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::new(device)
 }
 
 /// Waits for the helper itself; others who know the name are turned away.

@@ -7,12 +7,24 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use crate::{Span, Time, context};
 
 thread_local! {
     static START: Cell<Option<Instant>> = const { Cell::new(None) };
     static DRIVER: RefCell<Option<Waker>> = const { RefCell::new(None) };
-    static MAY_PARK: Cell<bool> = const { Cell::new(false) };
+    static MAY_PARK: Cell<MayPark> = const { Cell::new(MayPark::No) };
+    static A_TASK_RAN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the runtime may park when every task waits, or has to wake the driver.
+#[derive(Clone, Copy)]
+enum MayPark {
+    No,
+    Once,
+    /// Once, unless a task has run that the driver does not know of: in wall time a descriptor may have become ready while the
+    /// driver was at work, and the world has to be settled after the task that waited for it.
+    OnceIfNoTaskRan,
 }
 
 /// The driver's hold on the runtime's parking.
@@ -22,8 +34,10 @@ impl Parking {
     /// Installs the hook that wakes the driver instead of letting the thread park.
     pub(crate) fn install_hook(builder: &mut tokio::runtime::Builder) {
         builder.on_thread_park(|| {
-            if MAY_PARK.replace(false) {
-                return;
+            match MAY_PARK.replace(MayPark::No) {
+                MayPark::Once => return,
+                MayPark::OnceIfNoTaskRan if !A_TASK_RAN.get() => return,
+                MayPark::OnceIfNoTaskRan | MayPark::No => {}
             }
             if let Some(driver) = DRIVER.take() {
                 driver.wake();
@@ -37,6 +51,16 @@ impl Parking {
         });
     }
 
+    /// Says that a task is about to run.
+    pub(crate) fn a_task_runs() {
+        A_TASK_RAN.set(true);
+    }
+
+    /// Whether a task has run since this was asked last.
+    pub(crate) fn a_task_ran() -> bool {
+        A_TASK_RAN.replace(false)
+    }
+
     /// Says that the simulation's clock starts now.
     pub(crate) fn start() -> Instant {
         let start = Instant::now();
@@ -48,17 +72,29 @@ impl Parking {
     pub(crate) fn stop() {
         START.set(None);
         DRIVER.set(None);
-        MAY_PARK.set(false);
+        MAY_PARK.set(MayPark::No);
     }
 
-    /// Lets the runtime park once, at the latest until `deadline`: tokio moves its clock to its next timer (virtual
-    /// time) or sleeps until a timer or a descriptor is ready (wall time). Returns when every task waits again.
+    /// Lets the runtime park once, at the latest until `deadline`, in virtual time: tokio moves its clock to its next timer.
+    /// Returns when every task waits again.
     pub(crate) async fn park_until(deadline: Instant) {
         let mut sleep = pin!(tokio::time::sleep_until(deadline));
         let mut idle = Parking::idle();
-        MAY_PARK.set(true);
+        MAY_PARK.set(MayPark::Once);
         poll_fn(|cx| {
             let _ = sleep.as_mut().poll(cx);
+            Pin::new(&mut idle).poll(cx)
+        })
+        .await;
+    }
+
+    /// Lets the runtime park once, in wall time and if no task has run since [`Parking::a_task_ran`] was asked: it sleeps until
+    /// a timer or a descriptor is ready, or until `alarm` rings. Returns when every task waits again.
+    pub(crate) async fn park_until_rung(alarm: &mut Alarm) {
+        let mut idle = Parking::idle();
+        MAY_PARK.set(MayPark::OnceIfNoTaskRan);
+        poll_fn(|cx| {
+            let _ = alarm.poll_rung(cx);
             Pin::new(&mut idle).poll(cx)
         })
         .await;

@@ -3,6 +3,7 @@
 //! Both run as the runtime's root future. tokio's `on_thread_park` hook fires when every task waits; it wakes the
 //! driver, which then moves the world on.
 
+mod alarm;
 mod idle;
 mod virtual_time;
 mod wall_time;

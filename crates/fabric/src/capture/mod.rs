@@ -1,11 +1,12 @@
 //! Captures: what a device received and sent, as pcapng.
 //!
 //! Each port of the device is an interface of the file. A packet is written as it arrives and as it leaves, so
-//! that what the device did to it is visible; its comment is the packet's number in the run. Checksums, which the fabric does not compute, are filled in.
+//! that what the device did to it is visible; its comment is the packet's number in the run. Checksums, which the fabric
+//! does not compute, are filled in. What programs outside send as one (see `segmentation`) is written as the packets that it
+//! stands for, all with the same number.
 //! Format: draft-ietf-opsawg-pcapng, link type RAW (101), timestamps in nanoseconds since the Unix epoch, from
 //! virtual time and the simulation's start date.
 
-mod checksum;
 #[cfg(test)]
 mod tests;
 
@@ -26,8 +27,7 @@ use rustc_hash::FxHashMap;
 
 use crate::device::PortIndex;
 use crate::packet::Packet;
-
-pub(crate) use checksum::fill;
+use crate::{checksum, segmentation};
 
 /// Which way a packet goes, seen from the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +97,22 @@ impl Capture {
             Some(interface) => *interface,
             None => self.add_interface(port, name())?,
         };
-        let mut seen = Packet::new(packet.bytes.clone(), packet.id);
-        fill(&mut seen);
+        for bytes in segmentation::segments(packet) {
+            self.write_packet(interface_id, bytes, way, packet.id, now)?;
+        }
+        Ok(())
+    }
+
+    fn write_packet(
+        &mut self,
+        interface_id: u32,
+        bytes: Vec<u8>,
+        way: Way,
+        id: u64,
+        now: Time,
+    ) -> Result<(), PcapError> {
+        let mut seen = Packet::new(bytes, id);
+        checksum::fill(&mut seen);
         let start = Duration::from_millis(START_UNIX_MS.unsigned_abs());
         self.writer.write_pcapng_block(EnhancedPacketBlock {
             interface_id,
@@ -107,7 +121,7 @@ impl Capture {
             data: Cow::Owned(seen.bytes),
             options: vec![
                 EnhancedPacketOption::Flags(way.flags()),
-                EnhancedPacketOption::Comment(Cow::Owned(format!("packet {}", packet.id))),
+                EnhancedPacketOption::Comment(Cow::Owned(format!("packet {id}"))),
             ],
         })?;
         Ok(())

@@ -11,13 +11,13 @@ use pcap_file::pcapng::blocks::Block;
 use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionOption;
 use pcap_file::pcapng::{PcapNgReader, blocks::enhanced_packet::EnhancedPacketOption};
 
-use super::{CaptureBuffer, checksum};
+use super::CaptureBuffer;
 use crate::device::{Device, DeviceId, PortIndex};
 use crate::icmp::{self, Unreachable};
 use crate::nat::rules::*;
 use crate::packet::Packet;
-use crate::packet_builder::{SYN, at, ip, tcp, udp};
-use crate::{Fabric, FabricWorld, LinkConfig, LinuxNode, NodeConfig, Stack};
+use crate::packet_builder::{ACK, SYN, at, ip, tcp, udp};
+use crate::{Fabric, FabricWorld, LinkConfig, LinuxNode, NodeConfig, Stack, checksum};
 
 /// A captured packet: its time, the interface's name, whether it leaves, and its bytes.
 struct Captured {
@@ -169,4 +169,20 @@ fn a_failing_writer_is_reported_at_the_end() {
     let name = || (String::from("eth0"), String::from("to nowhere"));
     capture.write(PortIndex(0), name, super::Way::In, &packet, Time::ZERO);
     assert_eq!(capture.finish().expect_err("it failed").to_string(), "full");
+}
+
+#[test]
+fn what_stands_for_several_segments_is_written_as_these() {
+    let run_of_three = || {
+        let mut packet = tcp(at("203.0.113.10:50000"), at("192.168.10.11:30080"), ACK);
+        packet.bytes.extend_from_slice(&[7; 250]);
+        packet.bytes[2..4].copy_from_slice(&290_u16.to_be_bytes());
+        packet.segment_size = std::num::NonZeroU16::new(100);
+        packet
+    };
+    let (node, server) = run(1_500, run_of_three, false);
+    let lengths = |captured: &[Captured]| captured.iter().map(|it| it.packet.bytes.len()).collect::<Vec<_>>();
+    assert_eq!(lengths(&server[..3]), [140, 140, 90]);
+    assert_eq!(lengths(&node[..6]), [140, 140, 90, 140, 140, 90], "as it arrives, and as it leaves");
+    assert!(node.iter().chain(&server).all(|captured| checksum::is_right(&captured.packet)));
 }

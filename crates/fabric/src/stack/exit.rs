@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 
 use hopwise_engine::log::EventId;
 use smallvec::SmallVec;
@@ -68,6 +69,23 @@ impl Exit {
             packet.trace = Some(Box::new(Trace { hops: Vec::with_capacity(8), report: report.clone() }));
             cx.hop(&mut packet, Action::Sent);
         }
+        self.let_out(packet, cx);
+    }
+
+    /// Sends a packet of nobody inside, which may be a run.
+    pub(crate) fn send_run(
+        &mut self,
+        bytes: Vec<u8>,
+        segment_size: Option<NonZeroU16>,
+        cx: &mut Context<'_>,
+    ) {
+        let mut packet = Packet::new(bytes, cx.packet_id());
+        packet.segment_size = segment_size;
+        cx.record(&mut packet, &SENT);
+        self.let_out(packet, cx);
+    }
+
+    fn let_out(&mut self, packet: Packet, cx: &mut Context<'_>) {
         if self.own_traffic_leaves || !self.owns(packet.destination_ip()) {
             cx.outputs.packets.push((PortIndex(0), packet));
             return;

@@ -3,15 +3,15 @@
 use std::io;
 use std::path::Path;
 
-use hopwise_fabric::{DeviceId, NoTap, Tap};
-use hopwise_namespace::{Device, NamespaceError, Program, Setup};
+use hopwise_fabric::{DeviceId, NoTap, Tap, Tapped};
+use hopwise_namespace::{Buffer, Device, NamespaceError, Offload, Program, Setup};
 
 use super::etc;
 
 /// The interface's MTU in bytes: the fabric's hosts send no longer packets.
 const MTU: u16 = 1500;
-/// The longest packet that is read at once, in bytes; longer than any.
-const PACKET_MAX: usize = 65_536;
+/// How many packets are read at once before others have their turn.
+const AT_ONCE_MAX: usize = 64;
 /// The status of a command whose namespace was killed: 128 and the number of SIGKILL.
 const KILLED: u8 = 137;
 
@@ -79,17 +79,39 @@ fn setup(device: DeviceId, host_name: &str, command: Vec<String>) -> Setup {
 
 /// Carries packets both ways until the device fails.
 async fn carry(device: &Device, tap: &Tap) -> io::Error {
-    let mut buffer = vec![0; PACKET_MAX];
+    let mut buffer = Buffer::default();
     loop {
         let carried = tokio::select! {
-            packet = tap.receive() => device.send(&packet),
-            length = device.receive(&mut buffer) => length.map(|length| {
-                // What the fabric does not carry (fragments, for instance) is lost on the way.
-                let _ = tap.send(&buffer[..length]);
-            }),
+            packet = tap.receive() => give_all(device, tap, packet),
+            packet = device.receive(&mut buffer) => packet.map(|packet| send(tap, packet)),
         };
-        if let Err(error) = carried {
+        if let Err(error) = carried.and_then(|()| take_more(device, tap, &mut buffer)) {
             return error;
         }
     }
+}
+
+/// Gives the program a packet, and all that have arrived beside it.
+fn give_all(device: &Device, tap: &Tap, packet: Tapped) -> io::Result<()> {
+    let mut next = Some(packet);
+    while let Some(Tapped { bytes, unfinished, segment_size }) = next {
+        let checksum = unfinished.map(|unfinished| (unfinished.start, unfinished.offset));
+        device.send(&bytes, Offload { segment_size, checksum })?;
+        next = tap.try_receive();
+    }
+    Ok(())
+}
+
+/// Takes what the program has sent in the meantime.
+fn take_more(device: &Device, tap: &Tap, buffer: &mut Buffer) -> io::Result<()> {
+    for _ in 0..AT_ONCE_MAX {
+        let Some(packet) = device.try_receive(buffer)? else { break };
+        send(tap, packet);
+    }
+    Ok(())
+}
+
+fn send(tap: &Tap, (packet, offload): (&[u8], Offload)) {
+    // What the fabric does not carry (fragments, for instance) is lost on the way.
+    let _ = tap.send(packet, offload.segment_size);
 }
