@@ -63,5 +63,8 @@ CLIENTS = {
 # These take the longest to install: they come first.
 LONGEST_INSTALLATIONS = ("rskafka", "franz-go")
 
-# What the servers of a client are given besides: kcat cannot create topics but by producing.
-SERVER_OPTIONS = {"kcat": ["--set", "auto_create_topics_enabled=true"]}
+# What the brokers of a client are given besides (`--set`): kcat cannot create topics but by producing.
+PROPERTIES = {"kcat": ["auto_create_topics_enabled=true"]}
+
+# What the second reads, the first wrote. The brokers end between the two, which those of `exec` do not.
+RESTART = ("restart-write", "restart-read")
