@@ -107,7 +107,7 @@ impl Simulation {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let (clock, _guard) = context::begin(self.seed, self.keep, self.pace == Pace::VirtualThenWall);
+        let (clock, _guard) = context::begin(self.seed, self.keep, self.pace);
         let runtime = self.runtime();
         let done = Rc::new(Cell::new(false));
         let state = Main { done: done.clone() };

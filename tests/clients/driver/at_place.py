@@ -1,4 +1,4 @@
-"""Starts a client's program at a place of the simulated network: `at_place.py PLACE [--set KEY=VALUE]... -- COMMAND...`.
+"""Starts a client's program at a place of the simulated network: `at_place.py PLACE MODE [--set KEY=VALUE]... -- COMMAND...`.
 
 It runs inside, as the command of `hopwise exec`. The program is told the addresses of the place (places.py) as the manifests
 have them, by the brokers' ids. For the ids the Admin API is asked at each broker's name, and it must say that this broker
@@ -19,10 +19,11 @@ PATIENCE = 30.0
 def main():
     parser = argparse.ArgumentParser(prog="at_place.py", description=__doc__)
     parser.add_argument("place", choices=places.PLACES)
+    parser.add_argument("mode")
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the cluster's configuration")
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
-    place = places.PLACES[arguments.place]
+    place = places.named(arguments.place, arguments.mode)
     environment = addresses(place)
     if arguments.set:
         configure(place, dict(entry.split("=", 1) for entry in arguments.set))

@@ -12,6 +12,10 @@ import install
 import server
 
 MANIFESTS = os.path.join(install.HERE, "manifests")
+STARTER = os.path.join(install.HERE, "driver", "at_place.py")
+
+# The Secret of the brokers' certificates, which holds the authority's too, and where programs find it.
+CERTIFICATES, DIRECTORY = "redpanda/redpanda-certificates", "/mnt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +40,18 @@ PLACES = {
                        kafka=31092, admin=31644, http_proxy=30082, schema_registry=30081),
     "load-balancer": Place("external", "loadbalancer", tuple(f"redpanda-{n}.kafka.example.com" for n in range(3)),
                            kafka=9092, admin=9644, http_proxy=80, schema_registry=8081),
-    # Names of pods end with a dot, so that no search domain is tried first.
+    # Without TLS the names of pods end with a dot.
     "pod": Place("pod/apps/client", "internal",
                  tuple(f"redpanda-{n}.redpanda.redpanda.svc.cluster.local." for n in range(3)),
                  kafka=10092, admin=9644, http_proxy=8082, schema_registry=8081),
 }
+
+
+def named(place, mode):
+    """A place with the names that its brokers have in a mode."""
+    found = PLACES[place]
+    dotless = tuple(host.rstrip(".") for host in found.hosts)
+    return dataclasses.replace(found, hosts=dotless) if mode == "tls" else found
 
 
 def inputs(mode):
@@ -52,10 +63,11 @@ def inputs(mode):
 
 def placed(place, mode, properties):
     """The command that runs the command that follows at a place, told of its addresses."""
-    return [server.program(), "exec", *inputs(mode), "--from", PLACES[place].stands, "--",
-            sys.executable, os.path.join(install.HERE, "driver", "at_place.py"), place, *server.settings(properties), "--"]
+    authority = ["--secret", f"{CERTIFICATES}={DIRECTORY}"] if mode == "tls" else []
+    return [server.program(), "exec", *inputs(mode), *authority, "--from", PLACES[place].stands, "--",
+            sys.executable, STARTER, place, mode, *server.settings(properties), "--"]
 
 
 def environment(mode):
     """What a client program is told besides its addresses."""
-    return server.users()
+    return {"HOPWISE_CA": f"{DIRECTORY}/ca.crt" if mode == "tls" else "", **server.users()}
