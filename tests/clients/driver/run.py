@@ -133,9 +133,13 @@ def run_modes(client, command, way, modes):
         tell(teller, str(error))
         fail_all(results, modes.values(), str(error))
     fail_all(results, modes.values(), "the client's program did not report it")
+    reasons = {}
     for check, (outcome, detail) in results.items():
         if outcome == "fail":
-            tell(teller, f"{check}{' (informative)' if check in checks.INFORMATIVE else ''}: {detail}")
+            title = f"{check} (informative)" if check in checks.INFORMATIVE else check
+            reasons.setdefault(detail, []).append(title)
+    for detail, titles in reasons.items():
+        tell(teller, f"{', '.join(titles)}: {detail}")
     return results
 
 
