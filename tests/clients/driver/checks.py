@@ -42,6 +42,14 @@ ADMIN = {
     ],
 }
 
+# Checks whose outcome depends on the way to the brokers: a client reads and writes at every partition's leader, speaks to the
+# coordinators of its group and transaction, finds names in certificates, and is sent to a broker by its advertised address.
+ROUTES = {
+    "metadata", "produce-fetch", "transaction-commit", "group-rebalance", "sasl-scram-sha-256", "tls", "register",
+    "serialized-records", "brokers", "produce-json", "consumer", "consumer-elsewhere", "ready", "transfer-leadership",
+    "node-config",
+}
+
 # Each client with its checks, in the order of the table.
 CLIENTS = {
     "kcat": KAFKA,

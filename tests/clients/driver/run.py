@@ -36,6 +36,8 @@ def main():
     parser.add_argument("--check", action="append", default=[], help="only this check")
     parser.add_argument("--through", action="append", default=[], choices=[*places.PLACES, "all"],
                         help="run the clients by `hopwise exec` at this place instead of against `hopwise serve`")
+    parser.add_argument("--routes", action="store_true",
+                        help="only the checks whose outcome depends on the way to the brokers")
     arguments = parser.parse_args()
     unknown = [client for client in arguments.clients if client not in checks.CLIENTS]
     if unknown:
@@ -74,7 +76,8 @@ def chosen(client, arguments):
     """The checks of a client that are asked for, by mode: `{mode: [check]}`."""
     found = {}
     for mode, names in checks.CLIENTS[client].items():
-        names = [name for name in names if not arguments.check or name in arguments.check]
+        names = [name for name in names if (not arguments.check or name in arguments.check)
+                 and (not arguments.routes or name in checks.ROUTES)]
         apply = not (arguments.through and mode in checks.RESTART)
         if names and apply and (not arguments.mode or mode in arguments.mode):
             found[mode] = names
