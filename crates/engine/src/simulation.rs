@@ -19,7 +19,7 @@ pub enum Pace {
     /// From event to event, as fast as the machine can.
     #[default]
     Virtual,
-    /// With the machine's clock; real sockets and devices may take part.
+    /// With the machine's clock and its dates; real sockets and devices may take part.
     Wall,
     /// As [`Pace::Virtual`] until [`keep_wall_time`](crate::keep_wall_time) is called, and from then on as [`Pace::Wall`]:
     /// what takes minutes to start is there at once.
