@@ -103,6 +103,30 @@ fn an_acknowledgement_before_a_majority_is_seen_by_lost_writes() {
 }
 
 #[test]
+fn a_log_that_is_cut_and_written_again_is_seen_by_the_order_of_sends() {
+    is_seen(
+        &text("", 3, &APART),
+        "brokerBug: ack-before-majority",
+        "send-order",
+        "inconsistent-offsets: outside/",
+    );
+}
+
+#[test]
+fn a_client_that_never_learns_who_leads_is_seen_by_its_progress() {
+    let sound = text("", 3, &["{at: 5s, rebootNode: {node: node-0, downFor: 5s}}"])
+        .replace("partitions: 3", "partitions: 1")
+        .replace("requests: 60", "requests: 15")
+        .replace("requests: 120", "requests: 30");
+    let stale = sound.replace("    place: external", "    bug: stale-metadata\n    place: external");
+    let report = run(&stale, |_| ());
+    let seen = check(&report, "progress");
+    assert!(!seen.ok && seen.detail.contains("outside's produce was to be served by"), "{seen:#?}");
+    let report = run(&sound, |_| ());
+    assert!(check(&report, "progress").ok, "{:#?}", report.checks);
+}
+
+#[test]
 fn a_broker_that_hides_aborts_is_seen_by_aborted_reads() {
     let text = text(", transactions: {partitions: 2, abortEvery: 3}", 3, &[]);
     is_seen(&text, "brokerBug: hide-aborts", "transactions", "aborted-read (G1a): outside read outside/");

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::log::{EventId, EventLog, Keep, Kind, Notable};
 use crate::random::{self, Stream};
 use crate::simulation::Pace;
-use crate::{Time, clock, host};
+use crate::{Time, clock, host, turns};
 
 thread_local! {
     static NOW: Cell<Time> = const { Cell::new(Time::ZERO) };
@@ -42,6 +42,7 @@ impl Clock {
 pub(crate) fn catch_up(at: Time) {
     if at > NOW.get() {
         NOW.set(at);
+        turns::start_over();
     }
 }
 
@@ -149,6 +150,7 @@ pub(crate) fn begin(seed: u64, keep: Keep, pace: Pace) -> (Clock, Guard) {
     });
     NOW.set(Time::ZERO);
     clock::begin(pace);
+    turns::start_over();
     host::reset();
     (Clock { _private: () }, Guard { _private: () })
 }

@@ -17,6 +17,7 @@ use rustc_hash::FxHashMap;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::scheduling::{self, Turn};
+use crate::turns;
 
 /// A host of the running simulation. Ids are given in order of creation and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -38,6 +39,8 @@ struct Hosts {
     /// Whether each is alive. Every call of a socket asks, so the answers lie close together.
     alive: Vec<bool>,
     of_task: FxHashMap<tokio::task::Id, HostId>,
+    /// Tasks that have not ended, also those of the root.
+    tasks: usize,
 }
 
 struct Host {
@@ -185,16 +188,25 @@ pub(crate) fn reset() {
 pub(crate) fn install_hooks(builder: &mut tokio::runtime::Builder) {
     builder.on_task_spawn(|task| {
         let host = CURRENT.get();
-        if host != HostId::ROOT {
-            HOSTS.with_borrow_mut(|hosts| hosts.of_task.insert(task.id(), host));
-        }
+        HOSTS.with_borrow_mut(|hosts| {
+            hosts.tasks += 1;
+            if host != HostId::ROOT {
+                hosts.of_task.insert(task.id(), host);
+            }
+        });
     });
     builder.on_before_task_poll(|task| {
-        let host = HOSTS.with_borrow(|hosts| hosts.of_task.get(&task.id()).copied());
-        CURRENT.set(host.unwrap_or(HostId::ROOT));
+        let (host, tasks) = HOSTS.with_borrow(|hosts| (hosts.of_task.get(&task.id()).copied(), hosts.tasks));
+        let host = host.unwrap_or(HostId::ROOT);
+        turns::count(host, tasks);
+        CURRENT.set(host);
     });
     builder.on_after_task_poll(|_| CURRENT.set(HostId::ROOT));
     builder.on_task_terminate(|task| {
-        HOSTS.with_borrow_mut(|hosts| hosts.of_task.remove(&task.id()));
+        HOSTS.with_borrow_mut(|hosts| {
+            // Tasks of a runtime that is dropped may outlive its hosts.
+            hosts.tasks = hosts.tasks.saturating_sub(1);
+            hosts.of_task.remove(&task.id());
+        });
     });
 }

@@ -26,6 +26,7 @@ pub mod random;
 pub mod scheduling;
 mod simulation;
 mod time;
+mod turns;
 
 pub use context::{
     Clock, is_running, keep_wall_time, notable, notable_events, now, record, seed, stream, trace_hash,

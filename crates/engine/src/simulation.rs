@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::runtime::{LocalOptions, LocalRuntime, RngSeed, UnhandledPanic};
 
@@ -35,16 +36,32 @@ pub struct Simulation {
     limit: Time,
 }
 
-/// The main future did not end: nothing is left to happen, or the time limit was reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the simulation did not end within {limit} (stopped at {at}): a task waits for something that never happens"
-)]
-pub struct Stalled {
-    /// When it was given up.
-    pub at: Time,
-    /// The time limit.
-    pub limit: Time,
+/// The main future did not end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stalled {
+    /// Nothing is left to happen, or the time limit was reached.
+    #[error(
+        "the simulation did not end within {limit} (stopped at {at}): a task waits for something that never happens"
+    )]
+    Waiting {
+        /// When it was given up.
+        at: Time,
+        /// The time limit.
+        limit: Time,
+    },
+    /// Time does not pass, because the tasks never all wait.
+    #[error(
+        "time stands still at {at}: tasks had {turns} turns at this one instant, the last of them one of {host}; a task wakes \
+         itself again and again, or several wake each other, without waiting for a timer or the network"
+    )]
+    Busy {
+        /// The instant.
+        at: Time,
+        /// How often a task was polled at it.
+        turns: u64,
+        /// Whose task was to be polled next.
+        host: Arc<str>,
+    },
 }
 
 impl Default for Simulation {
@@ -95,7 +112,7 @@ impl Simulation {
     /// [`host::HostId::ROOT`].
     ///
     /// # Errors
-    /// [`Stalled`] if `main` can never end, or not within the limit.
+    /// [`Stalled`] if `main` can never end, or not within the limit, or time does not pass any more.
     ///
     /// # Panics
     /// If a simulation already runs on this thread. If `main` or any other task panics, the simulation ends at once with
@@ -133,7 +150,10 @@ impl Simulation {
         Parking::stop();
         // Tasks that are left are dropped with the runtime, while the world and the clock still stand.
         drop(runtime);
-        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        result.unwrap_or_else(|panic| match panic.downcast::<Stalled>() {
+            Ok(stalled) => Err(*stalled),
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
     }
 
     fn runtime(&self) -> LocalRuntime {

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hopwise_engine::clock::{START_UNIX_MS, unix_ms};
-use hopwise_engine::{Clock, Pace, Queue, Simulation, Span, Time, World, host};
-use tokio::sync::mpsc;
+use hopwise_engine::{Clock, Pace, Queue, Simulation, Span, Stalled, Time, World, host};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 /// A world whose events are messages sent to a task at their time.
@@ -133,7 +133,68 @@ fn a_simulation_that_cannot_end_says_so() {
         .limit(Span::from_secs(60))
         .run((), std::future::pending::<()>)
         .expect_err("stalls");
-    assert_eq!(stalled.at, Time::ZERO + Span::from_secs(60));
+    let limit = Time::ZERO + Span::from_secs(60);
+    assert_eq!(stalled, Stalled::Waiting { at: limit, limit });
+}
+
+#[test]
+fn a_task_that_never_waits_is_named_with_the_instant() {
+    let stalled = Simulation::new(1)
+        .run((), || async {
+            let eager = host::create("eager");
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            host::spawn_on(eager, async {
+                loop {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await
+        })
+        .expect_err("stalls");
+    let Stalled::Busy { at, host, .. } = stalled else { panic!("{stalled}") };
+    assert_eq!((at, &*host), (Time::ZERO + Span::from_secs(5), "eager"));
+}
+
+#[test]
+fn tasks_that_wake_each_other_for_ever_end_the_simulation_and_the_next_one_runs() {
+    fn play(rounds: u32) -> Result<(), Stalled> {
+        Simulation::new(1).run((), move || async move {
+            let (ping, pong) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
+            let (hears, answers) = (Rc::clone(&ping), Rc::clone(&pong));
+            host::spawn(async move {
+                loop {
+                    hears.notified().await;
+                    answers.notify_one();
+                }
+            });
+            for _ in 0..rounds {
+                ping.notify_one();
+                pong.notified().await;
+            }
+        })
+    }
+    let stalled = play(u32::MAX).expect_err("stalls");
+    assert!(matches!(stalled, Stalled::Busy { at: Time::ZERO, .. }), "{stalled}");
+    assert_eq!(play(50_000), Ok(()), "many turns are no reason");
+}
+
+#[test]
+fn many_tasks_may_have_many_turns_at_one_instant() {
+    let ended = Simulation::new(1).run((), || async {
+        let tasks: Vec<_> = (0..20_000)
+            .map(|_| {
+                host::spawn(async {
+                    for _ in 0..50 {
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("ends");
+        }
+    });
+    assert_eq!(ended, Ok(()));
 }
 
 #[test]
@@ -197,8 +258,8 @@ fn wall_time_goes_on_where_virtual_time_ends() {
             assert!(unix_ms() < before, "what is valid from the start is valid for the machine's programs");
             tokio::time::sleep(hour).await;
             let (_, first) = heard.recv().await.expect("a bell");
-            hopwise_engine::keep_wall_time().await;
             let began = machine_now();
+            hopwise_engine::keep_wall_time().await;
             let behind = machine_unix_ms() - unix_ms();
             assert!((-5..1000).contains(&behind), "dates are the machine's, but for {behind} ms");
             let (_, second) = heard.recv().await.expect("a bell");
@@ -207,7 +268,7 @@ fn wall_time_goes_on_where_virtual_time_ends() {
         })
         .expect("ends");
     assert_eq!(first.as_nanos(), 3_600_000_500_000);
-    // The second bell is 20 ms after the first, of which at least 18 are left when wall time begins.
+    // The second bell is 20 ms after the first, at which wall time begins, to the millisecond of tokio's timers.
     assert!(machine >= Duration::from_millis(18), "{machine:?}");
 }
 

@@ -100,9 +100,9 @@ pub fn monthly(route: &str, profile: &Profile, usage: &Usage) -> Vec<CostItem> {
     bill.items
 }
 
-/// The sum of the lines of `route`.
-pub fn total(items: &[CostItem], route: &str) -> f64 {
-    items.iter().filter(|item| item.route == route).fold(0.0, |sum, item| sum + item.usd_per_month)
+/// The sum of lines of a bill, in United States dollars per month.
+pub fn total<'a>(items: impl IntoIterator<Item = &'a CostItem>) -> f64 {
+    items.into_iter().fold(0.0, |sum, item| sum + item.usd_per_month)
 }
 
 /// A bill as it is written.

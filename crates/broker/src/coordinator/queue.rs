@@ -103,9 +103,10 @@ impl<T> WriteQueue<T> {
         }
     }
 
-    /// Whether there is something to write, or to refuse.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.refused.is_empty()
+    /// Whether there is something to do now: to refuse, or to write. What waits for the batch that is being written is
+    /// not, or its driving task would be woken again and again until that is done.
+    pub fn has_work(&self) -> bool {
+        !self.refused.is_empty() || (self.writing.is_empty() && !self.waiting.is_empty())
     }
 
     /// Those that are too large to be written.
@@ -162,6 +163,23 @@ mod tests {
         let expected =
             [(WriteKind::Plain, 2, vec![0, 1]), (transactional, 1, vec![2]), (WriteKind::Plain, 1, vec![3])];
         assert_eq!(batches, expected);
+    }
+
+    #[test]
+    fn what_waits_for_the_batch_before_it_is_no_work_yet() {
+        let mut queue = WriteQueue::default();
+        assert!(!queue.has_work());
+        queue.push(write(WriteKind::Plain, 10, 0));
+        assert!(queue.has_work());
+        queue.next_batch().unwrap();
+        queue.push(write(WriteKind::Plain, 10, 1));
+        assert!(!queue.has_work(), "the first is being written");
+        queue.push(write(WriteKind::Plain, WRITE_BYTES_MAX + 1, 2));
+        assert!(queue.has_work(), "who asked for what is too large is told at once");
+        queue.take_refused();
+        assert!(!queue.has_work());
+        assert_eq!(queue.take_done(), vec![0]);
+        assert!(queue.has_work());
     }
 
     #[test]

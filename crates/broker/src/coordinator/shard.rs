@@ -119,7 +119,7 @@ impl<M: Machine> Shard<M> {
             (deadline, None) => deadline.is_some(),
             (None, Some(_)) => false,
         };
-        if earlier || !active.machine.writes().is_empty() {
+        if earlier || active.machine.writes().has_work() {
             self.wake.notify_one();
         }
         Ok(result)

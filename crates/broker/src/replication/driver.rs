@@ -1,8 +1,8 @@
 //! What keeps a broker's replicas going: one task for all of them, and one for their heartbeats.
 //!
 //! A replica that something happened to is marked. The driver takes all that are marked at an instant, writes what
-//! they want written, sends what may leave at once, syncs, and sends what had to wait for that: proposals of one
-//! instant share an append and a sync. A disk's latency is slept in a task of its own, so that one slow log holds
+//! they want written, begins the syncs, sends what may leave at once, and sends what had to wait for a sync when that has
+//! ended: proposals of one instant share an append and a sync. A disk's latency is slept in a task of its own, so that one slow log holds
 //! up nobody else ([`syncs`]). Replicas wait for deadlines in one ordered set; an idle replica is looked at once in an
 //! election timeout. Messages for one peer leave in one frame.
 
@@ -222,16 +222,16 @@ fn round(node: &Arc<Node>, mut marked: BTreeSet<PartitionKey>, now: Instant) {
     while !marked.is_empty() {
         let mut outbox = Outbox::default();
         let replicas: Vec<Arc<Partition>> = marked.iter().filter_map(|key| node.replica(*key)).collect();
-        for replica in &replicas {
-            drive(node, replica, now, &mut outbox);
-        }
-        outbox.send(node);
         marked.clear();
         for replica in &replicas {
+            drive(node, replica, now, &mut outbox);
+            // Not after all are written: what a simulated file system does costs more the more is not synced. A disk that
+            // takes time does not keep the frames waiting, its syncs only begin here.
             if syncs::sync(node, replica, now) {
                 marked.insert(replica.key);
             }
         }
+        outbox.send(node);
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn drive<W: World>(
             return Ok(());
         }
         if now >= limit {
-            return Err(Stalled { at: now, limit });
+            return Err(Stalled::Waiting { at: now, limit });
         }
         world.settle();
         let boundary = Time::from_nanos((now.as_nanos() / MILLISECOND_NS + 1) * MILLISECOND_NS);

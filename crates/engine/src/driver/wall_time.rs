@@ -25,7 +25,7 @@ pub(crate) async fn drive<W: World>(
             return Ok(());
         }
         if now >= limit {
-            return Err(Stalled { at: now, limit });
+            return Err(Stalled::Waiting { at: now, limit });
         }
         world.settle();
         let woke = world.run_until(now + Span::from_nanos(1), clock);

@@ -31,6 +31,8 @@ type Exchange = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + Send>>;
 struct Waiting {
     sockets: Vec<(IpAddr, Socket)>,
     exchanges: Vec<(IpAddr, Exchange)>,
+    /// Room for one message, always empty: not cleared for each.
+    room: Vec<u8>,
 }
 
 /// What has arrived, and from which server.
@@ -125,13 +127,12 @@ impl Waiting {
     }
 
     fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
+        self.room.reserve(MESSAGE_MAX);
         for (server, socket) in &self.sockets {
-            let mut bytes = vec![0; MESSAGE_MAX];
-            let mut buffer = ReadBuf::new(&mut bytes);
+            let mut buffer = ReadBuf::uninit(self.room.spare_capacity_mut());
             if let Poll::Ready(received) = socket.poll_receive(cx, &mut buffer) {
-                let length = buffer.filled().len();
-                bytes.truncate(length);
-                return Poll::Ready(heard(*server, Transport::Udp, received.map(|_| bytes)));
+                let reply = received.map(|_| buffer.filled().to_vec());
+                return Poll::Ready(heard(*server, Transport::Udp, reply));
             }
         }
         for index in 0..self.exchanges.len() {

@@ -178,7 +178,7 @@ pub(super) fn cost(items: &[CostItem]) -> Option<Section> {
                                 td .why { (item.source) }
                             }
                         }
-                        tr .sum { th scope="row" { (route) } td { "in all" } td {} td .number { (dollars(total(items, route))) } td {} }
+                        tr .sum { th scope="row" { (route) } td { "in all" } td {} td .number { (dollars(total(of_route.iter().copied()))) } td {} }
                     }
                 }
             }

@@ -10,6 +10,7 @@ mod junit;
 mod paper;
 pub mod probe;
 mod probe_text;
+mod routes;
 pub mod run;
 mod run_text;
 pub mod serve;

@@ -8,9 +8,10 @@ use comfy_table::Cell;
 use super::check::Verdict;
 use super::check_text::{write_finding, write_hops};
 use super::paper::{Paper, Tone, cell};
+use super::routes::{Route, Routes};
 use super::run::{Recovery, RunReport, Way};
 use super::units::{count, dollars, quantity, time};
-use crate::cost::total;
+use crate::cost::CostItem;
 use crate::latency::LatencyRow;
 
 /// The operation that routes are compared by.
@@ -49,7 +50,8 @@ pub fn run_text(report: &RunReport, paper: Paper) -> String {
 pub fn compare(report: &RunReport) -> Vec<Comparison> {
     let mut rows: Vec<&LatencyRow> = report.latency.iter().filter(|row| row.operation == COMPARED).collect();
     rows.sort_by(|a, b| (a.p50_ns, a.hops, &a.route).cmp(&(b.p50_ns, b.hops, &b.route)));
-    rows.windows(2).map(|pair| compare_pair(report, pair[0], pair[1])).collect()
+    let routes = Routes::of(report);
+    rows.windows(2).map(|pair| compare_pair(&routes, pair[0], pair[1])).collect()
 }
 
 fn verdict(out: &mut String, report: &RunReport, paper: Paper) {
@@ -175,18 +177,18 @@ fn bill(out: &mut String, report: &RunReport, paper: Paper) {
     paper.heading(out, "Cost per month");
     let mut rows = Vec::new();
     let mut sources = BTreeSet::new();
-    for route in routes_of(report) {
-        for item in report.cost.iter().filter(|item| item.route == route) {
+    for (name, route) in Routes::of(report).iter() {
+        for item in &route.cost {
             sources.insert(format!("{}: {}", item.item, item.source));
             rows.push(vec![
-                Cell::new(route),
+                Cell::new(name),
                 Cell::new(&item.item),
                 Cell::new(format!("{} {}", quantity(item.quantity), item.unit)),
                 Cell::new(dollars(item.usd_per_month)),
             ]);
         }
-        let sum = dollars(total(&report.cost, route));
-        rows.push(vec![Cell::new(route), cell("total", Tone::Strong), Cell::new(""), Cell::new(sum)]);
+        let sum = Cell::new(dollars(route.pays()));
+        rows.push(vec![Cell::new(name), cell("total", Tone::Strong), Cell::new(""), sum]);
     }
     paper.table(out, &["route", "item", "quantity", "per month"], &[2, 3], rows);
     for source in sources {
@@ -219,19 +221,8 @@ fn events(out: &mut String, report: &RunReport, paper: Paper) {
     }
 }
 
-/// The routes of the report in a steady order.
-fn routes_of(report: &RunReport) -> Vec<&str> {
-    let mut routes: Vec<&str> = Vec::new();
-    let all = report.latency.iter().map(|row| &row.route).chain(report.cost.iter().map(|item| &item.route));
-    for route in all {
-        if !routes.contains(&route.as_str()) {
-            routes.push(route);
-        }
-    }
-    routes
-}
-
-fn compare_pair(report: &RunReport, lower: &LatencyRow, higher: &LatencyRow) -> Comparison {
+fn compare_pair(routes: &Routes<'_>, lower: &LatencyRow, higher: &LatencyRow) -> Comparison {
+    let (low, high) = (routes.get(&lower.route), routes.get(&higher.route));
     let mut reasons = vec![format!(
         "{COMPARED} takes {} against {} in the median ({} less), p99 {} against {}",
         time(lower.p50_ns),
@@ -240,11 +231,11 @@ fn compare_pair(report: &RunReport, lower: &LatencyRow, higher: &LatencyRow) -> 
         time(lower.p99_ns),
         time(higher.p99_ns),
     )];
-    reasons.push(hops_reason(report, lower, higher));
-    let (less, more) = (total(&report.cost, &lower.route), total(&report.cost, &higher.route));
+    reasons.push(format!("{} hops against {}{}", lower.hops, higher.hops, detour(&higher.route, low, high)));
+    let (less, more) = (low.pays(), high.pays());
     if less != 0.0 || more != 0.0 {
         let verb = if less < more { "costs less" } else { "does not cost less" };
-        let only = items_beyond(report, &higher.route, &lower.route);
+        let only = items_beyond(high, low);
         let because = if less < more && !only.is_empty() {
             format!("; {} also pays for {}", higher.route, only.join(", "))
         } else {
@@ -260,16 +251,13 @@ fn compare_pair(report: &RunReport, lower: &LatencyRow, higher: &LatencyRow) -> 
     Comparison { lower: lower.route.clone(), higher: higher.route.clone(), reasons }
 }
 
-/// Hops of the two routes, and the devices that only the second passes on the way to the same broker.
-fn hops_reason(report: &RunReport, lower: &LatencyRow, higher: &LatencyRow) -> String {
-    let mut text = format!("{} hops against {}", lower.hops, higher.hops);
-    let ways_of = |route: &str| report.ways.iter().filter(move |way| way.route == route).collect::<Vec<_>>();
-    let (lowers, highers) = (ways_of(&lower.route), ways_of(&higher.route));
-    let pair = lowers
-        .iter()
-        .find_map(|low| highers.iter().find(|high| reached(high) == reached(low)).map(|high| (*low, *high)))
-        .or_else(|| Some((*lowers.first()?, *highers.first()?)));
-    let Some((low, high)) = pair else { return text };
+/// The devices that only the second route passes on the way to the same broker, as the end of a sentence.
+fn detour(name: &str, lower: &Route<'_>, higher: &Route<'_>) -> String {
+    let same = |low: &Way| higher.ways.iter().find(|high| reached(high) == reached(low));
+    let pair = lower.ways.iter().find_map(|low| same(low).map(|high| (*low, *high)));
+    let Some((low, high)) = pair.or_else(|| Some((*lower.ways.first()?, *higher.ways.first()?))) else {
+        return String::new();
+    };
     let passed = devices(low);
     let mut beyond: Vec<&str> = Vec::new();
     for device in devices(high) {
@@ -277,10 +265,7 @@ fn hops_reason(report: &RunReport, lower: &LatencyRow, higher: &LatencyRow) -> S
             beyond.push(device);
         }
     }
-    if !beyond.is_empty() {
-        let _ = write!(text, "; only {} passes {}", higher.route, beyond.join(", "));
-    }
-    text
+    if beyond.is_empty() { String::new() } else { format!("; only {name} passes {}", beyond.join(", ")) }
 }
 
 /// The device that takes the packets of a way.
@@ -294,23 +279,12 @@ fn devices(way: &Way) -> Vec<&str> {
 }
 
 /// What `route` pays for beyond `other`, with the difference.
-fn items_beyond(report: &RunReport, route: &str, other: &str) -> Vec<String> {
-    let amount = |route: &str, item: &str| -> f64 {
-        report
-            .cost
-            .iter()
-            .filter(|own| own.route == route && own.item == item)
-            .map(|own| own.usd_per_month)
-            .sum()
+fn items_beyond(route: &Route<'_>, other: &Route<'_>) -> Vec<String> {
+    let beyond = |item: &&CostItem| {
+        let difference = route.pays_for(&item.item) - other.pays_for(&item.item);
+        (difference >= 0.005).then(|| format!("{} ({})", item.item, dollars(difference)))
     };
-    let mut items: Vec<String> = Vec::new();
-    for item in report.cost.iter().filter(|item| item.route == route) {
-        let difference = amount(route, &item.item) - amount(other, &item.item);
-        if difference >= 0.005 {
-            items.push(format!("{} ({})", item.item, dollars(difference)));
-        }
-    }
-    items
+    route.cost.iter().filter_map(beyond).collect()
 }
 
 #[cfg(test)]

@@ -187,7 +187,7 @@ impl Comparison {
                 Percentile::P99 => row.p99_ns,
                 Percentile::Max => row.max_ns,
             } as f64),
-            Measure::Cost => Some(cost::total(&report.cost, route)),
+            Measure::Cost => Some(cost::total(report.cost.iter().filter(|item| item.route == route))),
         }
     }
 

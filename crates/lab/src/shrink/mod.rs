@@ -15,8 +15,8 @@ use crate::run::{LoadedScenario, RunOptions, run_scenario};
 use crate::scenario::{Fault, Scenario};
 use crate::simulate::SimulationError;
 
-/// Why a run failed: the names of its failed checks, numbers left out, so that the same failure at another time or on
-/// another partition is the same.
+/// Why a run failed: the names of its failed checks. [`Reason::is_in`] compares them without their numbers, so that the same
+/// failure at another time or on another partition is the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason(Vec<String>);
 
@@ -35,13 +35,14 @@ impl Reason {
     /// Why the run failed; none if it passed.
     pub fn of(report: &RunReport) -> Option<Reason> {
         let failed = report.checks.iter().filter(|check| !check.ok);
-        let names: Vec<String> = failed.map(|check| without_numbers(&check.name)).collect();
+        let names: Vec<String> = failed.map(|check| check.name.clone()).collect();
         (!names.is_empty()).then_some(Reason(names))
     }
 
     /// Whether a run that failed for `other` failed for this: what failed first here failed there too.
     pub fn is_in(&self, other: &Reason) -> bool {
-        self.0.first().is_some_and(|first| other.0.contains(first))
+        let first = self.0.first().map(|first| without_numbers(first));
+        first.is_some_and(|first| other.0.iter().any(|name| without_numbers(name) == first))
     }
 
     /// What failed first, in words.

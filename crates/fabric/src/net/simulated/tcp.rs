@@ -131,8 +131,11 @@ impl Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.poll_or_error(|connection| {
-            if connection.machine.received() > 0 || buffer.remaining() == 0 {
-                let count = connection.machine.receive(buffer.initialize_unfilled());
+            let received = connection.machine.received();
+            if received > 0 || buffer.remaining() == 0 {
+                // Buffers are larger than what comes at once, and only that is to be cleared before.
+                let room = received.min(buffer.remaining());
+                let count = connection.machine.receive(buffer.initialize_unfilled_to(room));
                 buffer.advance(count);
                 return Ready::Acted(Ok(()));
             }
