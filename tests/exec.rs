@@ -156,6 +156,63 @@ fn a_program_at_each_of_several_places() {
     assert_eq!((status, names), (Some(0), vec!["external", "hopwise-client", "node-1"]), "{error}");
 }
 
+/// `hopwise exec` over three brokers whose listeners speak TLS, with certificates as cert-manager issues them if no duration
+/// is asked for: for 90 days.
+fn exec_secured(directory: &Path, rest: &[&str]) -> Output {
+    let secured = fs::read_to_string(scenarios().join("manifests/secured.yaml")).expect("an example");
+    let briefly = secured.replace("  duration: 43800h\n", "");
+    assert_eq!(briefly.matches("duration").count(), 0);
+    fs::write(directory.join("secured.yaml"), briefly).expect("can be written");
+    let names = (0..3).map(|n| format!("  redpanda-{n}.kafka.example.com: node/node-{n}\n"));
+    let cluster = format!("externalNames:\n{}", names.collect::<String>());
+    fs::write(directory.join("cluster.yaml"), cluster).expect("can be written");
+    let mut command = Command::new(hopwise());
+    command.arg("exec").arg("-f").arg(directory.join("secured.yaml"));
+    command.arg("--cluster").arg(directory.join("cluster.yaml")).args(rest).output().expect("starts")
+}
+
+#[test]
+fn a_program_trusts_the_authority_that_a_secret_gives_it_as_a_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let certificates = directory.path().join("certificates");
+    fs::create_dir(&certificates).expect("can be made");
+    fs::write(certificates.join("own.crt"), "hidden").expect("can be written");
+    // The certificate is checked: who signed it, its name, and by the machine's clock its dates.
+    let ask = "import os, ssl, sys, urllib.request as r; d = sys.argv[1]; print(*sorted(os.listdir(d))); \
+               c = ssl.create_default_context(cafile=d + '/ca.crt'); \
+               o = r.build_opener(r.ProxyHandler({}), r.HTTPSHandler(context=c)); \
+               print(o.open('https://redpanda-0.kafka.example.com:31644/v1/status/ready', timeout=20).status); \
+               open(d + '/new', 'w')";
+    let at = certificates.to_str().expect("text");
+    let secret = format!("secured/redpanda-outside={at}");
+    let output = exec_secured(
+        directory.path(),
+        &["--secret", &secret, "--from", "external", "--", "python3", "-c", ask, at],
+    );
+    let [said, error] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert_eq!(said, "ca.crt tls.crt tls.key\n200\n", "{error}");
+    assert!(error.contains("Read-only file system"), "nobody writes into a Secret: {error}");
+    let left: Vec<_> =
+        fs::read_dir(&certificates).expect("is there").map(|it| it.expect("an entry").file_name()).collect();
+    assert_eq!(left, ["own.crt"], "outside the directory is as it was");
+}
+
+#[test]
+fn a_secret_or_directory_that_is_not_there_is_an_input_error() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (secret, words) in [
+        ("secured/redpanda-outsid=/mnt", "did you mean secured/redpanda-outside?"),
+        ("secured/redpanda-outside=/no/where", "/no/where is no directory of this machine"),
+        ("redpanda-outside=/mnt", "expected `NAMESPACE/NAME=DIRECTORY`"),
+    ] {
+        let output =
+            exec_secured(directory.path(), &["--secret", secret, "--from", "external", "--", "true"]);
+        let error = String::from_utf8_lossy(&output.stderr).replace("\n  │ ", " ");
+        assert!(output.status.code() == Some(2) && error.contains(words), "{secret}: {error}");
+    }
+}
+
 /// The processes below `pid`, itself included.
 fn processes_below(pid: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs unmodified clients against `hopwise serve` and prints a table of clients and checks (see README.md).
+# Runs unmodified clients against `hopwise serve`, or at places of the simulated network by `hopwise exec`, and prints a table of
+# clients and checks (see README.md).
 #
-#   tests/clients/run.sh [--jobs N] [--mode MODE] [--check CHECK] [CLIENT...]
+#   tests/clients/run.sh [--through node-port|load-balancer|pod|all] [--routes] [--jobs N] [--mode MODE] [--check CHECK] [CLIENT...]
 #
 # Each client is installed from its ordinary registry into target/clients, at the version that its directory pins.
 # HOPWISE_BIN is the program that is tested (default: a debug build of this workspace). The status is 1 if any check

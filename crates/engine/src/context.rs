@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use crate::log::{EventId, EventLog, Keep, Kind, Notable};
 use crate::random::{self, Stream};
-use crate::{Time, host, turns};
+use crate::simulation::Pace;
+use crate::{Time, clock, host, turns};
 
 thread_local! {
     static NOW: Cell<Time> = const { Cell::new(Time::ZERO) };
@@ -112,7 +113,7 @@ pub fn with_log<R>(f: impl FnOnce(&EventLog) -> R) -> R {
     with(|current| f(&current.log))
 }
 
-/// Ends virtual time: from here on time passes with the machine's clock. Returns once it does. The simulation must have
+/// Ends virtual time: from here on time passes with the machine's clock, and dates are its dates. Returns once it does. The simulation must have
 /// been made with [`Pace::VirtualThenWall`](crate::Pace::VirtualThenWall).
 ///
 /// # Panics
@@ -122,6 +123,7 @@ pub async fn keep_wall_time() {
         assert!(current.may_change_pace, "this simulation's pace is fixed");
         current.keeps_wall_time = true;
     });
+    clock::follow_machine(NOW.get());
     // The driver sees it when every task waits.
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
@@ -135,18 +137,19 @@ fn with<R>(f: impl FnOnce(&mut Current) -> R) -> R {
 }
 
 /// Starts a simulation on this thread; the guard ends it.
-pub(crate) fn begin(seed: u64, keep: Keep, may_change_pace: bool) -> (Clock, Guard) {
+pub(crate) fn begin(seed: u64, keep: Keep, pace: Pace) -> (Clock, Guard) {
     CURRENT.with_borrow_mut(|current| {
         assert!(current.is_none(), "a simulation already runs on this thread");
         *current = Some(Current {
             seed,
             log: EventLog::new(keep),
             notable: watch::Sender::new(0),
-            may_change_pace,
+            may_change_pace: pace == Pace::VirtualThenWall,
             keeps_wall_time: false,
         });
     });
     NOW.set(Time::ZERO);
+    clock::begin(pace);
     turns::start_over();
     host::reset();
     (Clock { _private: () }, Guard { _private: () })
@@ -161,6 +164,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         CURRENT.with_borrow_mut(|current| *current = None);
         NOW.set(Time::ZERO);
+        clock::end();
         host::reset();
     }
 }

@@ -20,7 +20,7 @@ pub enum Pace {
     /// From event to event, as fast as the machine can.
     #[default]
     Virtual,
-    /// With the machine's clock; real sockets and devices may take part.
+    /// With the machine's clock and its dates; real sockets and devices may take part.
     Wall,
     /// As [`Pace::Virtual`] until [`keep_wall_time`](crate::keep_wall_time) is called, and from then on as [`Pace::Wall`]:
     /// what takes minutes to start is there at once.
@@ -124,7 +124,7 @@ impl Simulation {
         F: Future + 'static,
         F::Output: 'static,
     {
-        let (clock, _guard) = context::begin(self.seed, self.keep, self.pace == Pace::VirtualThenWall);
+        let (clock, _guard) = context::begin(self.seed, self.keep, self.pace);
         let runtime = self.runtime();
         let done = Rc::new(Cell::new(false));
         let state = Main { done: done.clone() };

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use hopwise_engine::clock::{START_UNIX_MS, unix_ms};
 use hopwise_engine::{Clock, Pace, Queue, Simulation, Span, Stalled, Time, World, host};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
@@ -250,14 +251,18 @@ fn wall_time_paces_the_same_events() {
 fn wall_time_goes_on_where_virtual_time_ends() {
     let hour = Duration::from_secs(3600);
     let (world, mut heard) = bells(&[3_600_000_500_000, 3_600_020_500_000]);
+    let before = machine_unix_ms();
     let (first, machine) = Simulation::new(1)
         .pace(Pace::VirtualThenWall)
         .run(world, move || async move {
             let start = Instant::now();
+            assert!(unix_ms() < before, "what is valid from the start is valid for the machine's programs");
             tokio::time::sleep(hour).await;
             let (_, first) = heard.recv().await.expect("a bell");
             let began = machine_now();
             hopwise_engine::keep_wall_time().await;
+            let behind = machine_unix_ms() - unix_ms();
+            assert!((-5..1000).contains(&behind), "dates are the machine's, but for {behind} ms");
             let (_, second) = heard.recv().await.expect("a bell");
             assert!(start.elapsed() >= hour + Duration::from_millis(20) && second > first);
             (first, began.elapsed())
@@ -311,6 +316,19 @@ fn what_a_task_asks_for_that_a_descriptor_woke_is_carried_out_at_once_in_wall_ti
         })
         .expect("ends");
     assert!(in_time, "the driver sleeps although a task has asked for something");
+}
+
+#[test]
+fn virtual_time_starts_at_a_fixed_date_whatever_ran_before() {
+    let start = |pace| Simulation::new(1).pace(pace).run((), || async { unix_ms() }).expect("ends");
+    assert!(start(Pace::Wall) >= machine_unix_ms() - 60_000);
+    assert_eq!(start(Pace::Virtual), START_UNIX_MS);
+}
+
+#[expect(clippy::disallowed_methods, reason = "compares simulated dates with the machine's")]
+fn machine_unix_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("after 1970").as_millis().try_into().expect("fits")
 }
 
 #[expect(clippy::disallowed_methods, reason = "compares wall time with virtual time")]

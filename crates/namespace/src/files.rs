@@ -1,10 +1,12 @@
-//! Files in place of the machine's, seen in one mount namespace only.
+//! Files and directories in place of the machine's, seen in one mount namespace only.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::Directory;
 
 /// Where the new files stand until each is mounted over the old one. It is on every Linux (FHS 3.0), and hidden in this mount
 /// namespace only, for a moment.
@@ -25,6 +27,26 @@ pub(crate) fn replace(files: &[(PathBuf, String)]) -> io::Result<()> {
     // The mounts of the files keep the file system.
     umount2(STAGE, MntFlags::MNT_DETACH)?;
     Ok(())
+}
+
+/// Mounts a directory over the one of its path, and lets nobody write into it, as volumes of Secrets are mounted (Kubernetes
+/// documentation, "Secrets"). Call it after [`replace`], which hides the mounts of this namespace from others.
+pub(crate) fn cover(directory: &Directory) -> io::Result<()> {
+    let (source, flags) = (Some("hopwise"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
+    let place = fs::canonicalize(&directory.path)?;
+    mount(source, &place, Some("tmpfs"), flags, Some("mode=0755"))?;
+    for (name, content) in &directory.files {
+        // The API server accepts no key with a slash.
+        let name = Path::new(name).file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+        fs::write(place.join(name), content)?;
+    }
+    Ok(mount(
+        None::<&str>,
+        &place,
+        None::<&str>,
+        flags | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY,
+        None::<&str>,
+    )?)
 }
 
 /// Mounts the process file system of this PID namespace.

@@ -75,6 +75,12 @@ fn prepare(setup: &Setup) -> Result<tun_rs::SyncDevice, SetupError> {
     files::replace(&setup.files).map_err(|error| {
         failed("replacing files in /etc", &error, "mounts must be allowed in a user namespace")
     })?;
+    for directory in &setup.directories {
+        files::cover(directory).map_err(|error| {
+            let step = format!("mounting over {}", directory.path.display());
+            failed(&step, &error, "it must be a directory, and mounts must be allowed in a user namespace")
+        })?;
+    }
     let device = tun_rs::DeviceBuilder::new().name(interface::NAME).mtu(setup.mtu);
     let device = device.with(|options| {
         options.offload(true);

@@ -21,6 +21,7 @@ mod inside;
 mod interface;
 mod owner;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,8 +48,19 @@ pub struct Setup {
     pub mtu: u16,
     /// Files in place of the machine's. A file that the machine does not have is left out.
     pub files: Vec<(PathBuf, String)>,
+    /// Directories in place of the machine's, which must be there.
+    pub directories: Vec<Directory>,
     /// The program and its arguments.
     pub command: Vec<String>,
+}
+
+/// A directory of files that only the program sees, and cannot change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its files by their names.
+    pub files: BTreeMap<String, Vec<u8>>,
 }
 
 /// Plays a helper's part if this process is one; call it first thing in `main`, while there is one thread.

@@ -42,6 +42,14 @@ ADMIN = {
     ],
 }
 
+# Checks whose outcome depends on the way to the brokers: a client reads and writes at every partition's leader, speaks to the
+# coordinators of its group and transaction, finds names in certificates, and is sent to a broker by its advertised address.
+ROUTES = {
+    "metadata", "produce-fetch", "transaction-commit", "group-rebalance", "sasl-scram-sha-256", "tls", "register",
+    "serialized-records", "brokers", "produce-json", "consumer", "consumer-elsewhere", "ready", "transfer-leadership",
+    "node-config",
+}
+
 # Each client with its checks, in the order of the table.
 CLIENTS = {
     "kcat": KAFKA,
@@ -63,5 +71,8 @@ CLIENTS = {
 # These take the longest to install: they come first.
 LONGEST_INSTALLATIONS = ("rskafka", "franz-go")
 
-# What the servers of a client are given besides: kcat cannot create topics but by producing.
-SERVER_OPTIONS = {"kcat": ["--set", "auto_create_topics_enabled=true"]}
+# What the brokers of a client are given besides (`--set`): kcat cannot create topics but by producing.
+PROPERTIES = {"kcat": ["auto_create_topics_enabled=true"]}
+
+# What the second reads, the first wrote. The brokers end between the two, which those of `exec` do not.
+RESTART = ("restart-write", "restart-read")

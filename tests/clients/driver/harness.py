@@ -5,6 +5,7 @@ A program is started with a mode (plain, sasl, tls, restart-write, restart-read)
 
 HOPWISE_BOOTSTRAP  addresses to start from, ``host:port,host:port``
 HOPWISE_BROKERS    every broker's id and address, ``0=host:port,1=host:port``
+HOPWISE_ADMIN, HOPWISE_HTTP_PROXY, HOPWISE_SCHEMA_REGISTRY  the same of the other APIs
 HOPWISE_CA         the authority's certificate (tls)
 HOPWISE_USER, HOPWISE_PASSWORD  a user that may log in by PLAIN and SCRAM-SHA-256 (sasl)
 HOPWISE_USER_512   a user with the same password that may log in by SCRAM-SHA-512 (sasl)

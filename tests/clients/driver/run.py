@@ -11,6 +11,7 @@ import time
 
 import checks
 import install
+import places
 import server
 import table
 
@@ -20,8 +21,8 @@ MODE_WITHIN = 900.0
 # Clients that are installed at the same time.
 INSTALLATIONS = 2
 
-# What the second reads, the first wrote.
-RESTART = ("restart-write", "restart-read")
+# The way to brokers that `hopwise serve` puts on the machine; every other way is a place of `hopwise exec`.
+SERVE = "serve"
 
 _print = threading.Lock()
 
@@ -29,45 +30,66 @@ _print = threading.Lock()
 def main():
     parser = argparse.ArgumentParser(prog="tests/clients/run.sh", description=__doc__)
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"one of {', '.join(checks.CLIENTS)}")
-    parser.add_argument("--jobs", type=int, default=4, help="servers that run at the same time (default: 4)")
-    parser.add_argument("--json", default=os.path.join(install.CACHE, "results.json"), help="where the JSON goes")
+    parser.add_argument("--jobs", type=int, default=4, help="clusters that run at the same time (default: 4)")
+    parser.add_argument("--json", help="where the JSON goes (default: target/clients/results.json or results-through.json)")
     parser.add_argument("--mode", action="append", help="only checks of this mode")
     parser.add_argument("--check", action="append", default=[], help="only this check")
+    parser.add_argument("--through", action="append", default=[], choices=[*places.PLACES, "all"],
+                        help="run the clients by `hopwise exec` at this place instead of against `hopwise serve`")
+    parser.add_argument("--routes", action="store_true",
+                        help="only the checks whose outcome depends on the way to the brokers")
     arguments = parser.parse_args()
     unknown = [client for client in arguments.clients if client not in checks.CLIENTS]
     if unknown:
         parser.error(f"unknown client {unknown[0]}; the clients are {', '.join(checks.CLIENTS)}")
+    ways = ways_of(arguments.through)
     clients = arguments.clients or list(checks.CLIENTS)
     wanted = {client: chosen(client, arguments) for client in clients}
     if not any(wanted.values()):
         parser.error("none of these clients has a check of that name and mode")
     os.makedirs(os.path.join(install.CACHE, "logs"), exist_ok=True)
     begun = time.monotonic()
-    results = run_all(wanted, arguments.jobs)
-    with open(arguments.json, "w") as out:
-        json.dump(results, out, indent=1)
-    print(table.render(results, checks))
-    print(f"{time.monotonic() - begun:.0f} s; the results are in {arguments.json}")
-    print(table.counts(results, checks))
-    return 1 if table.count(results, "fail", checks) else 0
+    results = run_all(wanted, ways, arguments.jobs)
+    told = results[SERVE] if ways == [SERVE] else results
+    name = "results.json" if ways == [SERVE] else "results-through.json"
+    path = arguments.json or os.path.join(install.CACHE, name)
+    with open(path, "w") as out:
+        json.dump(told, out, indent=1)
+    for way in ways:
+        heading = f"through {way}\n\n" if way != SERVE else ""
+        print(f"{heading}{table.render(results[way], checks)}")
+        if len(ways) > 1:
+            print(f"{way}: {table.counts([results[way]], checks)}\n")
+    print(f"{time.monotonic() - begun:.0f} s; the results are in {path}")
+    print(table.counts(results.values(), checks))
+    return 1 if any(table.count(of_way, "fail", checks) for of_way in results.values()) else 0
+
+
+def ways_of(through):
+    """The ways to brokers that are asked for, in the order of the places."""
+    if not through:
+        return [SERVE]
+    return [place for place in places.PLACES if place in through or "all" in through]
 
 
 def chosen(client, arguments):
     """The checks of a client that are asked for, by mode: `{mode: [check]}`."""
     found = {}
     for mode, names in checks.CLIENTS[client].items():
-        names = [name for name in names if not arguments.check or name in arguments.check]
-        if names and (not arguments.mode or mode in arguments.mode):
+        names = [name for name in names if (not arguments.check or name in arguments.check)
+                 and (not arguments.routes or name in checks.ROUTES)]
+        apply = not (arguments.through and mode in checks.RESTART)
+        if names and apply and (not arguments.mode or mode in arguments.mode):
             found[mode] = names
     return found
 
 
-def run_all(wanted, jobs):
-    """The outcome of every check that is wanted, `{client: {check: [outcome, detail]}}`.
+def run_all(wanted, ways, jobs):
+    """The outcome of every check that is wanted, `{way: {client: {check: [outcome, detail]}}}`.
 
-    A client's modes start once it is installed, while others are being installed, each against a server of its own.
+    A client's modes start once it is installed, while others are being installed, each against brokers of its own.
     """
-    outcomes = {client: {} for client in wanted}
+    outcomes = {way: {client: {} for client in wanted} for way in ways}
     with (concurrent.futures.ThreadPoolExecutor(INSTALLATIONS) as installers,
           concurrent.futures.ThreadPoolExecutor(jobs) as runners):
         first = [client for client in checks.LONGEST_INSTALLATIONS if client in wanted]
@@ -80,35 +102,47 @@ def run_all(wanted, jobs):
                 command = installed.result()
             except install.CannotInstall as error:
                 tell(client, f"cannot be installed: {error}")
-                fail_all(outcomes[client], wanted[client].values(), "the client cannot be installed")
+                for way in ways:
+                    fail_all(outcomes[way][client], wanted[client].values(), "the client cannot be installed")
                 continue
-            for modes in together(wanted[client]):
-                running[runners.submit(run_modes, client, command, modes)] = client
+            for way in ways:
+                for modes in together(wanted[client]):
+                    running[runners.submit(run_modes, client, command, way, modes)] = (way, client)
         for ended in concurrent.futures.as_completed(running):
-            outcomes[running[ended]].update(ended.result())
+            way, client = running[ended]
+            outcomes[way][client].update(ended.result())
     # In the order of the table, whatever ended first.
-    return {client: {name: outcomes[client][name] for names in wanted[client].values() for name in names}
-            for client in wanted if wanted[client]}
+    return {way: {client: {name: of_way[client][name] for names in wanted[client].values() for name in names}
+                  for client in wanted if wanted[client]} for way, of_way in outcomes.items()}
 
 
 def together(modes):
     """The modes that need the same data are one piece of work, every other one is its own."""
-    restart = {mode: names for mode, names in modes.items() if mode in RESTART}
-    return [{mode: names} for mode, names in modes.items() if mode not in RESTART] + ([restart] if restart else [])
+    restart = {mode: names for mode, names in modes.items() if mode in checks.RESTART}
+    return [{mode: names} for mode, names in modes.items() if mode not in checks.RESTART] + ([restart] if restart else [])
 
 
-def run_modes(client, command, modes):
+def run_modes(client, command, way, modes):
     """The outcome of every check of these modes."""
     results = {}
+    teller = client if way == SERVE else f"{client} through {way}"
     try:
-        results.update(run_server(client, command, modes))
+        if way == SERVE:
+            results.update(run_server(client, command, modes))
+        else:
+            for mode, names in modes.items():
+                results.update(run_at_place(client, command, way, mode, names))
     except (server.CannotServe, install.CannotInstall) as error:
-        tell(client, str(error))
+        tell(teller, str(error))
         fail_all(results, modes.values(), str(error))
     fail_all(results, modes.values(), "the client's program did not report it")
+    reasons = {}
     for check, (outcome, detail) in results.items():
         if outcome == "fail":
-            tell(client, f"{check}{' (informative)' if check in checks.INFORMATIVE else ''}: {detail}")
+            title = f"{check} (informative)" if check in checks.INFORMATIVE else check
+            reasons.setdefault(detail, []).append(title)
+    for detail, titles in reasons.items():
+        tell(teller, f"{', '.join(titles)}: {detail}")
     return results
 
 
@@ -122,28 +156,41 @@ def fail_all(results, groups, why):
 def run_server(client, command, modes):
     """Starts the server that these modes need and runs the client's program against it."""
     first = next(iter(modes))
-    log = os.path.join(install.CACHE, "logs", f"{client}-{first}-server.log")
+    log = log_of(client, first, "server")
     open(log, "w").close()
-    options = checks.SERVER_OPTIONS.get(client, [])
-    if first not in RESTART:
-        with server.Server(first, log, options) as running:
-            return run_program(client, command, first, modes[first], running)
+    properties = checks.PROPERTIES.get(client, [])
+    if first not in checks.RESTART:
+        with server.Server(first, log, properties) as running:
+            return run_against(client, command, first, modes[first], running)
     results = {}
     # What is committed survives the brokers: they stop, and start again on the same data and ports.
     with server.data_directory() as data:
         for mode, names in modes.items():
-            with server.Server("plain", log, [*options, "--data", data]) as running:
-                results.update(run_program(client, command, mode, names, running))
+            with server.Server("plain", log, properties, ["--data", data]) as running:
+                results.update(run_against(client, command, mode, names, running))
     return results
 
 
-def run_program(client, command, mode, names, running):
-    """Starts the client's program and reads its lines."""
-    log = os.path.join(install.CACHE, "logs", f"{client}-{mode}.log")
+def run_against(client, command, mode, names, running):
+    """Runs the client's program against a server."""
+    results = run_program([*command, mode, *names], names, log_of(client, mode), running.environment())
+    if running.process.poll() is not None:
+        tell(client, f"the server ended with {running.process.returncode} during {mode}")
+    return results
+
+
+def run_at_place(client, command, place, mode, names):
+    """Runs the client's program at a place of a simulated network of its own."""
+    placed = places.placed(place, mode, checks.PROPERTIES.get(client, []))
+    return run_program([*placed, *command, mode, *names], names, log_of(client, mode, place), places.environment(mode))
+
+
+def run_program(command, names, log, environment):
+    """Starts a client's program and reads its lines."""
     results = {}
     with open(log, "w") as errors:
-        process = subprocess.Popen([*command, mode, *names], stdout=subprocess.PIPE, stderr=errors, text=True,
-                                   stdin=subprocess.DEVNULL, env={**os.environ, **running.environment()})
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, stdin=subprocess.DEVNULL,
+                                   env={**os.environ, **environment})
         timer = threading.Timer(MODE_WITHIN, process.kill)
         timer.start()
         since = time.monotonic()
@@ -161,14 +208,17 @@ def run_program(client, command, mode, names, running):
         why = f"the program ended with {status}; see {log}"
         for check in names:
             results.setdefault(check, ["fail", why])
-    if running.process.poll() is not None:
-        tell(client, f"the server ended with {running.process.returncode} during {mode}")
     return results
 
 
-def tell(client, text):
+def log_of(*words):
+    """Where something is said."""
+    return os.path.join(install.CACHE, "logs", f"{'-'.join(words)}.log")
+
+
+def tell(who, text):
     with _print:
-        print(f"{client}: {text}", file=sys.stderr, flush=True)
+        print(f"{who}: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ class CannotServe(Exception):
 class Server:
     """A server process that is ready."""
 
-    def __init__(self, mode, log, more=()):
+    def __init__(self, mode, log, properties=(), more=()):
         stand_in = os.environ.get("HOPWISE_STAND_IN")
         command = shlex.split(stand_in) + [mode] if stand_in else [
-            program(), "serve", "--format", "json", *OPTIONS[mode], *more]
+            program(), "serve", "--format", "json", *OPTIONS[mode], *settings(properties), *more]
         self.log = open(log, "a")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, stdin=subprocess.DEVNULL,
                                         start_new_session=True)
@@ -83,9 +83,7 @@ class Server:
             "HOPWISE_BOOTSTRAP": self.bootstrap,
             "HOPWISE_BROKERS": brokers(self.brokers),
             "HOPWISE_CA": self.served.get("ca") or "",
-            "HOPWISE_USER": USER,
-            "HOPWISE_USER_512": USER_512,
-            "HOPWISE_PASSWORD": PASSWORD,
+            **users(),
             "HOPWISE_ADMIN": brokers(self.addresses("admin")),
             "HOPWISE_HTTP_PROXY": brokers(self.addresses("http-proxy")),
             "HOPWISE_SCHEMA_REGISTRY": brokers(self.addresses("schema-registry")),
@@ -112,6 +110,16 @@ class Server:
         # It stops cleanly when it is asked to.
         if kind is None and status != 0:
             raise CannotServe(f"the server ended with {status} when it was stopped; see {self.log.name}")
+
+
+def settings(properties):
+    """The options that set properties of the cluster."""
+    return [word for entry in properties for word in ("--set", entry)]
+
+
+def users():
+    """What a client program is told of users."""
+    return {"HOPWISE_USER": USER, "HOPWISE_USER_512": USER_512, "HOPWISE_PASSWORD": PASSWORD}
 
 
 def program():

@@ -43,10 +43,12 @@ def one(clients, results, checks):
     return "\n".join(lines)
 
 
-def counts(results, checks):
-    """The last line: how many checks passed, failed and do not apply."""
-    passed, failed, not_applicable = (count(results, outcome, checks) for outcome in ("pass", "fail", "n/a"))
-    informative = sum(1 for of_client in results.values() for check, (ended, _) in of_client.items()
+def counts(tables, checks):
+    """The last line: how many checks of these results passed, failed and do not apply."""
+    tables = list(tables)
+    passed, failed, not_applicable = (
+        sum(count(results, outcome, checks) for results in tables) for outcome in ("pass", "fail", "n/a"))
+    informative = sum(1 for results in tables for of_client in results.values() for check, (ended, _) in of_client.items()
                       if ended == "fail" and check in checks.INFORMATIVE)
     more = f" ({informative} informative checks failed besides)" if informative else ""
     return f"{passed} passed, {failed} failed, {not_applicable} not applicable{more}"

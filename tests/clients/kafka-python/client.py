@@ -279,7 +279,9 @@ class Member:
     def _run(self):
         try:
             while not self.stopping:
-                for batch in self.consumer.poll(timeout_ms=100).values():
+                # A join that ends between two polls is forgotten, and the member joins again (kafka/coordinator/base.py,
+                # join_group_async): there are few ends of polls on the way.
+                for batch in self.consumer.poll(timeout_ms=1000).values():
                     self.seen |= {(m.partition, m.offset) for m in batch}
                 self.assigned = {partition.partition for partition in self.consumer.assignment()}
         except Exception as error:  # noqa: BLE001

@@ -16,7 +16,7 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-use hopwise_engine::{Time, clock::START_UNIX_MS};
+use hopwise_engine::{Time, clock::start_unix_ms};
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
@@ -113,7 +113,7 @@ impl Capture {
     ) -> Result<(), PcapError> {
         let mut seen = Packet::new(bytes, id);
         checksum::fill(&mut seen);
-        let start = Duration::from_millis(START_UNIX_MS.unsigned_abs());
+        let start = Duration::from_millis(start_unix_ms().unsigned_abs());
         self.writer.write_pcapng_block(EnhancedPacketBlock {
             interface_id,
             timestamp: start + Duration::from_nanos(now.as_nanos()),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hopwise_kube::cluster::Place;
-use hopwise_lab::exec::{ExecOptions, PodProgram, exec as run};
+use hopwise_lab::exec::{ExecOptions, PodProgram, SecretFiles, exec as run};
 use hopwise_lab::run::load_scenario;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 
@@ -28,6 +28,11 @@ pub struct ExecArguments {
     /// runs it, in a shell.
     #[arg(long, value_name = "pod/NAMESPACE/NAME=COMMAND")]
     run: Vec<PodProgram>,
+    /// Let the program find the keys of this Secret of the manifests (also one that cert-manager issues) as files in
+    /// DIRECTORY, such as redpanda/root=/mnt; may be given again. The directory must be there; nothing is written into it:
+    /// only the program sees the files, in place of what the directory holds.
+    #[arg(long, value_name = "NAMESPACE/NAME=DIRECTORY")]
+    secret: Vec<SecretFiles>,
     /// Play this scenario's faults from the moment at which the program starts.
     #[arg(long, value_name = "SCENARIO")]
     fault: Option<PathBuf>,
@@ -52,6 +57,7 @@ pub fn exec(arguments: ExecArguments) -> Result<Ending> {
         places: arguments.from,
         command: arguments.command,
         run: arguments.run,
+        secrets: arguments.secret,
         executable,
         seed: arguments.seed,
         captures: arguments.pcap,

@@ -7,6 +7,7 @@
 
 mod etc;
 mod pod_programs;
+mod secrets;
 mod session;
 
 use std::io;
@@ -15,11 +16,12 @@ use std::path::PathBuf;
 use futures_util::future::{Either, join_all, select};
 use hopwise_engine::Pace;
 use hopwise_kube::cluster::{Cluster, Place, PlaceError};
-use hopwise_namespace::NamespaceError;
+use hopwise_namespace::{Directory, NamespaceError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use pod_programs::PodPrograms;
 pub use pod_programs::{NoPodProgram, PodProgram};
+pub use secrets::{NoSecretFiles, SecretFiles};
 use session::{Session, SessionError};
 
 use crate::dns::place_hint;
@@ -35,6 +37,8 @@ pub struct ExecOptions {
     pub command: Vec<String>,
     /// What pods run instead of what their images say.
     pub run: Vec<PodProgram>,
+    /// Secrets that the command finds as files.
+    pub secrets: Vec<SecretFiles>,
     /// The executable that plays the helpers' parts ([`hopwise_namespace::helper`]).
     pub executable: PathBuf,
     /// The seed.
@@ -93,6 +97,9 @@ pub enum ExecError {
     /// The program of a pod cannot be run.
     #[error("--run {0}")]
     PodProgram(String),
+    /// A Secret cannot be given to the command.
+    #[error("--secret {0}")]
+    Secret(String),
     /// The scenario's faults cannot be played.
     #[error("{0}")]
     Faults(String),
@@ -129,9 +136,10 @@ async fn run(started: Started, options: ExecOptions, pod_programs: PodPrograms) 
         let place = Place::Pod { namespace, name };
         return Err(ExecError::NoPod { hint: place_hint(&started.cluster, &place), place });
     }
+    let directories = secrets::directories(&started.cluster, &options.secrets).map_err(ExecError::Secret)?;
     let mut placed = Vec::new();
     for place in &options.places {
-        placed.push(put(&started.cluster, place, &options).await?);
+        placed.push(put(&started.cluster, place, &options, directories.clone()).await?);
     }
     hopwise_engine::keep_wall_time().await;
     pod_programs.start().await.map_err(ExecError::PodProgram)?;
@@ -167,7 +175,12 @@ async fn until_ended(statuses: impl Future<Output = Result<u8, ExecError>>) -> R
 }
 
 /// Puts the command at a place, not yet running.
-async fn put(cluster: &Cluster, place: &Place, options: &ExecOptions) -> Result<Placed, ExecError> {
+async fn put(
+    cluster: &Cluster,
+    place: &Place,
+    options: &ExecOptions,
+    directories: Vec<Directory>,
+) -> Result<Placed, ExecError> {
     let site = cluster.place(place, "exec").await;
     let site = site.map_err(|error| ExecError::Place {
         place: place.clone(),
@@ -179,7 +192,8 @@ async fn put(cluster: &Cluster, place: &Place, options: &ExecOptions) -> Result<
         Place::InCluster => hopwise_kube::cluster::CLIENT_POD.1.to_owned(),
         Place::External(_) => "external".to_owned(),
     };
-    let session = Session::set_up(&options.executable, site.device, &host_name, options.command.clone());
+    let command = options.command.clone();
+    let session = Session::set_up(&options.executable, site.device, &host_name, command, directories);
     let session = session.map_err(|error| match error {
         SessionError::Taken(_) => ExecError::Twice(place.clone()),
         SessionError::Namespace(error) => ExecError::Namespace { place: place.clone(), error },

@@ -168,7 +168,7 @@ impl PodPrograms {
         let device = hopwise_fabric::with(|fabric| fabric.device_of(host::current()));
         let Some(device) = device else { return "the pod is gone".to_owned() };
         let command = vec!["/bin/sh".to_owned(), "-c".to_owned(), command];
-        let session = Session::set_up(&self.0.executable, device, &pod.1, command);
+        let session = Session::set_up(&self.0.executable, device, &pod.1, command, Vec::new());
         let mut session = match session {
             Ok(session) => session,
             Err(error) => return error.to_string(),

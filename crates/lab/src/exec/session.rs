@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use hopwise_fabric::{DeviceId, NoTap, Tap, Tapped};
-use hopwise_namespace::{Buffer, Device, NamespaceError, Offload, Program, Setup};
+use hopwise_namespace::{Buffer, Device, Directory, NamespaceError, Offload, Program, Setup};
 
 use super::etc;
 
@@ -40,9 +40,10 @@ impl Session {
         device: DeviceId,
         host_name: &str,
         command: Vec<String>,
+        directories: Vec<Directory>,
     ) -> Result<Session, SessionError> {
         let tap = Tap::open(device)?;
-        let (program, device) = Program::set_up(executable, &setup(device, host_name, command))?;
+        let (program, device) = Program::set_up(executable, &setup(device, host_name, command, directories))?;
         Ok(Session { program, device, tap })
     }
 
@@ -68,13 +69,13 @@ impl Session {
 }
 
 /// What the command finds at the device.
-fn setup(device: DeviceId, host_name: &str, command: Vec<String>) -> Setup {
+fn setup(device: DeviceId, host_name: &str, command: Vec<String>, directories: Vec<Directory>) -> Setup {
     let (addresses, resolver) = hopwise_fabric::with(|fabric| {
         let stack = fabric.device_mut(device).and_then(|device| device.stack_mut());
         (stack.map(|stack| stack.addresses().to_vec()).unwrap_or_default(), fabric.resolver(device))
     });
     let files = etc::files(host_name, &addresses, &resolver);
-    Setup { host_name: host_name.to_owned(), addresses, mtu: MTU, files, command }
+    Setup { host_name: host_name.to_owned(), addresses, mtu: MTU, files, directories, command }
 }
 
 /// Carries packets both ways until the device fails.
