@@ -161,6 +161,13 @@ fn metadata_that_is_kept_for_ever_is_found_by_seed_2() {
     is_shown(Bug::Client(ClientBug::StaleMetadata), "standard-faults", 2, "does its work");
 }
 
+/// Maintenance ends while a leader hands over to a broker whose disk is full.
+#[test]
+fn a_hand_over_that_is_cut_short_is_taken_back_in_seed_8514() {
+    let loaded = load("standard-faults");
+    assert_eq!(told(&loaded, &drawn(&loaded, 8514, None)), None);
+}
+
 /// Where the search writes what `shrink` left.
 fn kept(bug: Bug) -> PathBuf {
     std::env::temp_dir().join("hopwise-found-bugs").join(format!("{}.yaml", name(bug)))

@@ -139,6 +139,17 @@ struct Appended {
     term: u64,
 }
 
+/// A leader that hands over takes no records. It leads on when this is dropped, if it still leads: whoever waited for the
+/// target may have given up (a broker whose maintenance ends, a client of the Admin API that goes away).
+struct HandingOver<'a>(&'a Partition);
+
+impl Drop for HandingOver<'_> {
+    fn drop(&mut self) {
+        // A group that is closed leads nothing anyhow.
+        let _ = self.0.with_group(|group| group.keep_leadership());
+    }
+}
+
 impl Partition {
     pub fn new(
         key: PartitionKey,
@@ -443,7 +454,7 @@ impl Partition {
     }
 
     /// Hands leadership over, to `target` or to the replica that has most of the log. Returns when this replica
-    /// has ceased to lead.
+    /// has ceased to lead. If it is dropped before, the replica leads on.
     ///
     /// # Errors
     /// Why leadership stays; the replica then leads on.
@@ -470,14 +481,9 @@ impl Partition {
         self.until(epoch, behind, |group| group.is_close(target)).await.ok_or(TransferError::Behind)?;
         // Fails if the group is closed, which the next look shows.
         let _ = self.with_group(|group| group.hand_over(target));
+        let _ends = HandingOver(self);
         let elected = Instant::now() + timeouts.timeout_now;
-        match self.until(epoch, elected, |_| false).await {
-            Some(()) => Ok(()),
-            None => {
-                let _ = self.with_group(|group| group.keep_leadership());
-                Err(TransferError::NotElected)
-            }
-        }
+        self.until(epoch, elected, |_| false).await.ok_or(TransferError::NotElected)
     }
 
     /// Looks again and again until the replica no longer leads in `term`, or `done` says so; `None` if that takes
