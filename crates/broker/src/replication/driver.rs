@@ -251,8 +251,12 @@ fn drive(node: &Arc<Node>, replica: &Arc<Partition>, now: Instant, outbox: &mut 
     replica.note_progress(&core);
     replica.note_tenure(&mut core);
     let told = (leadership.0, leadership.1 as i32, serves);
-    let news = core.told != told;
-    core.told = told;
+    // What a replica that could not write believes is not on its disk: it may take part in an older term again, and a term that
+    // was told once would outlive that.
+    let news = !failed && core.told != told;
+    if news {
+        core.told = told;
+    }
     drop(core);
     if news {
         driver.leaders.learn(replica.key, told.0, told.1, serves);
