@@ -2,9 +2,9 @@
 //!
 //! A replica that something happened to is marked. The driver takes all that are marked at an instant, writes what
 //! they want written, begins the syncs, sends what may leave at once, and sends what had to wait for a sync when that has
-//! ended: proposals of one instant share an append and a sync. A disk's latency is slept in a task of its own, so that one slow log holds
-//! up nobody else ([`syncs`]). Replicas wait for deadlines in one ordered set; an idle replica is looked at once in an
-//! election timeout. Messages for one peer leave in one frame.
+//! ended: proposals of one instant share an append and a sync. A disk's latency is slept in a task of its own, so that one
+//! slow log holds up nobody else ([`syncs`]). Replicas wait for deadlines in one ordered set; an idle replica is looked at
+//! once in an election timeout. Messages for one peer leave in one frame.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicI32, Ordering};

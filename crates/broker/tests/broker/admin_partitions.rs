@@ -1,7 +1,10 @@
 //! The Admin API about partitions, leadership, changes of replicas, and diagnosis.
 
+use std::time::Duration;
+
 use kafka_protocol::records::Compression;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::admin::{self, controller, error, follower, get, post, until};
 use crate::support::{TestBroker, batch};
@@ -72,6 +75,27 @@ async fn partitions_can_be_taken_out_of_service() {
     assert_eq!(error(&post(ip, path, &json!({})).await).0, 400);
     let other = post(ip, "/v1/cluster/partitions/kafka_internal/tx", &json!({"disabled": true})).await;
     assert_eq!(error(&other).0, 400);
+}
+
+#[tokio::test]
+async fn a_leader_leads_on_once_nobody_waits_for_its_hand_over_any_more() {
+    let mut brokers = admin::start(3, "enable_leader_balancer: false\n").await;
+    brokers[0].client().await.create_topic("orders", 1, 3).await;
+    let own = leader(&brokers, "orders").await.id();
+    let mut target = brokers.remove(brokers.iter().position(|broker| broker.id() != own).unwrap());
+    let first = brokers.iter().find(|broker| broker.id() == own).unwrap();
+    let mut client = first.client().await;
+    assert_eq!(client.produce("orders", 0, -1, batch(&["a"], Compression::None)).await.error_code, 0);
+    let path = format!("/v1/partitions/kafka/orders/0/transfer_leadership?target={}", target.id());
+    target.kill().await;
+    // Who asks goes away while the leader waits for a target that never answers.
+    let asked = timeout(Duration::from_millis(300), post(first.ip, &path, &Value::Null)).await;
+    assert!(asked.is_err(), "the target is gone");
+    until("the leader takes records again", || async {
+        let mut client = first.client().await;
+        client.produce("orders", 0, -1, batch(&["b"], Compression::None)).await.error_code == 0
+    })
+    .await;
 }
 
 #[tokio::test]
