@@ -123,7 +123,7 @@ fn a_profile_that_does_not_exist() {
 fn an_unknown_scenario_field() {
     insta::assert_snapshot!(scenario_message("workload:\n", "worklaod: {}\nworkload:\n"), @r#"
     scenario.yaml:20:1: worklaod: unknown field `worklaod`
-      help: did you mean `workload`? Known: `name`, `about`, `seed`, `cluster`, `manifests`, `replicas`, `clients`, `workload`, `faults`, `draw`, `observations`, `duration`, `expect`, `checks`, `brokerBug`, `cost`, `bounds`
+      help: did you mean `workload`? Known: `name`, `about`, `seed`, `cluster`, `manifests`, `replicas`, `clients`, `workload`, `faults`, `draw`, `observations`, `duration`, `expect`, `checks`, `brokerBug`, `clusterBug`, `cost`, `bounds`
     "#);
 }
 

@@ -74,17 +74,9 @@ impl IdempotentProducer {
         partition: i32,
         records: &[Record],
     ) -> Result<i64, ClientError> {
-        let patience = self.client.inner.options.behaviour.produce;
-        if !self.client.inner.bugs.retry_elsewhere {
-            return self.send_patiently(topic, partition, records, patience).await;
-        }
-        let once = Patience { retries: Some(0), ..patience };
-        match self.send_patiently(topic, partition, records, once).await {
-            Err(ClientError::GaveUp { .. }) => {}
-            answered => return answered,
-        }
-        let next = self.client.next_partition(topic, partition);
-        self.send_patiently(topic, next, records, patience).await
+        let client = self.client.clone();
+        let send = async |partition, patience| self.send_patiently(topic, partition, records, patience).await;
+        client.deliver(topic, partition, send).await
     }
 
     async fn send_patiently(

@@ -191,17 +191,26 @@ impl Client {
         // Brokers go by records' dates: retention, and when a silent producer is forgotten.
         let now_ms = hopwise_engine::clock::unix_ms();
         let records = batch::encode(records, now_ms, None)?;
+        let batch = Batch::of(records);
+        let append = async |partition, patience| self.append(topic, partition, &batch, acks, patience).await;
+        self.deliver(topic, partition, append).await
+    }
+
+    /// Delivers a batch by `append`, which is told to which partition, and how patiently.
+    pub(crate) async fn deliver(
+        &self,
+        topic: &str,
+        partition: i32,
+        mut append: impl AsyncFnMut(i32, Patience) -> Result<i64, ClientError>,
+    ) -> Result<i64, ClientError> {
         let patience = self.inner.options.behaviour.produce;
-        if self.inner.bugs.retry_elsewhere {
-            let once = Patience { retries: Some(0), ..patience };
-            match self.append(topic, partition, &Batch::of(records.clone()), acks, once).await {
-                Err(ClientError::GaveUp { .. }) => {}
-                answered => return answered,
-            }
-            let next = self.next_partition(topic, partition);
-            return self.append(topic, next, &Batch::of(records), acks, patience).await;
+        if !self.inner.bugs.retry_elsewhere {
+            return append(partition, patience).await;
         }
-        self.append(topic, partition, &Batch::of(records), acks, patience).await
+        match append(partition, Patience { retries: Some(0), ..patience }).await {
+            Err(ClientError::GaveUp { .. }) => append(self.next_partition(topic, partition), patience).await,
+            answered => answered,
+        }
     }
 
     pub(crate) async fn append(
@@ -236,7 +245,7 @@ impl Client {
     }
 
     /// The partition after `partition`, round and round.
-    pub(crate) fn next_partition(&self, topic: &str, partition: i32) -> i32 {
+    fn next_partition(&self, topic: &str, partition: i32) -> i32 {
         let state = self.state();
         let partitions = state.knowledge.cluster.topics.get(topic).map(|topic| &topic.partitions);
         let next = partitions.and_then(|partitions| partitions.keys().find(|index| **index > partition));
@@ -265,10 +274,12 @@ impl Client {
         options: FetchOptions,
     ) -> Result<Fetched, ClientError> {
         let behaviour = &self.inner.options.behaviour;
+        let sent = AtomicU32::new(0);
         let exchange = Exchange {
             build: &|version| {
                 let name = self.name_of(topic, version >= FETCH_BY_ID);
-                fetch_request(name, partition, offset, options)
+                let from = self.position(offset, sent.fetch_add(1, Ordering::Relaxed) + 1);
+                fetch_request(name, partition, from, options)
             },
             judge: &|response: &FetchResponse| {
                 let whole = Some(response.error_code).filter(|&code| code != 0);
@@ -292,13 +303,19 @@ impl Client {
         let aborted =
             aborted.map(|it| Aborted { producer_id: it.producer_id.0, first_offset: it.first_offset });
         let batches = data.records.clone().unwrap_or_else(Bytes::new);
-        let (records, next_offset) = batch::decode(batches, offset, aborted.collect())?;
+        let from = self.position(offset, sent.load(Ordering::Relaxed));
+        let (records, next_offset) = batch::decode(batches, from, aborted.collect())?;
         Ok(Fetched {
             records,
             next_offset,
             high_watermark: data.high_watermark,
             log_start_offset: data.log_start_offset,
         })
+    }
+
+    /// Where a fetch from `offset` begins that is sent for the so-manieth time.
+    fn position(&self, offset: i64, times: u32) -> i64 {
+        if self.inner.bugs.forget_position && times > 1 { 0 } else { offset }
     }
 
     /// Asks a partition's leader for an offset; -1 if no record is as late as the time asked for.
