@@ -191,26 +191,30 @@ impl Client {
         // Brokers go by records' dates: retention, and when a silent producer is forgotten.
         let now_ms = hopwise_engine::clock::unix_ms();
         let records = batch::encode(records, now_ms, None)?;
-        let batch = Batch::of(records);
-        let append = async |partition, patience| self.append(topic, partition, &batch, acks, patience).await;
-        self.deliver(topic, partition, append).await
+        let (batch, patience) = (Batch::of(records), self.patience_at_first());
+        let sent = self.append(topic, partition, &batch, acks, patience).await;
+        match self.elsewhere(topic, partition, &sent) {
+            Some((partition, patience)) => self.append(topic, partition, &batch, acks, patience).await,
+            None => sent,
+        }
     }
 
-    /// Delivers a batch by `append`, which is told to which partition, and how patiently.
-    pub(crate) async fn deliver(
+    /// How patiently a batch is sent to the partition that its sender chose.
+    pub(crate) fn patience_at_first(&self) -> Patience {
+        let patience = self.inner.options.behaviour.produce;
+        if self.inner.bugs.retry_elsewhere { Patience { retries: Some(0), ..patience } } else { patience }
+    }
+
+    /// Where a batch whose sending ended so is sent next, and how patiently: nowhere, unless the client has a bug.
+    pub(crate) fn elsewhere(
         &self,
         topic: &str,
         partition: i32,
-        mut append: impl AsyncFnMut(i32, Patience) -> Result<i64, ClientError>,
-    ) -> Result<i64, ClientError> {
-        let patience = self.inner.options.behaviour.produce;
-        if !self.inner.bugs.retry_elsewhere {
-            return append(partition, patience).await;
-        }
-        match append(partition, Patience { retries: Some(0), ..patience }).await {
-            Err(ClientError::GaveUp { .. }) => append(self.next_partition(topic, partition), patience).await,
-            answered => answered,
-        }
+        sent: &Result<i64, ClientError>,
+    ) -> Option<(i32, Patience)> {
+        let undelivered = matches!(sent, Err(ClientError::GaveUp { .. }));
+        let again = self.inner.bugs.retry_elsewhere && undelivered;
+        again.then(|| (self.next_partition(topic, partition), self.inner.options.behaviour.produce))
     }
 
     pub(crate) async fn append(
