@@ -148,6 +148,15 @@ fn an_unknown_scenario_field() {
 }
 
 #[test]
+fn a_kind_of_event_that_there_is_none_of() {
+    let awaited = "faults:\n  - {when: {event: pod.redy, within: [0s, 1m]}, cordonNode: node-0}\n";
+    insta::assert_snapshot!(scenario_message("faults:\n", awaited), @r"
+    scenario.yaml:27:20: faults[0].when.event: expected `pod.ready` perhaps, or another kind that docs/page.md lists, but there are no events of kind `pod.redy`
+      help: the fields of a scenario are described in docs/scenario-file.md
+    ");
+}
+
+#[test]
 fn a_place_that_is_none() {
     insta::assert_snapshot!(scenario_message("place: in-cluster", "place: nowhere"), @r#"
     scenario.yaml:12:12: clients[0].place: `nowhere` is no place; expected `external`, `external=IP`, `pod/NAMESPACE/NAME`, `node/NAME` or `in-cluster`
