@@ -143,8 +143,17 @@ fn a_profile_that_does_not_exist() {
 fn an_unknown_scenario_field() {
     insta::assert_snapshot!(scenario_message("workload:\n", "worklaod: {}\nworkload:\n"), @r#"
     scenario.yaml:20:1: worklaod: unknown field `worklaod`
-      help: did you mean `workload`? Known: `name`, `about`, `seed`, `cluster`, `manifests`, `replicas`, `clients`, `workload`, `faults`, `draw`, `observations`, `duration`, `expect`, `checks`, `brokerBug`, `cost`, `bounds`
+      help: did you mean `workload`? Known: `name`, `about`, `seed`, `cluster`, `manifests`, `replicas`, `clients`, `workload`, `faults`, `draw`, `observations`, `duration`, `expect`, `checks`, `brokerBug`, `clusterBug`, `cost`, `bounds`
     "#);
+}
+
+#[test]
+fn a_kind_of_event_that_there_is_none_of() {
+    let awaited = "faults:\n  - {when: {event: pod.redy, within: [0s, 1m]}, cordonNode: node-0}\n";
+    insta::assert_snapshot!(scenario_message("faults:\n", awaited), @r"
+    scenario.yaml:27:20: faults[0].when.event: expected `pod.ready` perhaps, or another kind that docs/page.md lists, but there are no events of kind `pod.redy`
+      help: the fields of a scenario are described in docs/scenario-file.md
+    ");
 }
 
 #[test]

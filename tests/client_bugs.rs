@@ -4,18 +4,18 @@
 
 use hopwise_lab::report::check::Verdict;
 use hopwise_lab::report::run::RunReport;
-use hopwise_lab::run::{RunOptions, load_scenario, run_scenario};
 use hopwise_tests::fixtures;
+use hopwise_tests::runs::run_file;
 
 /// Runs the scenario of a bug, with it or without.
 fn run(bug: &str, with_bug: bool) -> RunReport {
     let path = fixtures().join("client-bugs").join(format!("{bug}.yaml"));
-    let mut loaded = load_scenario(&path).unwrap_or_else(|error| panic!("{:?}", miette::Report::from(error)));
-    for client in &mut loaded.scenario.clients {
-        assert!(client.bug.is_some(), "client {} has no bug", client.name);
-        client.bug = client.bug.filter(|_| with_bug);
-    }
-    run_scenario(loaded, RunOptions::default()).unwrap_or_else(|error| panic!("{error}"))
+    run_file(&path, |scenario| {
+        for client in &mut scenario.clients {
+            assert!(client.bug.is_some(), "client {} has no bug", client.name);
+            client.bug = client.bug.filter(|_| with_bug);
+        }
+    })
 }
 
 /// The checks that failed, with what was seen.

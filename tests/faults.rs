@@ -2,51 +2,22 @@
 //!
 //! The scenarios of `scenarios/faults/` show the faults that need no broker.
 
-use std::path::Path;
-
 use hopwise_lab::report::check::Verdict;
 use hopwise_lab::report::run::RunReport;
-use hopwise_lab::run::{RunOptions, load_scenario, run_scenario};
-use hopwise_tests::scenarios;
+use hopwise_tests::runs::{run, with_client_outside};
 
 /// A client outside that produces `size` bytes a second to three brokers, while `faults` (lines of the list) are played.
 fn scenario(size: u32, seconds: u32, faults: &[&str], rest: &str) -> String {
-    let directory = scenarios();
-    let file = |name: &str| directory.join(name).display().to_string();
-    let faults: String = faults.iter().map(|fault| format!("  - {fault}\n")).collect();
-    format!(
-        r#"name: faults
-cluster: {cluster}
-manifests: [{brokers}, {nodeport}]
-clients:
-  - name: outside
-    place: external
-    listener: nodeport
-    bootstrap: ["node-0.nodes.example.com:31092", "node-1.nodes.example.com:31092", "node-2.nodes.example.com:31092"]
-workload:
+    let does = format!(
+        r"workload:
   topics: [{{name: orders, partitions: 6, replication: 3}}]
   producers: {{requests: {seconds}, recordSize: {size}, interval: 1s}}
-faults:
-{faults}expect:
+expect:
   everyRequestAtLeader: false
   nothingLost: true
-{rest}"#,
-        cluster = file("three-zones.yaml"),
-        brokers = file("manifests/brokers.yaml"),
-        nodeport = file("manifests/nodeport.yaml"),
-    )
-}
-
-fn run(text: &str) -> RunReport {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("scenario.yaml");
-    std::fs::write(&path, text).expect("the directory can be written");
-    run_file(&path)
-}
-
-fn run_file(path: &Path) -> RunReport {
-    let loaded = load_scenario(path).unwrap_or_else(|error| panic!("{:?}", miette::Report::from(error)));
-    run_scenario(loaded, RunOptions::default()).expect("the simulation ends")
+{rest}"
+    );
+    with_client_outside("faults", faults, &does)
 }
 
 /// The longest and the median produce request, in milliseconds.

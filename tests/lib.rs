@@ -7,6 +7,7 @@
 
 pub mod dialing;
 pub mod program;
+pub mod runs;
 pub mod sets;
 
 use std::path::{Path, PathBuf};

@@ -14,4 +14,7 @@ pub struct Bugs {
     pub keep_dns_answers: bool,
     /// Sends records that could not be delivered to the next partition.
     pub retry_elsewhere: bool,
+    /// Reads from the beginning of the log again when a fetch has to be sent again (as sarama-cluster did when a leader
+    /// changed: bsm/sarama-cluster#270).
+    pub forget_position: bool,
 }

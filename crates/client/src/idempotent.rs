@@ -74,17 +74,11 @@ impl IdempotentProducer {
         partition: i32,
         records: &[Record],
     ) -> Result<i64, ClientError> {
-        let patience = self.client.inner.options.behaviour.produce;
-        if !self.client.inner.bugs.retry_elsewhere {
-            return self.send_patiently(topic, partition, records, patience).await;
+        let sent = self.send_patiently(topic, partition, records, self.client.patience_at_first()).await;
+        match self.client.elsewhere(topic, partition, &sent) {
+            Some((partition, patience)) => self.send_patiently(topic, partition, records, patience).await,
+            None => sent,
         }
-        let once = Patience { retries: Some(0), ..patience };
-        match self.send_patiently(topic, partition, records, once).await {
-            Err(ClientError::GaveUp { .. }) => {}
-            answered => return answered,
-        }
-        let next = self.client.next_partition(topic, partition);
-        self.send_patiently(topic, next, records, patience).await
     }
 
     async fn send_patiently(
@@ -270,5 +264,16 @@ mod tests {
             Err(ClientError::GaveUp { .. })
         ));
         assert_eq!((producer.identity, producer.end(true).await), (None, Ok(())));
+    }
+
+    /// Callers spawn what they ask of a client on runtimes with several threads.
+    #[test]
+    fn futures_of_requests_are_send() {
+        fn is_send<T: Send>(_: &T) {}
+        let client =
+            Client::new(Options::new(vec![HostPort::new("127.0.0.1", 1)])).expect("it has an address");
+        is_send(&client.produce("topic", 0, &[], Acks::All));
+        is_send(&client.fetch("topic", 0, 0, crate::FetchOptions::default()));
+        is_send(&IdempotentProducer::new(client.clone()).send("topic", 0, &[]));
     }
 }

@@ -191,17 +191,30 @@ impl Client {
         // Brokers go by records' dates: retention, and when a silent producer is forgotten.
         let now_ms = hopwise_engine::clock::unix_ms();
         let records = batch::encode(records, now_ms, None)?;
-        let patience = self.inner.options.behaviour.produce;
-        if self.inner.bugs.retry_elsewhere {
-            let once = Patience { retries: Some(0), ..patience };
-            match self.append(topic, partition, &Batch::of(records.clone()), acks, once).await {
-                Err(ClientError::GaveUp { .. }) => {}
-                answered => return answered,
-            }
-            let next = self.next_partition(topic, partition);
-            return self.append(topic, next, &Batch::of(records), acks, patience).await;
+        let (batch, patience) = (Batch::of(records), self.patience_at_first());
+        let sent = self.append(topic, partition, &batch, acks, patience).await;
+        match self.elsewhere(topic, partition, &sent) {
+            Some((partition, patience)) => self.append(topic, partition, &batch, acks, patience).await,
+            None => sent,
         }
-        self.append(topic, partition, &Batch::of(records), acks, patience).await
+    }
+
+    /// How patiently a batch is sent to the partition that its sender chose.
+    pub(crate) fn patience_at_first(&self) -> Patience {
+        let patience = self.inner.options.behaviour.produce;
+        if self.inner.bugs.retry_elsewhere { Patience { retries: Some(0), ..patience } } else { patience }
+    }
+
+    /// Where a batch whose sending ended so is sent next, and how patiently: nowhere, unless the client has a bug.
+    pub(crate) fn elsewhere(
+        &self,
+        topic: &str,
+        partition: i32,
+        sent: &Result<i64, ClientError>,
+    ) -> Option<(i32, Patience)> {
+        let undelivered = matches!(sent, Err(ClientError::GaveUp { .. }));
+        let again = self.inner.bugs.retry_elsewhere && undelivered;
+        again.then(|| (self.next_partition(topic, partition), self.inner.options.behaviour.produce))
     }
 
     pub(crate) async fn append(
@@ -236,7 +249,7 @@ impl Client {
     }
 
     /// The partition after `partition`, round and round.
-    pub(crate) fn next_partition(&self, topic: &str, partition: i32) -> i32 {
+    fn next_partition(&self, topic: &str, partition: i32) -> i32 {
         let state = self.state();
         let partitions = state.knowledge.cluster.topics.get(topic).map(|topic| &topic.partitions);
         let next = partitions.and_then(|partitions| partitions.keys().find(|index| **index > partition));
@@ -265,10 +278,12 @@ impl Client {
         options: FetchOptions,
     ) -> Result<Fetched, ClientError> {
         let behaviour = &self.inner.options.behaviour;
+        let sent = AtomicU32::new(0);
         let exchange = Exchange {
             build: &|version| {
                 let name = self.name_of(topic, version >= FETCH_BY_ID);
-                fetch_request(name, partition, offset, options)
+                let from = self.position(offset, sent.fetch_add(1, Ordering::Relaxed) + 1);
+                fetch_request(name, partition, from, options)
             },
             judge: &|response: &FetchResponse| {
                 let whole = Some(response.error_code).filter(|&code| code != 0);
@@ -292,13 +307,19 @@ impl Client {
         let aborted =
             aborted.map(|it| Aborted { producer_id: it.producer_id.0, first_offset: it.first_offset });
         let batches = data.records.clone().unwrap_or_else(Bytes::new);
-        let (records, next_offset) = batch::decode(batches, offset, aborted.collect())?;
+        let from = self.position(offset, sent.load(Ordering::Relaxed));
+        let (records, next_offset) = batch::decode(batches, from, aborted.collect())?;
         Ok(Fetched {
             records,
             next_offset,
             high_watermark: data.high_watermark,
             log_start_offset: data.log_start_offset,
         })
+    }
+
+    /// Where a fetch from `offset` begins that is sent for the so-manieth time.
+    fn position(&self, offset: i64, times: u32) -> i64 {
+        if self.inner.bugs.forget_position && times > 1 { 0 } else { offset }
     }
 
     /// Asks a partition's leader for an offset; -1 if no record is as late as the time asked for.

@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod check;
 pub mod cost;
 pub mod credentials;
+mod device;
 pub mod dns;
 pub mod entry;
 #[cfg(target_os = "linux")]

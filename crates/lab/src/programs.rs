@@ -72,6 +72,8 @@ pub struct BrokerLife {
     pub id: Option<i32>,
     /// When it led which partition, as its replicas knew it.
     pub tenures: Vec<Tenure>,
+    /// When it was started.
+    pub began: Time,
     /// When it ended; none if it runs.
     pub ended: Option<Time>,
 }
@@ -82,6 +84,7 @@ struct Begun {
     pod: String,
     volume: Option<(String, String)>,
     status: BrokerStatus,
+    began: Time,
     ended: Option<Time>,
 }
 
@@ -143,6 +146,7 @@ impl Brokers {
             volume: begun.volume.clone(),
             id: begun.status.broker_id(),
             tenures: begun.status.tenures(),
+            began: begun.began,
             ended: begun.ended,
         };
         self.locked(|registry| registry.begun.iter().map(life).collect())
@@ -285,7 +289,8 @@ impl LabPrograms {
         };
         let broker =
             RunningBroker { pod: pod.to_owned(), config, status: status.clone(), files, disk, refreshed };
-        let begun = Begun { pod: pod.to_owned(), volume: on, status: status.clone(), ended: None };
+        let (began, ended) = (hopwise_engine::now(), None);
+        let begun = Begun { pod: pod.to_owned(), volume: on, status: status.clone(), began, ended };
         let place = self.brokers.locked(|registry| {
             registry.running.insert(pod.to_owned(), broker);
             registry.begun.push(begun);

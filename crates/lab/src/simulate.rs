@@ -19,7 +19,7 @@ use crate::certificates;
 use crate::inputs::Inputs;
 use crate::limits::{Limits, Passed};
 use crate::programs::{Brokers, LabPrograms};
-use crate::scenario::BrokerBug;
+use crate::scenario::{BrokerBug, ClusterBug};
 
 /// How a cluster is brought up.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Start {
     pub pace: Pace,
     /// The promise that brokers break, in builds with feature `bugs`.
     pub broker_bug: Option<BrokerBug>,
+    /// The promise that the cluster breaks, in builds with feature `bugs`.
+    pub cluster_bug: Option<ClusterBug>,
     /// What containers run instead of what their images hold.
     pub instead: Option<Instead>,
 }
@@ -52,6 +54,7 @@ impl Default for Start {
             limits: Limits::default(),
             pace: Pace::Virtual,
             broker_bug: None,
+            cluster_bug: None,
             instead: None,
         }
     }
@@ -151,7 +154,7 @@ where
             programs: Rc::new(programs),
             without_pods,
         };
-        let cluster = Cluster::start(spec);
+        let cluster = start_cluster(spec, start.cluster_bug);
         let course = async {
             let settled = cluster.settle(QUIET, start.limit).await;
             main(Started { cluster, brokers, settled, limit: start.limit }).await
@@ -173,6 +176,16 @@ where
         finished.map_err(|error| SimulationError::Capture { path, error })?;
     }
     Ok(result??)
+}
+
+#[cfg(feature = "bugs")]
+fn start_cluster(spec: ClusterSpec, bug: Option<ClusterBug>) -> Cluster {
+    Cluster::start_with_bugs(spec, bug.map(ClusterBug::bugs).unwrap_or_default())
+}
+
+#[cfg(not(feature = "bugs"))]
+fn start_cluster(spec: ClusterSpec, _: Option<ClusterBug>) -> Cluster {
+    Cluster::start(spec)
 }
 
 /// A fabric that is this thread's for as long as this lives: a simulation that panics leaves none behind.

@@ -5,6 +5,7 @@
 //! processes on the fabric.
 
 mod api;
+mod bugs;
 mod cloud;
 mod container_life;
 mod container_lives;
@@ -52,6 +53,8 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Service};
 
 pub use api::Api;
+#[cfg(feature = "bugs")]
+pub use bugs::Bugs;
 pub use container_lives::ContainerLife;
 pub use environment::{ASSUMED_SECRET_VALUE, MissingReference};
 pub use operations::{
@@ -122,6 +125,16 @@ impl Cluster {
     /// Wires the cluster on the installed fabric and starts its control plane. Objects appear at once, as after
     /// `kubectl apply`; pods follow in virtual time.
     pub fn start(spec: ClusterSpec) -> Cluster {
+        Cluster::with(spec, bugs::Bugs::default())
+    }
+
+    /// As [`Cluster::start`], of a cluster that breaks some promises.
+    #[cfg(feature = "bugs")]
+    pub fn start_with_bugs(spec: ClusterSpec, bugs: Bugs) -> Cluster {
+        Cluster::with(spec, bugs)
+    }
+
+    fn with(spec: ClusterSpec, bugs: bugs::Bugs) -> Cluster {
         let ClusterSpec { mut manifests, cluster, profile, programs, without_pods } = spec;
         let control_plane = host::create("control-plane");
         let system = system::System::of(&cluster);
@@ -151,7 +164,7 @@ impl Cluster {
         let addresses = (system.dns_address, system.api_address);
         let resolv_conf = system.resolv_conf(&cluster);
         let shared = Shared::new(api, topology, machines, programs, control_plane, resolv_conf, addresses);
-        let shared = Rc::new(shared);
+        let shared = Rc::new(shared.with_bugs(bugs));
         taken_for_granted.into_iter().for_each(|assumption| shared.assume(assumption));
         let cluster = Rc::new(cluster);
         start_control_plane(&shared, &cluster, &profile, &names, without_pods);

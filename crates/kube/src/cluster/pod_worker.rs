@@ -370,6 +370,13 @@ fn network_of(shared: &Shared, pod: &Pod, name: &PodName, node: &str) -> Result<
 async fn end(pod: &Rc<PodContext>, orders: &mut watch::Receiver<Order>) {
     pod.terminating.set(true);
     let mut order = *orders.borrow_and_update();
+    if pod.shared.bugs.confirm_before_end && matches!(order, Order::Terminate(_)) {
+        remove_object(pod).await;
+        // What is heard of the object from here on is that it is gone, which this kubelet takes for nothing new.
+        end_containers(pod.clone(), grace_of(order)).await;
+        take_off_network(pod).await;
+        return;
+    }
     let mut ending = host::spawn(end_containers(pod.clone(), grace_of(order)));
     loop {
         tokio::select! {
@@ -399,6 +406,10 @@ async fn end(pod: &Rc<PodContext>, orders: &mut watch::Receiver<Order>) {
     if orders.wait_for(to_go).await.is_err() {
         return;
     }
+    remove_object(pod).await;
+}
+
+async fn remove_object(pod: &PodContext) {
     pod.machine.api.reachable().await;
     let (namespace, name) = &pod.name;
     // The object may be gone already when the deletion was forced.

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use turmoil_fs::Fs;
 
 use super::api::Api;
+use super::bugs::Bugs;
 use super::cloud::Instance;
 use super::container_lives::ContainerLives;
 use super::container_runtime::RunningPod;
@@ -157,6 +158,8 @@ pub struct Shared {
     pub init_failures: RefCell<Vec<InitFailure>>,
     assumptions: RefCell<BTreeSet<Assumption>>,
     file_systems: RefCell<BTreeMap<VolumeId, (Fs, DiskTrouble)>>,
+    /// The promises that it breaks.
+    pub bugs: Bugs,
 }
 
 impl Shared {
@@ -188,7 +191,13 @@ impl Shared {
             init_failures: RefCell::default(),
             assumptions: RefCell::default(),
             file_systems: RefCell::default(),
+            bugs: Bugs::default(),
         }
+    }
+
+    /// The same, with promises that are broken.
+    pub fn with_bugs(self, bugs: Bugs) -> Self {
+        Shared { bugs, ..self }
     }
 
     /// The API server as the components on a node reach it.

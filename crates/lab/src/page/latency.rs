@@ -6,9 +6,10 @@ use hopwise_client::Operation;
 use maud::{Markup, PreEscaped, html};
 
 use super::Section;
-use super::legs::{Leg, Role, Stack};
+use super::legs::{Leg, Stack};
 use super::palette::category_class;
 use super::plots::{self, Distribution};
+use crate::device::Role;
 use crate::recording::{Recording, is_failed};
 use crate::report::compare;
 use crate::report::run::RunReport;

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::legs::{Role, role};
 use super::ways::Way;
+use crate::device::Role;
 use crate::recording::Topology;
 
 const POD_WIDTH: f64 = 182.0;
@@ -106,7 +106,7 @@ pub(super) fn of(topology: &Topology, ways: &[Way]) -> Layout {
     (layout.width, layout.height) = (right + GAP, bottom);
     let bottom = layout.balancers(&used, topology, bottom).max(bottom);
     layout.height = bottom;
-    layout.outside(ways, topology, bottom);
+    layout.outside(ways, bottom);
     layout
 }
 
@@ -190,7 +190,7 @@ impl Layout {
     fn balancers(&mut self, used: &BTreeSet<&str>, topology: &Topology, height: f64) -> f64 {
         let devices: Vec<String> = used
             .iter()
-            .filter(|device| role(device, topology) == Role::Balancer)
+            .filter(|device| Role::of(device) == Role::Balancer)
             .map(|device| (*device).to_owned())
             .chain(
                 topology
@@ -216,9 +216,9 @@ impl Layout {
     }
 
     /// The internet, its clients and its edge, where some route passes them.
-    fn outside(&mut self, ways: &[Way], topology: &Topology, height: f64) {
+    fn outside(&mut self, ways: &[Way], height: f64) {
         let comes_from_outside =
-            |way: &&Way| way.hops.first().is_some_and(|hop| role(&hop.device, topology) == Role::Client);
+            |way: &&Way| way.hops.first().is_some_and(|hop| Role::of(&hop.device) == Role::Client);
         let clients: BTreeSet<&str> =
             ways.iter().filter(comes_from_outside).map(|way| way.client.as_str()).collect();
         if clients.is_empty() {
@@ -297,9 +297,9 @@ fn pods_by_node(topology: &Topology, ways: &[Way]) -> BTreeMap<String, Vec<Stand
     let mut placed: BTreeSet<&str> = BTreeSet::new();
     for way in ways {
         let [first, next, ..] = way.hops.as_slice() else { continue };
-        let is_new = role(&first.device, topology) == Role::Pod
+        let is_new = Role::of(&first.device) == Role::Pod
             && topology.pods.iter().all(|pod| pod.pod != first.device)
-            && role(&next.device, topology) == Role::Node;
+            && Role::of(&next.device) == Role::Node;
         if is_new && placed.insert(&first.device) {
             let below = format!("client · {}", first.src.rsplit_once(':').map_or("", |(ip, _)| ip));
             let (pod, title) = (first.device.clone(), first.device.clone());

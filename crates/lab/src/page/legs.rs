@@ -4,19 +4,9 @@ use std::collections::BTreeMap;
 
 use hopwise_client::{Operation, RequestRecord};
 
-use crate::recording::{Recording, Topology, is_failed};
+use crate::device::Role;
+use crate::recording::{Recording, is_failed};
 use crate::report::check::{Api, CheckReport, Outcome};
-
-/// What a device is, for a reader who compares ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
-    Client,
-    Edge,
-    Balancer,
-    Switch,
-    Node,
-    Pod,
-}
 
 /// A kind of leg, or what is no leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,19 +55,6 @@ impl Leg {
     }
 }
 
-impl Role {
-    fn word(self) -> &'static str {
-        match self {
-            Role::Client => "client",
-            Role::Edge => "edge",
-            Role::Balancer => "load balancer",
-            Role::Switch => "zone's switch",
-            Role::Node => "node",
-            Role::Pod => "pod",
-        }
-    }
-}
-
 /// Means as they are added up.
 #[derive(Default)]
 struct Sums {
@@ -95,7 +72,7 @@ pub(super) fn of_run(recording: &Recording) -> Vec<Stack> {
             let mut sums = Sums::default();
             let of = client.attempts.iter().filter(|it| it.operation == operation && !is_failed(it));
             for attempt in of.filter(|attempt| attempt.started_at >= recording.start) {
-                sums.add_request(attempt, &recording.topology);
+                sums.add_request(attempt);
             }
             stacks.extend(sums.stack(&format!("{}: {operation}", client.name)));
         }
@@ -104,12 +81,12 @@ pub(super) fn of_run(recording: &Recording) -> Vec<Stack> {
 }
 
 /// The bars of a check: opening a connection to a Kafka listener, one way.
-pub(super) fn of_check(report: &CheckReport, topology: &Topology) -> Vec<Stack> {
+pub(super) fn of_check(report: &CheckReport) -> Vec<Stack> {
     let mut by_way: BTreeMap<(String, &str), Sums> = BTreeMap::new();
     for route in report.routes.iter().filter(|it| it.outcome == Outcome::Ok && it.api == Api::Kafka) {
         let hops: Vec<(&str, u64)> = route.hops.iter().map(|hop| (hop.device.as_str(), hop.at_ns)).collect();
         let sums = by_way.entry((route.from.to_string(), &route.listener)).or_default();
-        sums.add_path(false, &hops, topology);
+        sums.add_path(false, &hops);
         sums.count += 1;
     }
     let stack = |((from, listener), sums): ((String, &str), Sums)| sums.stack(&format!("{from}: {listener}"));
@@ -117,22 +94,22 @@ pub(super) fn of_check(report: &CheckReport, topology: &Topology) -> Vec<Stack> 
 }
 
 impl Sums {
-    fn add_request(&mut self, attempt: &RequestRecord, topology: &Topology) {
+    fn add_request(&mut self, attempt: &RequestRecord) {
         let Some(route) = &attempt.route else { return };
         let mut on_the_way = 0.0;
         for (back, path) in [(false, &route.forward), (true, &route.reply)] {
             let hops: Vec<(&str, u64)> = path.iter().map(|hop| (&*hop.device, hop.at.as_nanos())).collect();
-            on_the_way += self.add_path(back, &hops, topology);
+            on_the_way += self.add_path(back, &hops);
         }
         // What a proxy's second connection took is in its legs and may pass the request's own time.
         self.broker_ns += (attempt.request.as_nanos() as f64 - on_the_way).max(0.0);
         self.count += 1;
     }
 
-    fn add_path(&mut self, back: bool, hops: &[(&str, u64)], topology: &Topology) -> f64 {
+    fn add_path(&mut self, back: bool, hops: &[(&str, u64)]) -> f64 {
         let mut whole = 0.0;
         for (place, pair) in hops.windows(2).enumerate() {
-            let ends = [pair[0].0, pair[1].0].map(|device| role(device, topology));
+            let ends = [pair[0].0, pair[1].0].map(Role::of);
             let lasts = pair[1].1.saturating_sub(pair[0].1) as f64;
             let sums = self.legs.entry((back, Leg::Between(ends[0], ends[1]))).or_default();
             sums.0 += lasts;
@@ -162,17 +139,5 @@ impl Sums {
             legs.insert(way_back, Share { leg: Leg::Broker, back: false, mean_ns: self.broker_ns / count });
         }
         Some(Stack { label: label.to_owned(), count: self.count, legs })
-    }
-}
-
-/// What a device is, by its name.
-pub(super) fn role(device: &str, topology: &Topology) -> Role {
-    match device {
-        "external" => Role::Client,
-        "edge" => Role::Edge,
-        device if device.starts_with("load balancer ") => Role::Balancer,
-        device if device.starts_with("switch") => Role::Switch,
-        device if topology.nodes.iter().any(|node| node.name == device) => Role::Node,
-        _ => Role::Pod,
     }
 }

@@ -100,7 +100,7 @@ pub fn check_page(report: &CheckReport, topology: &Topology, command: &str) -> S
     let places: std::collections::BTreeSet<String> =
         report.routes.iter().map(|route| route.from.to_string()).collect();
     let places: Vec<&str> = places.iter().map(String::as_str).collect();
-    let stacks = legs::of_check(report, topology);
+    let stacks = legs::of_check(report);
     let sections = [
         tables::problems(&[], &report.findings),
         routes::section(topology, ways, &places),

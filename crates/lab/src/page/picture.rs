@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::layout::{Item, Kind, Layout, Rect};
 use super::palette::category_class;
 use super::ways::Way;
+use crate::device::Role;
 use crate::report::check::Hop;
 
 /// The widest text of a box, in letters; longer ones lose their beginning, where names are alike.
@@ -156,12 +157,18 @@ fn stops(layout: &Layout, hops: &[Hop], index: usize) -> Vec<(f64, f64)> {
     let mut stops = Vec::new();
     for hop in hops {
         let device = hop.device.as_str();
-        let switch = device.starts_with("switch").then(|| layout.anchors.get("switch")).flatten();
-        let Some((x, y)) = layout.anchors.get(device).or(switch) else { continue };
+        let role = Role::of(device);
+        // One place stands for all clients outside, and for all switches where there are no zones.
+        let shared = match role {
+            Role::Client => layout.anchors.get("external"),
+            Role::Switch => layout.anchors.get("switch"),
+            _ => None,
+        };
+        let Some((x, y)) = layout.anchors.get(device).or(shared) else { continue };
         let again = passed.iter().filter(|before| **before == device).count() as f64;
         passed.push(device);
         // Lines to pods end on their edge.
-        let lane = if device.contains('/') && !device.starts_with("load") { lane * 0.2 } else { lane };
+        let lane = if role == Role::Pod { lane * 0.2 } else { lane };
         stops.push((x + again * 20.0, y + lane + again * 6.0));
     }
     stops

@@ -5,6 +5,7 @@ mod check_text;
 mod command_line;
 pub mod dns;
 mod dns_text;
+pub mod event_kinds;
 pub mod explain;
 mod junit;
 mod paper;

@@ -11,7 +11,7 @@ use hopwise_engine::{Span, Time, host};
 use hopwise_kube::admission::Rejection;
 use hopwise_kube::manifest::Manifests;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::checks::Seen;
 use super::checks::consumed::Consumed;
@@ -152,16 +152,23 @@ impl<'a> Stage<'a> {
             self.clients.iter().map(|client| client.client.counters().connections_opened).collect();
         let end = begin + Duration::from(scenario.watched_for().span());
         let cluster = &self.started.cluster;
+        let (works, ceases) = tokio::sync::oneshot::channel::<()>();
         let worked = async {
             let unfinished = self.work(begin).await;
+            drop(works);
             (unfinished, hopwise_engine::now() - start)
+        };
+        // What faults did shows after the last of them, so names are watched for as long as anybody works.
+        let over = async {
+            sleep_until(end).await;
+            let _ = ceases.await;
         };
         let ((unfinished, lasted), played, looks, histories, names) = tokio::join!(
             worked,
             self.play((begin, end), &times),
             observe::all(cluster, scenario, &times, end),
             history::record(cluster, scenario, end),
-            name_servers::watch(cluster, end)
+            name_servers::watch(cluster, over)
         );
         report.checks.extend(unfinished);
         report.checks.extend(played.failures.iter().cloned());

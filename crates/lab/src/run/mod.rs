@@ -87,6 +87,7 @@ pub fn run_recorded(
         limit: scenario.bounds.start.span().into(),
         captures: options.captures.clone(),
         broker_bug: scenario.broker_bug,
+        cluster_bug: scenario.cluster_bug,
         limits: Limits { events: scenario.bounds.events, memory_bytes: scenario.bounds.memory.bytes() },
         ..Start::default()
     };

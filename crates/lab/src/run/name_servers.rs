@@ -3,7 +3,9 @@
 //! The servers are looked at, not asked: nothing is sent, and their caches stay as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
 use std::time::Duration;
 
 use hickory_proto::rr::{Name, RecordType};
@@ -13,7 +15,7 @@ use hopwise_kube::proxy::ServiceName;
 use hopwise_kube::store::{Kind, Store};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep_until;
 
 use super::checks::Seen;
 use super::checks::dns::{Given, Names};
@@ -25,8 +27,9 @@ const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// The turns of the servers' own tasks at the moment at which their lag is over.
 const TURN: Span = Span::from_millis(1);
 
-/// Compares the servers with the endpoints up to `end`.
-pub(super) async fn watch(cluster: &Cluster, end: Instant) -> Seen {
+/// Compares the servers with the endpoints until it is `over`.
+pub(super) async fn watch(cluster: &Cluster, over: impl Future<Output = ()>) -> Seen {
+    let mut over = pin!(over);
     let mut names = Names::new(Span::from(timing::DNS_LAG) + TURN);
     let mut learning: BTreeMap<String, Time> = BTreeMap::new();
     let mut watch = cluster.api().watch(KINDS);
@@ -40,14 +43,19 @@ pub(super) async fn watch(cluster: &Cluster, end: Instant) -> Seen {
         names.wanted(now, wanted);
         names.wanted(now, gone);
         loop {
-            let next = names.next().map_or(end, |next| instant_of(next).min(end));
-            if timeout_at(next, watch.next(Duration::ZERO)).await.is_ok() {
-                break;
+            let due = names.next().map(instant_of);
+            let due = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = &mut over => return names.end(),
+                _ = watch.next(Duration::ZERO) => break,
+                () = due => look(cluster, &mut names, &mut learning),
             }
-            if Instant::now() >= end {
-                return names.end();
-            }
-            look(cluster, &mut names, &mut learning);
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problems::Problems;
 use super::references::near;
-use super::{BrokerBug, Scenario};
+use super::{BrokerBug, ClusterBug, Scenario};
 use crate::run::always_on;
 
 /// The checks that a scenario names: `false` turns one off.
@@ -44,7 +44,12 @@ impl Scenario {
             );
         }
         let what = "this build has no bugs: they are for tests of the checks";
-        let built = self.broker_bug.is_none() || BrokerBug::BUILT;
-        problems.unless(built, "brokerBug", what, "no bug, or a build with feature `bugs`");
+        let built = [
+            ("brokerBug", self.broker_bug.is_none() || BrokerBug::BUILT),
+            ("clusterBug", self.cluster_bug.is_none() || ClusterBug::BUILT),
+        ];
+        for (field, built) in built {
+            problems.unless(built, field, what, "no bug, or a build with feature `bugs`");
+        }
     }
 }

@@ -63,6 +63,8 @@ pub enum ClientBug {
     StaleDns,
     /// What could not be delivered goes to another partition.
     RetryElsewhere,
+    /// A fetch that has to be sent again begins at the beginning of the log.
+    ForgetPosition,
 }
 
 impl ClientBug {
@@ -79,6 +81,7 @@ impl ClientBug {
             ClientBug::StaleAddress => Bugs { keep_first_address: true, ..Bugs::default() },
             ClientBug::StaleDns => Bugs { keep_dns_answers: true, ..Bugs::default() },
             ClientBug::RetryElsewhere => Bugs { retry_elsewhere: true, ..Bugs::default() },
+            ClientBug::ForgetPosition => Bugs { forget_position: true, ..Bugs::default() },
         }
     }
 }

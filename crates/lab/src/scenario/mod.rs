@@ -8,6 +8,7 @@
 mod broker;
 mod checks;
 mod client;
+mod cluster;
 mod contradictions;
 mod draw;
 mod event;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use broker::BrokerBug;
 pub use checks::Checks;
 pub use client::{Client, ClientBug, ClientProfile, Resolver};
+pub use cluster::ClusterBug;
 pub use draw::{Choices, Draw, KINDS, Listed, Stock, Target};
 pub use event::EventExpectation;
 pub use expect::{
@@ -99,6 +101,9 @@ pub struct Scenario {
     /// The promise that the brokers break, in builds with feature `bugs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broker_bug: Option<BrokerBug>,
+    /// The promise that the cluster breaks, in builds with feature `bugs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_bug: Option<ClusterBug>,
     /// How the costs are counted.
     #[serde(default)]
     pub cost: Cost,

@@ -6,6 +6,7 @@ use hopwise_kube::source::nearest;
 
 use super::problems::Problems;
 use super::{Duration, Fault, Scenario, When};
+use crate::report::event_kinds::EVENT_KINDS;
 
 /// What is watched after the last time that the scenario names.
 const AFTER_THE_LAST: Duration = Duration(hopwise_engine::Span::from_secs(1));
@@ -92,6 +93,7 @@ impl Scenario {
         }
         for (index, event) in self.expect.events.iter().enumerate() {
             let field = format!("expect.events[{index}]");
+            check_kind(&event.kind, &format!("{field}.kind"), problems);
             check_reference(&event.when, &field, &names, &twice, problems);
             if let Some(name) = &event.name {
                 let what = format!("something else is called `{name}`");
@@ -131,7 +133,21 @@ impl Scenario {
         let what = "nobody knows how long to wait for the event";
         let expected = "`within: [FROM, TO]` beside `event`, or a `duration` of the scenario";
         problems.unless(ends || self.duration.is_some(), field, what, expected);
+        if let Some(event) = &trigger.event {
+            check_kind(&event.kind, &format!("{field}.event"), problems);
+        }
     }
+}
+
+/// An event of a kind that there is none of never comes, so that one that must not come would always be well.
+fn check_kind(kind: &str, field: &str, problems: &mut Problems) {
+    let kinds = || EVENT_KINDS.iter().map(|(kind, _)| *kind);
+    let expected = match nearest(kind, kinds()) {
+        Some(nearest) => format!("`{nearest}` perhaps, or another kind that docs/page.md lists"),
+        None => "a kind that docs/page.md lists, such as `pod.ready`".to_owned(),
+    };
+    let what = format!("there are no events of kind `{kind}`");
+    problems.unless(kinds().any(|known| known == kind), field, &what, &expected);
 }
 
 fn check_reference(

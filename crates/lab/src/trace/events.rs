@@ -7,9 +7,9 @@ use hopwise_engine::{Span, Time};
 use hopwise_fabric::Hop;
 use serde_json::{Value, json};
 
-use super::INSTANTS_MAX;
 use super::sample::Sample;
 use super::tracks::Tracks;
+use super::{FAULT, INSTANTS_MAX, LEFT_OUT, SAMPLED};
 use crate::recording::{RecordedClient, is_failed};
 
 /// A hop without a next one still has to be seen.
@@ -33,7 +33,7 @@ impl Events {
             return;
         }
         let detail = format!("{} of {} requests are in this trace", sample.len(), sample.of);
-        self.happened(0, "trace.sampled", "cluster", &detail);
+        self.happened(0, SAMPLED, "cluster", &detail);
     }
 
     /// Something that happened to an object of the cluster.
@@ -45,7 +45,7 @@ impl Events {
         let host = track_of(object);
         let (pid, tid) = self.tracks.of(&host, "events");
         // Global instants are lines through all tracks, for what breaks things.
-        let scope = if kind == "fault" { "g" } else { "p" };
+        let scope = if kind == FAULT { "g" } else { "p" };
         let args = json!({"object": object, "detail": detail});
         self.events.push(json!({
             "ph": "i", "s": scope, "cat": "cluster", "name": kind, "pid": pid, "tid": tid,
@@ -94,7 +94,7 @@ impl Events {
     pub fn finish(mut self) -> Vec<Value> {
         if let Some(more @ 1..) = self.instants.checked_sub(INSTANTS_MAX) {
             self.instants = 0;
-            self.happened(0, "trace.left_out", "cluster", &format!("{more} later instants are left out"));
+            self.happened(0, LEFT_OUT, "cluster", &format!("{more} later instants are left out"));
         }
         let mut events = self.events;
         events.sort_by(|a, b| time_of(a).total_cmp(&time_of(b)));

@@ -22,6 +22,22 @@ use crate::recording::Recording;
 use crate::report::run::RunReport;
 use events::Events;
 
+/// The kinds of instants that are a trace's own, and what they tell; the others are those of the run's events
+/// ([`crate::report::event_kinds::EVENT_KINDS`]).
+pub const TRACE_KINDS: [(&str, &str); 5] = [
+    (FAULT, "a fault strikes, or is undone"),
+    (LEADER, "a broker leads a partition from now on"),
+    (ENDPOINTS, "the ready endpoints of a Service have changed"),
+    (SAMPLED, "the trace has the spans of some of the requests only; the detail says of how many"),
+    (LEFT_OUT, "so many later instants are not in the trace"),
+];
+
+const FAULT: &str = "fault";
+const LEADER: &str = "partition.leader";
+const ENDPOINTS: &str = "service.endpoints";
+const SAMPLED: &str = "trace.sampled";
+const LEFT_OUT: &str = "trace.left_out";
+
 /// The most requests of which a trace has the spans.
 pub const REQUESTS_MAX: usize = 3_000;
 /// The most instants; what happens later than these is left out, and the trace says how much that is.
@@ -44,20 +60,15 @@ pub fn write_trace(out: &mut impl Write, report: &RunReport, recording: &Recordi
         events.happened(event.at_ns, &event.kind, &event.object, &event.detail);
     }
     for fault in &recording.faults {
-        events.happened(fault.at.as_nanos(), "fault", "cluster", &fault.name);
+        events.happened(fault.at.as_nanos(), FAULT, "cluster", &fault.name);
     }
     for election in &recording.elections {
         let detail = format!("{}/{} in term {}", election.topic, election.partition, election.term);
-        events.happened(
-            election.at.as_nanos(),
-            "partition.leader",
-            &format!("pod {}", election.pod),
-            &detail,
-        );
+        events.happened(election.at.as_nanos(), LEADER, &format!("pod {}", election.pod), &detail);
     }
     for change in &recording.endpoints {
         let object = format!("service {}", change.service);
-        events.happened(change.at.as_nanos(), "service.endpoints", &object, &change.ready.join(", "));
+        events.happened(change.at.as_nanos(), ENDPOINTS, &object, &change.ready.join(", "));
     }
     let about = serde_json::json!({
         "scenario": report.scenario,

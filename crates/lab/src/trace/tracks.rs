@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::device::Role;
+
 /// Numbers for names, as the format wants them.
 #[derive(Default)]
 pub(super) struct Tracks {
@@ -46,16 +48,11 @@ impl Tracks {
     }
 }
 
-/// Clients come first, then the network from outside to inside, and pods last.
+/// What happened comes first, then clients, then the network from outside to inside.
 fn order(host: &str) -> u32 {
     match host {
         "cluster" => 0,
         host if host.starts_with("client ") => 1,
-        "external" => 2,
-        "edge" => 3,
-        host if host.starts_with("load balancer ") => 4,
-        host if host.starts_with("switch ") => 5,
-        host if host.contains('/') => 7,
-        _ => 6,
+        device => 2 + Role::of(device) as u32,
     }
 }
