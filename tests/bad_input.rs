@@ -6,6 +6,7 @@ mod mutation;
 use std::path::Path;
 
 use hopwise_lab::check::{CheckOptions, check};
+use hopwise_lab::findings::Finding;
 use hopwise_lab::inputs::InputError;
 use hopwise_lab::run::{LoadedScenario, RunOptions, load_scenario, run_scenario};
 use hopwise_tests::{Given, drawing, fixture};
@@ -50,6 +51,25 @@ fn scenario_message(from: &str, to: &str) -> String {
         line.rsplit_once("/scenario.yaml").map_or(line.to_owned(), |(_, rest)| format!("scenario.yaml{rest}"))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whoever is told that a Service selects nothing, or that a broker does not run, is told of the cause.
+#[test]
+fn pods_that_the_api_server_refuses() {
+    let given = nodeport().edit("- {name: data, mountPath", "- {name: date, mountPath");
+    let report = check(given.load().expect("it can be read"), &CheckOptions::default()).expect("it runs");
+    let finding = |code: &str| {
+        let of_code = |it: &&Finding| it.code.to_string() == code;
+        report.findings.iter().find(of_code).unwrap_or_else(|| panic!("no {code}"))
+    };
+    let cause = "the API server refuses them because the pod has no volume `date` \
+                 (spec.template.spec.containers[0].volumeMounts[1].name, brokers.yaml:106";
+    for code in ["HW0020", "HW0036"] {
+        let Finding { explanation, .. } = finding(code);
+        assert!(explanation.contains(cause), "{code}: {explanation}");
+    }
+    assert!(finding("HW0020").fix.starts_with("Leave the selector as it is"), "{}", finding("HW0020").fix);
+    assert_eq!(finding("HW0045").line, Some(106));
 }
 
 #[test]

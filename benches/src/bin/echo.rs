@@ -8,9 +8,12 @@ fn main() {
     let mut number = |default| arguments.next().map_or(default, |number| number.expect("a number"));
     let (pairs, rounds, idle) = (number(100), number(1_000), number(0));
     if idle > 0 {
-        println!("{idle} idle connections, both ends: {} KiB", hopwise_benches::idle_connections_kib(idle));
+        println!(
+            "{idle} idle connections, both ends: {} KiB",
+            hopwise_benches::echo::idle_connections_kib(idle)
+        );
     }
-    let echo = hopwise_benches::round_trips(pairs, rounds);
+    let echo = hopwise_benches::echo::round_trips(pairs, rounds);
     println!(
         "{pairs} pairs x {rounds} round trips of {:?} of virtual time; wall ns per round trip:",
         echo.round_trip

@@ -130,7 +130,12 @@ impl EventLog {
     ) -> EventId {
         self.last += 1;
         let words = [at.as_nanos(), u64::from(host.index()), parent.0, kind.code, a, b];
-        self.write(words.map(u64::to_le_bytes).as_flattened());
+        // A loop over chunks becomes a few wide stores; `array::map` a call for each word (3 % of a run).
+        let mut bytes = [0; 48];
+        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        self.write(&bytes);
         let id = EventId(self.last);
         if self.keep == Keep::Everything {
             self.records.push(Record { id, parent, at, host, kind, a, b });

@@ -14,7 +14,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::brokers::KnownBroker;
-use super::references;
+use super::{references, unmade};
 use crate::credentials::{Holdings, certificate_names};
 use crate::findings::facts::{
     Advertised, AntiAffinity, Broker, Cluster, Listener, Node, OtherPod, Position, Service as ServiceFacts,
@@ -39,9 +39,9 @@ pub fn of(inputs: &Inputs, cluster: &RunningCluster, brokers: &[KnownBroker]) ->
         domain: inputs.cluster.cluster_domain.trim_end_matches('.').to_owned(),
         node_ports: (30_000, 32_767),
         nodes: inputs.cluster.nodes.iter().map(node).collect(),
-        services: inputs.manifests.services.iter().map(|it| service(it, store, &inputs.manifests)).collect(),
+        services: inputs.manifests.services.iter().map(|it| service(it, store, inputs)).collect(),
         stateful_sets: broker_sets(&inputs.manifests, brokers),
-        brokers: brokers.iter().map(|known| broker_facts(known, store, &inputs.manifests)).collect(),
+        brokers: brokers.iter().map(|known| broker_facts(known, store, inputs)).collect(),
         other_pods: other_pods(store, brokers),
         missing: references::missing(&inputs.manifests),
         external_names: external_names(inputs, cluster),
@@ -73,7 +73,8 @@ fn external_names(
     named.chain(published).map(|name| (name.clone(), addresses(&name))).collect()
 }
 
-fn service(object: &Object<Service>, store: &Store, manifests: &Manifests) -> ServiceFacts {
+fn service(object: &Object<Service>, store: &Store, inputs: &Inputs) -> ServiceFacts {
+    let Inputs { manifests, rejections, .. } = inputs;
     let namespace = object.namespace.clone().unwrap_or_default();
     // The stored object has what the API server and the cloud have added.
     let stored = store.get::<Service>(&namespace, &object.name);
@@ -89,6 +90,10 @@ fn service(object: &Object<Service>, store: &Store, manifests: &Manifests) -> Se
         pods.filter(|pod| selects(&pod.metadata.labels.clone().unwrap_or_default())).collect();
     let templates = manifests.ignored_pod_templates.iter();
     let selected_templates = templates.filter(|it| it.namespace == namespace && selects(&it.labels));
+    let unmade = match selected.is_empty() {
+        true => unmade::selected(manifests, rejections, &namespace, selects),
+        false => Vec::new(),
+    };
     let ingress =
         service.status.iter().filter_map(|status| status.load_balancer.as_ref()?.ingress.as_ref()).flatten();
     let annotations = service.metadata.annotations.clone().unwrap_or_default();
@@ -113,6 +118,7 @@ fn service(object: &Object<Service>, store: &Store, manifests: &Manifests) -> Se
         selector: selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", "),
         selected: selected.iter().map(|pod| pod_key(pod)).collect(),
         selected_templates: selected_templates.map(|it| it.object.clone()).collect(),
+        unmade,
         endpoints: endpoints(store, &namespace, &object.name),
         ports: ports.collect(),
         ingress: ingress.filter_map(|entry| entry.ip.clone().or_else(|| entry.hostname.clone())).collect(),
@@ -218,10 +224,13 @@ fn hook_s(hook: &LifecycleHandler) -> Option<u32> {
     time.trim_end_matches('s').parse().ok()
 }
 
-fn broker_facts(known: &KnownBroker, store: &Store, manifests: &Manifests) -> Broker {
+fn broker_facts(known: &KnownBroker, store: &Store, inputs: &Inputs) -> Broker {
     let (namespace, pod_name) = known.pod.split_once('/').unwrap_or(("", &known.pod));
     let pod = store.get::<Pod>(namespace, pod_name);
-    let position = references::configuration_of(manifests, known);
+    let position = references::configuration_of(&inputs.manifests, known);
+    let refused = || {
+        unmade::refusal(&inputs.rejections, known.set.as_ref()?).map(|why| format!("it has no pod: {why}"))
+    };
     let mut advertised_names = Vec::new();
     let config = known.config.as_ref();
     for (api, list) in [
@@ -235,7 +244,7 @@ fn broker_facts(known: &KnownBroker, store: &Store, manifests: &Manifests) -> Br
         namespace: namespace.to_owned(),
         pod: pod_name.to_owned(),
         running: known.running,
-        reason: pod.and_then(|pod| why_not_ready(pod)).or_else(|| known.problem.clone()),
+        reason: pod.and_then(|pod| why_not_ready(pod)).or_else(|| known.problem.clone()).or_else(refused),
         node: pod.and_then(|pod| pod_state::node_name(pod)).map(ToOwned::to_owned),
         position,
         listeners: known.listeners().iter().map(|own| listener(own, &known.holdings)).collect(),

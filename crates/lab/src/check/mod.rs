@@ -8,6 +8,7 @@ mod references;
 #[cfg(test)]
 mod security_tests;
 mod trials;
+mod unmade;
 
 use std::path::PathBuf;
 

@@ -78,6 +78,8 @@ pub struct Service {
     pub selected: Vec<String>,
     /// Objects that are not simulated and whose pods it selects, as `Job namespace/name`.
     pub selected_templates: Vec<String>,
+    /// Objects whose pods it would select if there were any.
+    pub unmade: Vec<UnmadePods>,
     /// Of those, the pods that receive connections.
     pub endpoints: Vec<String>,
     /// Its ports.
@@ -86,6 +88,15 @@ pub struct Service {
     pub ingress: Vec<String>,
     /// The external-dns host names of its annotations.
     pub dns_hostnames: Vec<String>,
+}
+
+/// An object that should make pods and has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnmadePods {
+    /// The object, `Kind namespace/name`.
+    pub owner: String,
+    /// Why it has none.
+    pub why: String,
 }
 
 /// `spec.type` of a Service.

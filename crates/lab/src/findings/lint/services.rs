@@ -1,7 +1,7 @@
 //! Services as such: selectors, pending load balancers, references; rows 16, 17, 23, 43 and 51 of redpanda.md
 //! section 5.
 
-use super::super::facts::{Cluster, Service, ServiceKind};
+use super::super::facts::{Cluster, Service, ServiceKind, UnmadePods};
 use super::super::{Code, Finding, Severity};
 use super::{Group, groups, listed};
 use crate::report::check::Api;
@@ -26,14 +26,18 @@ fn selects_nothing(service: &Service) -> Option<Finding> {
     {
         return None;
     }
-    let explanation = format!(
-        "No pod in namespace {} carries all labels of the selector {{{}}}. {} has no endpoints: connections to it are \
-         refused, and its name has no address.",
-        service.namespace,
-        service.selector,
-        service.object(),
+    let (namespace, selector, object) = (&service.namespace, &service.selector, service.object());
+    let mut explanation = format!(
+        "No pod in namespace {namespace} carries all labels of the selector {{{selector}}}. {object} has no endpoints: \
+         connections to it are refused, and its name has no address."
     );
-    let finding = Finding::new(Code::SelectorMatchesNothing, service.object(), explanation);
+    let mut finding = Finding::new(Code::SelectorMatchesNothing, object, "");
+    if let Some(unmade) = service.unmade.first() {
+        let UnmadePods { owner, why } = unmade;
+        explanation += &format!(" The selector fits the pods of {owner}, which has none: {why}.");
+        finding = finding.fix(format!("Leave the selector as it is; see to it that {owner} has pods."));
+    }
+    finding.explanation = explanation;
     Some(finding.field("spec.selector").at(service.position.as_ref()))
 }
 
@@ -165,6 +169,22 @@ mod tests {
         cluster.services.push(service);
         let finding = only(&cluster, Code::SelectorMatchesNothing);
         insta::assert_snapshot!(finding.explanation, @"No pod in namespace redpanda carries all labels of the selector {app=redpanda}. Service redpanda/lost has no endpoints: connections to it are refused, and its name has no address.");
+    }
+
+    #[test]
+    fn a_selector_whose_pods_are_refused_is_not_to_blame() {
+        let mut cluster = sound();
+        let owner = "StatefulSet redpanda/redpanda".to_owned();
+        let service = &mut cluster.services[1];
+        service.selected.clear();
+        service.unmade.push(UnmadePods { owner, why: "the API server refuses them".into() });
+        let finding = only(&cluster, Code::SelectorMatchesNothing);
+        assert!(
+            finding
+                .explanation
+                .ends_with("StatefulSet redpanda/redpanda, which has none: the API server refuses them.")
+        );
+        assert!(finding.fix.starts_with("Leave the selector"), "{}", finding.fix);
     }
 
     #[test]
