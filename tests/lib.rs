@@ -6,7 +6,6 @@
 //! fixture that is not there, an edit that changes nothing, a report without the finding that is asked for.
 
 pub mod dialing;
-pub mod program;
 pub mod runs;
 pub mod sets;
 

@@ -150,7 +150,7 @@ pub(crate) fn begin(seed: u64, keep: Keep, pace: Pace) -> (Clock, Guard) {
     });
     NOW.set(Time::ZERO);
     clock::begin(pace);
-    turns::start_over();
+    turns::begin();
     host::reset();
     (Clock { _private: () }, Guard { _private: () })
 }

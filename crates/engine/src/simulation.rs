@@ -49,7 +49,7 @@ pub enum Stalled {
         /// The time limit.
         limit: Time,
     },
-    /// Time does not pass, because the tasks never all wait.
+    /// Virtual time does not pass, because the tasks never all wait.
     #[error(
         "time stands still at {at}: tasks had {turns} turns at this one instant, the last of them one of {host}; a task wakes \
          itself again and again, or several wake each other, without waiting for a timer or the network"
@@ -112,7 +112,7 @@ impl Simulation {
     /// [`host::HostId::ROOT`].
     ///
     /// # Errors
-    /// [`Stalled`] if `main` can never end, or not within the limit, or time does not pass any more.
+    /// [`Stalled`] if `main` can never end, or not within the limit, or virtual time does not pass any more.
     ///
     /// # Panics
     /// If a simulation already runs on this thread. If `main` or any other task panics, the simulation ends at once with

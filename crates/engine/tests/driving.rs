@@ -318,6 +318,62 @@ fn what_a_task_asks_for_that_a_descriptor_woke_is_carried_out_at_once_in_wall_ti
     assert!(in_time, "the driver sleeps although a task has asked for something");
 }
 
+/// A task that never waits; how many turns it has had. It gives up after seconds.
+fn never_waits() -> Rc<Cell<u64>> {
+    const TURNS_MAX: u64 = 3_000_000;
+    let turns = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&turns);
+    host::spawn(async move {
+        loop {
+            counted.set(counted.get() + 1);
+            assert!(counted.get() < TURNS_MAX, "nobody else gets on");
+            tokio::task::yield_now().await;
+        }
+    });
+    turns
+}
+
+#[test]
+fn events_happen_in_wall_time_while_a_task_never_waits() {
+    // All are due soon after the start; each wakes a task, and then the driver waits for all tasks to wait.
+    let times_ns: Vec<u64> = (1..=100).collect();
+    let (world, mut heard) = bells(&times_ns);
+    let turns = Simulation::new(1)
+        .pace(Pace::Wall)
+        .run(world, move || async move {
+            let turns = never_waits();
+            // A machine that is held up for a moment must not count.
+            heard.recv().await.expect("a bell");
+            let before = turns.get();
+            for _ in 1..100 {
+                heard.recv().await.expect("a bell");
+            }
+            turns.get() - before
+        })
+        .expect("ends");
+    assert!(turns > 1_000, "the task that never waits had its turns: {turns}");
+    assert!(turns < 99 * 2_000, "{turns} turns for 99 bells");
+}
+
+#[cfg(unix)]
+#[test]
+fn timers_and_signals_are_heard_in_wall_time_while_a_task_never_waits() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (world, mut heard) = bells(&[3_000_000]);
+    let ended = Simulation::new(1).pace(Pace::Wall).run(world, move || async move {
+        never_waits();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        heard.recv().await.expect("a bell");
+        assert!(hopwise_engine::now() >= Time::from_nanos(3_000_000));
+        let mut sent = signal(SignalKind::user_defined1()).expect("can be heard");
+        let own = std::process::id().to_string();
+        let status = std::process::Command::new("kill").args(["-USR1", &own]).status();
+        assert!(status.expect("there is kill").success());
+        sent.recv().await
+    });
+    assert_eq!(ended, Ok(Some(())));
+}
+
 #[test]
 fn virtual_time_starts_at_a_fixed_date_whatever_ran_before() {
     let start = |pace| Simulation::new(1).pace(pace).run((), || async { unix_ms() }).expect("ends");

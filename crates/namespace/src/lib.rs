@@ -20,6 +20,7 @@ mod init;
 mod inside;
 mod interface;
 mod owner;
+mod terminal;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use control::SetupError;
 pub use device::{Buffer, Device, Offload};
 pub use owner::{NamespaceError, Program};
+pub use terminal::in_foreground;
 
 /// The argument that makes the executable the first helper; the next is the name of the owner's socket.
 pub const INSIDE: &str = "__namespace-inside";

@@ -71,6 +71,9 @@ CLIENTS = {
 # These take the longest to install: they come first.
 LONGEST_INSTALLATIONS = ("rskafka", "franz-go")
 
+# The checks of these take the longest, a minute or more: they come next, so that none of them is left over at the end.
+LONGEST_CHECKS = ("kafkajs", "kafka-clients", "kafka-python")
+
 # What the brokers of a client are given besides (`--set`): kcat cannot create topics but by producing.
 PROPERTIES = {"kcat": ["auto_create_topics_enabled=true"]}
 

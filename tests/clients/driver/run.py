@@ -30,7 +30,7 @@ _print = threading.Lock()
 def main():
     parser = argparse.ArgumentParser(prog="tests/clients/run.sh", description=__doc__)
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"one of {', '.join(checks.CLIENTS)}")
-    parser.add_argument("--jobs", type=int, default=4, help="clusters that run at the same time (default: 4)")
+    parser.add_argument("--jobs", type=int, default=8, help="clusters that run at the same time (default: 8)")
     parser.add_argument("--json", help="where the JSON goes (default: target/clients/results.json or results-through.json)")
     parser.add_argument("--mode", action="append", help="only checks of this mode")
     parser.add_argument("--check", action="append", default=[], help="only this check")
@@ -92,7 +92,8 @@ def run_all(wanted, ways, jobs):
     outcomes = {way: {client: {} for client in wanted} for way in ways}
     with (concurrent.futures.ThreadPoolExecutor(INSTALLATIONS) as installers,
           concurrent.futures.ThreadPoolExecutor(jobs) as runners):
-        first = [client for client in checks.LONGEST_INSTALLATIONS if client in wanted]
+        longest = (*checks.LONGEST_INSTALLATIONS, *checks.LONGEST_CHECKS)
+        first = [client for client in longest if client in wanted]
         order = [*first, *(client for client in wanted if client not in first)]
         installing = {installers.submit(install.install, client): client for client in order if wanted[client]}
         running = {}

@@ -39,9 +39,7 @@ impl Parking {
                 MayPark::OnceIfNoTaskRan if !A_TASK_RAN.get() => return,
                 MayPark::OnceIfNoTaskRan | MayPark::No => {}
             }
-            if let Some(driver) = DRIVER.take() {
-                driver.wake();
-            }
+            Parking::wake_driver();
         });
         // While parked, tokio's clock moves on its own: whoever is polled next must read the new time.
         builder.on_thread_unpark(|| {
@@ -49,6 +47,13 @@ impl Parking {
                 context::catch_up(time_since(start));
             }
         });
+    }
+
+    /// Wakes the driver if it waits until every task waits, or for a while.
+    pub(crate) fn wake_driver() {
+        if let Some(driver) = DRIVER.take() {
+            driver.wake();
+        }
     }
 
     /// Says that a task is about to run.
@@ -89,18 +94,23 @@ impl Parking {
     }
 
     /// Lets the runtime park once, in wall time and if no task has run since [`Parking::a_task_ran`] was asked: it sleeps until
-    /// a timer or a descriptor is ready, or until `alarm` rings. Returns when every task waits again.
+    /// a timer or a descriptor is ready, or until `alarm` rings. Returns when every task waits again, or has had many turns.
     pub(crate) async fn park_until_rung(alarm: &mut Alarm) {
         let mut idle = Parking::idle();
         MAY_PARK.set(MayPark::OnceIfNoTaskRan);
         poll_fn(|cx| {
-            let _ = alarm.poll_rung(cx);
+            // One that has rung already wakes nobody.
+            if alarm.poll_rung(cx).is_ready() {
+                MAY_PARK.set(MayPark::No);
+            }
             Pin::new(&mut idle).poll(cx)
         })
         .await;
+        // Whoever woke the driver may have done so before the thread parked.
+        MAY_PARK.set(MayPark::No);
     }
 
-    /// Waits until every task waits.
+    /// Waits until every task waits; in wall time only for so many turns.
     pub(crate) fn idle() -> Idle {
         Idle { registered: false }
     }
@@ -111,7 +121,7 @@ pub(crate) fn time_since(start: Instant) -> Time {
     Time::ZERO + Span::from(start.elapsed())
 }
 
-/// Completes when every task waits, or at the second poll whatever woke the driver.
+/// Completes when the driver is woken, which [`Parking`] does when every task waits: at the second poll.
 pub(crate) struct Idle {
     registered: bool,
 }

@@ -3,7 +3,8 @@
 //! An event is handled with its own time even if that is past, so being late does not add up along a packet's way: only its
 //! end is late. The thread sleeps only where that costs nothing: until shortly before an event, and no sooner than a while
 //! after something has happened, since whoever was woken by it often has an answer. Otherwise the driver yields in a loop, in
-//! which descriptors are looked at too. To yield all of the time would be more exact, and would take a whole core from the
+//! which descriptors are looked at too. It does not wait for all tasks to wait if they go on and on: what they have asked for
+//! so far is carried out then. To yield all of the time would be more exact, and would take a whole core from the
 //! programs that the packets are for even while nothing is on its way.
 
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::alarm::Alarm;
 use super::{Parking, World, time_since};
 use crate::simulation::{Main, Stalled};
-use crate::{Clock, Span, Time};
+use crate::{Clock, Span, Time, turns};
 
 /// How long before an event the thread is to be awake. A sleep ends late: by 50 µs on a quiet machine, by 300 µs where a
 /// virtual machine's processor was halted meanwhile or is wanted by others (measured as `benches/exec.sh` does).
@@ -30,6 +31,7 @@ pub(crate) async fn drive<W: World>(
     limit: Time,
     start: Instant,
 ) -> Result<(), Stalled> {
+    turns::begin_wall_time();
     let mut alarm = Alarm::new();
     let mut awake_until = Time::ZERO;
     loop {

@@ -162,14 +162,25 @@ async fn run(started: Started, options: ExecOptions, pod_programs: PodPrograms) 
     }
 }
 
-/// Waits for the statuses. SIGINT is the commands' to hear, from the terminal; SIGTERM ends them.
+/// Waits for the statuses. SIGTERM ends the commands. SIGINT from the terminal is the commands' to hear, which it is sent to
+/// as well; otherwise it ends them.
 async fn until_ended(statuses: impl Future<Output = Result<u8, ExecError>>) -> Result<u8, ExecError> {
-    /// 128 and the number of SIGTERM.
+    /// 128 and the number of the signal.
+    const INTERRUPTED: u8 = 130;
     const TERMINATED: u8 = 143;
     let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    let (Ok(_interrupt), Ok(mut terminate)) = signals else { return statuses.await };
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return statuses.await };
+    let interrupted = async {
+        while interrupt.recv().await.is_some() {
+            if !hopwise_namespace::in_foreground() {
+                return;
+            }
+        }
+        std::future::pending().await
+    };
     tokio::select! {
         status = statuses => status,
+        () = interrupted => Ok(INTERRUPTED),
         _ = terminate.recv() => Ok(TERMINATED),
     }
 }

@@ -6,7 +6,7 @@ use super::check::{Hop, Verdict};
 use crate::cost::CostItem;
 use crate::findings::Finding;
 use crate::latency::LatencyRow;
-use crate::scenario::Fault;
+use crate::scenario::{Fault, FaultKind};
 
 /// The whole report. Everything but `wall_ns` depends on the inputs and the seed alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -211,12 +211,9 @@ impl From<&Fault> for PlayedFault {
 impl std::fmt::Display for PlayedFault {
     /// As a line of a scenario file has it: `powerOffNode: node-1`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Some((field, value)) = self.fault.as_object().and_then(|fields| fields.iter().next()) else {
-            return f.write_str(&self.name);
-        };
-        match value {
-            serde_json::Value::String(object) => write!(f, "{field}: {object}"),
-            other => write!(f, "{field}: {other}"),
+        match FaultKind::line_of(&self.fault) {
+            Some(line) => f.write_str(&line),
+            None => f.write_str(&self.name),
         }
     }
 }

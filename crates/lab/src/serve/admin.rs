@@ -3,6 +3,7 @@
 //! Brokers are asked in turn until one carries the request out, as those that do not lead the controller, are killed or
 //! hang do not.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,18 @@ pub enum AdminRequest {
     StartMaintenance,
     /// It leaves maintenance.
     EndMaintenance,
+}
+
+impl fmt::Display for AdminRequest {
+    /// What the broker is when it is carried out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AdminRequest::Decommission => "being decommissioned",
+            AdminRequest::Recommission => "recommissioned",
+            AdminRequest::StartMaintenance => "in maintenance",
+            AdminRequest::EndMaintenance => "out of maintenance",
+        })
+    }
 }
 
 impl AdminRequest {

@@ -1,5 +1,6 @@
 //! The disk of a served broker, and what faults do to it.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,26 @@ pub enum DiskChange {
     Corrupt(Share),
     /// It is mended, of one thing or of everything.
     Mend(Option<Aspect>),
+}
+
+impl fmt::Display for DiskChange {
+    /// What the disk does from now on.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = |aspect: &Aspect| match aspect {
+            Aspect::Full => "full",
+            Aspect::Slow => "slow",
+            Aspect::Failing => "failing",
+            Aspect::Corrupting => "corrupting",
+        };
+        match self {
+            DiskChange::Fill => write!(f, "is {}", what(&Aspect::Full)),
+            DiskChange::Slow(_) => write!(f, "is {}", what(&Aspect::Slow)),
+            DiskChange::Fail(_) => write!(f, "is {}", what(&Aspect::Failing)),
+            DiskChange::Corrupt(_) => write!(f, "is {}", what(&Aspect::Corrupting)),
+            DiskChange::Mend(Some(aspect)) => write!(f, "is not {} any more", what(aspect)),
+            DiskChange::Mend(None) => f.write_str("is sound"),
+        }
+    }
 }
 
 /// A disk's state, asked by its broker at each operation.

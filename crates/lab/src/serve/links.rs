@@ -7,6 +7,7 @@
 //! want to send goes on. A connection that is opened on a cut way is accepted and stays silent.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +71,32 @@ impl LinkTrouble {
             LinkTrouble::Cut => LinkAspect::Cut,
             LinkTrouble::BlackHole(_) => LinkAspect::Mtu,
         }
+    }
+}
+
+impl fmt::Display for LinkChange {
+    /// What the way does from now on.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LinkChange::Impair(trouble) => match trouble {
+                LinkTrouble::Delay(..) => "takes longer",
+                LinkTrouble::Lose(_) => "loses packets",
+                LinkTrouble::Reorder(..) => "reorders packets",
+                LinkTrouble::Limit(_) => "has less bandwidth",
+                LinkTrouble::Cut => "is cut",
+                LinkTrouble::BlackHole(_) => "swallows large packets",
+            },
+            LinkChange::Mend(Some(aspect)) => match aspect {
+                LinkAspect::Delay => "takes no longer than before",
+                LinkAspect::Loss => "loses nothing any more",
+                LinkAspect::Duplication => "duplicates nothing any more",
+                LinkAspect::Reordering => "keeps packets in order",
+                LinkAspect::Bandwidth => "has all of its bandwidth",
+                LinkAspect::Cut => "is not cut any more",
+                LinkAspect::Mtu => "lets large packets pass",
+            },
+            LinkChange::Mend(None) => "is sound",
+        })
     }
 }
 

@@ -16,7 +16,7 @@ impl Served {
             Deed::Restart(broker) => self.restart(*broker).await,
             Deed::Disk(broker, change) => {
                 self.processes[*broker].change_disk(change);
-                format!("the disk of {} has changed: {change:?}", self.processes[*broker].pod)
+                format!("the disk of {} {change}", self.processes[*broker].pod)
             }
             Deed::Admin(broker, request) => self.ask(*broker, *request).await,
             Deed::Links(ways, change) => {
@@ -25,10 +25,10 @@ impl Served {
                     .iter()
                     .map(|(from, to)| format!("{} to {}", self.end(*from), self.end(*to)))
                     .collect();
-                format!("{}: {change:?}", ways.join(", "))
+                format!("the way {change}: {}", ways.join(", "))
             }
         };
-        tell(format!("{} s: {}: {did}", step.at.as_secs_f64(), step.fault));
+        tell(format!("{} s: {}; {did}", step.at.as_secs_f64(), step.fault));
     }
 
     async fn play_on_process(&mut self, broker: usize, deed: ProcessDeed) -> String {
@@ -65,8 +65,8 @@ impl Served {
 
     async fn ask(&self, broker: usize, request: AdminRequest) -> String {
         match self.request(broker, request).await {
-            Ok(()) => format!("{request:?} of the broker of {} is carried out", self.processes[broker].pod),
-            Err(why) => format!("{request:?} of the broker of {} fails: {why}", self.processes[broker].pod),
+            Ok(()) => format!("the broker of {} is {request}", self.processes[broker].pod),
+            Err(why) => format!("the broker of {} is not {request}: {why}", self.processes[broker].pod),
         }
     }
 

@@ -3,6 +3,7 @@
 //! A relay listens where clients and other brokers are told that the listener is, for as long as the broker listens
 //! behind it, so that a broker that is not there refuses connections here too.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,11 +42,36 @@ pub(super) struct Relay {
 }
 
 /// A relay that listens, until it is dropped.
-struct Open(Arc<AtomicBool>);
+struct Open {
+    /// None while it is dropped.
+    listener: Option<TcpListener>,
+    open: Arc<AtomicBool>,
+}
+
+impl Open {
+    fn new(listener: TcpListener, open: Arc<AtomicBool>) -> Open {
+        open.store(true, Ordering::Relaxed);
+        Open { listener: Some(listener), open }
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.listener {
+            Some(listener) => listener.accept().await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.open.store(false, Ordering::Relaxed);
+        let listener = self.listener.take().map(TcpListener::into_std);
+        // Whoever waits to be accepted is turned away, and its port is not another's to be taken for it.
+        while let Some(Ok(listener)) = &listener
+            && let Ok((_, peer)) = listener.accept()
+        {
+            origin::forget_port(peer.port());
+        }
     }
 }
 
@@ -72,13 +98,13 @@ impl Relay {
                 Err(_) => sleep(LOOK_EVERY).await,
             }
         };
-        self.open.store(true, Ordering::Relaxed);
-        let _open = Open(Arc::clone(&self.open));
+        let listener = Open::new(listener, Arc::clone(&self.open));
         let mut connections = JoinSet::new();
         loop {
             match listener.accept().await {
                 Ok((client, peer)) => {
-                    connections.spawn(self.clone().connection(client, peer));
+                    let far = end_of(peer);
+                    connections.spawn(self.clone().connection(client, far));
                 }
                 // Too many open files, for instance.
                 Err(_) => sleep(LOOK_EVERY).await,
@@ -87,10 +113,8 @@ impl Relay {
         }
     }
 
-    async fn connection(self, client: TcpStream, peer: SocketAddr) {
-        let _known = Known(peer.port());
-        let of_broker = origin::of_port(peer.port()).and_then(|broker| usize::try_from(broker).ok());
-        let (far, near) = (of_broker.map_or(End::Outside, End::Broker), End::Broker(self.broker));
+    async fn connection(self, client: TcpStream, far: End) {
+        let near = End::Broker(self.broker);
         // The first packet of a connection has to come through, too.
         self.links.passable((far, near), 0).await;
         let Ok(server) = TcpStream::connect(self.behind).await else { return };
@@ -104,13 +128,12 @@ impl Relay {
     }
 }
 
-/// A port whose origin is known until the connection ends.
-struct Known(u16);
-
-impl Drop for Known {
-    fn drop(&mut self) {
-        origin::forget_port(self.0);
-    }
+/// Whose a connection is that was accepted. Its port is forgotten here and now: when the connection has ended, the port may
+/// soon be somebody else's.
+fn end_of(peer: SocketAddr) -> End {
+    let of_broker = origin::of_port(peer.port()).and_then(|broker| usize::try_from(broker).ok());
+    origin::forget_port(peer.port());
+    of_broker.map_or(End::Outside, End::Broker)
 }
 
 /// One direction, to its end.
@@ -144,4 +167,52 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, links: &Links, w
         let _ = to.shutdown().await;
     };
     tokio::join!(read, write);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::net::Ipv4Addr;
+    use std::pin::pin;
+
+    use super::*;
+
+    /// A connection of a broker's.
+    async fn connect(broker: u32, to: SocketAddr) -> hopwise_fabric::net::TcpStream {
+        let mut connecting = pin!(hopwise_fabric::net::TcpStream::connect(to));
+        let connected = poll_fn(|cx| origin::as_origin(Some(broker), || connecting.as_mut().poll(cx))).await;
+        connected.expect("it listens")
+    }
+
+    async fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("has one");
+        (listener, address)
+    }
+
+    fn port(stream: &hopwise_fabric::net::TcpStream) -> u16 {
+        stream.local_addr().expect("has one").port()
+    }
+
+    #[tokio::test]
+    async fn a_port_is_forgotten_once_its_connection_is_known() {
+        let (listener, address) = listener().await;
+        let stream = connect(7, address).await;
+        assert_eq!(origin::of_port(port(&stream)), Some(7));
+        let (_accepted, peer) = listener.accept().await.expect("it connects");
+        assert_eq!(end_of(peer), End::Broker(7));
+        assert_eq!(end_of(peer), End::Outside, "the port is known no longer than needed");
+    }
+
+    #[tokio::test]
+    async fn ports_of_connections_that_nobody_accepted_are_forgotten() {
+        let (listener, address) = listener().await;
+        let open = Arc::default();
+        let relay = Open::new(listener, Arc::clone(&open));
+        let streams = [connect(7, address).await, connect(8, address).await];
+        assert!(open.load(Ordering::Relaxed) && origin::of_port(port(&streams[1])) == Some(8));
+        drop(relay);
+        assert!(!open.load(Ordering::Relaxed));
+        assert!(streams.iter().all(|stream| origin::of_port(port(stream)).is_none()));
+    }
 }

@@ -33,7 +33,7 @@ async fn answers(address: SocketAddr, within: Duration) -> Option<Duration> {
 
 async fn played(served: &mut Served, deed: Deed) -> String {
     let mut told = Vec::new();
-    let step = Step { at: Duration::ZERO, deed, fault: "test".to_owned() };
+    let step = Step { at: Duration::ZERO, deed, fault: "fault".to_owned() };
     served.play(&step, &mut |line| told.push(line)).await;
     told.join("\n")
 }
@@ -83,7 +83,7 @@ async fn processes_and_links_of_a_running_broker_fail_and_recover() {
     timeout(LONG, again).await.expect("it answers again");
 
     let told = played(&mut served, Deed::Disk(0, DiskChange::Fill)).await;
-    assert!(told.contains("Fill"), "{told}");
+    assert_eq!(told, "0 s: fault; the disk of plain/redpanda-0 is full");
     served.stop().await;
 }
 
@@ -91,11 +91,11 @@ async fn processes_and_links_of_a_running_broker_fail_and_recover() {
 async fn operators_requests_are_carried_out_and_a_rolling_restart_ends_ready() {
     let mut served = served(3).await;
     let told = played(&mut served, Deed::Admin(1, AdminRequest::StartMaintenance)).await;
-    assert!(told.contains("is carried out"), "{told}");
+    assert!(told.contains("the broker of plain/redpanda-1 is in maintenance"), "{told}");
     let told = played(&mut served, Deed::Admin(2, AdminRequest::StartMaintenance)).await;
-    assert!(told.contains("fails") && told.contains("400"), "one broker at a time: {told}");
+    assert!(told.contains("is not in maintenance") && told.contains("400"), "one broker at a time: {told}");
     let told = played(&mut served, Deed::Admin(1, AdminRequest::EndMaintenance)).await;
-    assert!(told.contains("is carried out"), "{told}");
+    assert!(told.contains("is out of maintenance"), "{told}");
     let told = played(&mut served, Deed::Restart(2)).await;
     assert!(told.contains("has restarted and is ready"), "{told}");
 
@@ -104,7 +104,9 @@ async fn operators_requests_are_carried_out_and_a_rolling_restart_ends_ready() {
         .into_iter()
         .flat_map(|other| [(End::Broker(2), End::Broker(other)), (End::Broker(other), End::Broker(2))])
         .collect();
-    played(&mut served, Deed::Links(around.clone(), LinkChange::Impair(LinkTrouble::Cut))).await;
+    let told = played(&mut served, Deed::Links(around.clone(), LinkChange::Impair(LinkTrouble::Cut))).await;
+    let way = "the way is cut: plain/redpanda-2 to plain/redpanda-0, plain/redpanda-0 to plain/redpanda-2";
+    assert!(told.contains(way), "{told}");
     let admin = served.processes[0].config.listeners();
     let admin =
         admin.iter().find(|listener| listener.api == hopwise_broker::Api::Admin).expect("an Admin API").bind;

@@ -29,7 +29,7 @@ pub struct Step {
     pub at: Duration,
     /// What.
     pub deed: Deed,
-    /// The fault's field, `deletePod`.
+    /// The fault, as a line of a scenario file has it: `deletePod: redpanda/redpanda-1`.
     pub fault: String,
 }
 
@@ -95,7 +95,7 @@ fn steps_of(
             other_deeds(kind, targets)?.into_iter().map(deed).collect()
         }
     };
-    let step = |(at, deed)| Step { at, deed, fault: kind.field().to_owned() };
+    let step = |(at, deed)| Step { at, deed, fault: kind.line() };
     Ok(deeds.into_iter().map(step).collect())
 }
 

@@ -182,6 +182,21 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// What happens, as a line of a scenario file has it: `powerOffNode: node-1`.
+    pub fn line(&self) -> String {
+        let fields = serde_json::to_value(self).unwrap_or_default();
+        FaultKind::line_of(&fields).unwrap_or_default()
+    }
+
+    /// The line of a kind that is written as JSON; none if the JSON is something else.
+    pub fn line_of(json: &serde_json::Value) -> Option<String> {
+        let (field, value) = json.as_object()?.iter().next()?;
+        Some(match value {
+            serde_json::Value::String(object) => format!("{field}: {object}"),
+            other => format!("{field}: {other}"),
+        })
+    }
+
     /// The field that says what happens.
     pub fn field(&self) -> &'static str {
         let name = match serde_json::to_value(self) {

@@ -41,14 +41,14 @@ fn faults_become_steps_in_the_order_of_their_times() {
     assert_eq!(
         lines,
         [
-            "2s Kill 0 deletePod",
-            "3s Start 0 deletePod",
-            "5s LosePower 1 powerOffZone",
-            "5s LosePower 2 powerOffZone",
-            "9s LosePower 1 rebootNode",
-            "12s Start 1 rebootNode",
-            "20s LosePower 0 powerOffNode",
-            "25s Start 0 powerOnNode",
+            "2s Kill 0 deletePod: plain/redpanda-0",
+            "3s Start 0 deletePod: plain/redpanda-0",
+            "5s LosePower 1 powerOffZone: b",
+            "5s LosePower 2 powerOffZone: b",
+            r#"9s LosePower 1 rebootNode: {"node":"node-1","downFor":"3s"}"#,
+            r#"12s Start 1 rebootNode: {"node":"node-1","downFor":"3s"}"#,
+            "20s LosePower 0 powerOffNode: node-0",
+            "25s Start 0 powerOnNode: node-0",
         ]
     );
 }
@@ -67,16 +67,16 @@ fn processes_disks_and_brokers_are_reached_by_their_names() {
     assert_eq!(
         lines,
         [
-            "1s Hang 1 hangContainer",
-            "3s Resume 1 resumeContainer",
-            "4s Slow(20) 1 slowContainer",
-            "5s SetClock(-3000) 2 skewClock",
-            "6s Disk(0, Fill) fillDisk",
-            "7s Disk(0, Mend(Some(Full))) mendDisk",
-            "8s Admin(2, StartMaintenance) startMaintenance",
-            "9s Restart(2) restartRollout",
-            "9s Restart(1) restartRollout",
-            "9s Restart(0) restartRollout",
+            r#"1s Hang 1 hangContainer: {"pod":"plain/redpanda-1","container":"redpanda"}"#,
+            r#"3s Resume 1 resumeContainer: {"pod":"plain/redpanda-1","container":"redpanda"}"#,
+            r#"4s Slow(20) 1 slowContainer: {"pod":"plain/redpanda-1","container":"redpanda","times":20}"#,
+            r#"5s SetClock(-3000) 2 skewClock: {"node":"node-2","behind":"3s"}"#,
+            "6s Disk(0, Fill) fillDisk: persistentVolumeClaim plain/datadir-redpanda-0",
+            r#"7s Disk(0, Mend(Some(Full))) mendDisk: {"claim":"persistentVolumeClaim plain/datadir-redpanda-0","of":"full"}"#,
+            "8s Admin(2, StartMaintenance) startMaintenance: plain/redpanda-2",
+            "9s Restart(2) restartRollout: statefulSet plain/redpanda",
+            "9s Restart(1) restartRollout: statefulSet plain/redpanda",
+            "9s Restart(0) restartRollout: statefulSet plain/redpanda",
         ]
     );
 }

@@ -2,12 +2,13 @@
 
 use std::process::{Command, Output};
 
-use hopwise_tests::program::hopwise;
 use hopwise_tests::{fixture, fixtures};
 use serde_json::Value;
 
+const HOPWISE: &str = env!("CARGO_BIN_EXE_hopwise");
+
 fn run(arguments: &[&str]) -> Output {
-    let mut command = Command::new(hopwise());
+    let mut command = Command::new(HOPWISE);
     command.args(arguments).current_dir(fixtures()).env_remove("HOPWISE_LOG");
     command.output().expect("the program starts")
 }

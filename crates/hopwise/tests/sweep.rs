@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use hopwise_tests::program::hopwise;
 use hopwise_tests::scenarios;
 use serde_json::Value;
+
+const HOPWISE: &str = env!("CARGO_BIN_EXE_hopwise");
 
 /// A scenario of which a seed takes little time.
 const SCENARIO: &str = "kubernetes/pod-is-deleted.yaml";
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(hopwise());
+    let mut command = Command::new(HOPWISE);
     command.args(arguments).current_dir(scenarios());
     for variable in ["HOPWISE_LOG", "JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"] {
         command.env_remove(variable);

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use hopwise_tests::program::hopwise;
+const HOPWISE: &str = env!("CARGO_BIN_EXE_hopwise");
 
 /// A web server's pod, which a real program may play, and one that the simulation plays: an echo that greets with a line.
 const PODS: &str = "
@@ -104,7 +104,7 @@ fn client_in(cluster: &str, server: &str, place: &str, arguments: &[&str], exec:
     }
     let programs = path("programs.py");
     let server = format!("pod/default/real=exec python3 {} serve {server}", programs.display());
-    let mut command = Command::new(hopwise());
+    let mut command = Command::new(HOPWISE);
     command.arg("exec").arg("-f").arg(path("pods.yaml")).arg("--cluster").arg(path("cluster.yaml"));
     command.args(["--run", &server, "--from", place]).args(exec).arg("--");
     command.arg("python3").arg(programs).args(arguments);

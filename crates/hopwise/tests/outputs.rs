@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hopwise_tests::program::hopwise;
 use hopwise_tests::{fixtures, scenarios};
 
+const HOPWISE: &str = env!("CARGO_BIN_EXE_hopwise");
+
 fn run(directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(hopwise());
+    let mut command = Command::new(HOPWISE);
     command.args(arguments).current_dir(directory).env_remove("HOPWISE_LOG");
     command.output().expect("the program starts")
 }

@@ -6,12 +6,15 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use hopwise_tests::program::hopwise;
 use hopwise_tests::scenarios;
+
+const HOPWISE: &str = env!("CARGO_BIN_EXE_hopwise");
 
 /// Four nodes, so that one has no broker, and a Service that selects nothing beside the brokers' own.
 fn write_inputs(directory: &Path) {
@@ -37,7 +40,7 @@ fn write_inputs(directory: &Path) {
 fn exec(directory: &Path, rest: &[&str]) -> Command {
     write_inputs(directory);
     let manifests = scenarios().join("manifests");
-    let mut command = Command::new(hopwise());
+    let mut command = Command::new(HOPWISE);
     command
         .arg("exec")
         .arg("-f")
@@ -166,7 +169,7 @@ fn exec_secured(directory: &Path, rest: &[&str]) -> Output {
     let names = (0..3).map(|n| format!("  redpanda-{n}.kafka.example.com: node/node-{n}\n"));
     let cluster = format!("externalNames:\n{}", names.collect::<String>());
     fs::write(directory.join("cluster.yaml"), cluster).expect("can be written");
-    let mut command = Command::new(hopwise());
+    let mut command = Command::new(HOPWISE);
     command.arg("exec").arg("-f").arg(directory.join("secured.yaml"));
     command.arg("--cluster").arg(directory.join("cluster.yaml")).args(rest).output().expect("starts")
 }
@@ -250,6 +253,38 @@ fn killing_it_leaves_nothing_behind() {
     child.wait().expect("it ends");
     // Its namespaces have no names: they end with their last process, and the device with its namespace.
     until("all processes are gone", || !processes.iter().any(|pid| is_alive(*pid)));
+}
+
+/// Sends a process a signal.
+fn send(signal: &str, pid: u32) {
+    let status = Command::new("kill").args(["-s", signal, &pid.to_string()]).status();
+    assert!(status.expect("there is kill").success());
+}
+
+#[test]
+fn sigterm_and_sigint_end_it_and_its_program_at_any_time() {
+    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+        // Its program has nothing to hear of either.
+        let deaf = "trap '' TERM INT; echo runs; while :; do sleep 1000; done";
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut command = exec(directory.path(), &["--from", "external", "--", "bash", "-c", deaf]);
+        // A group of its own is not in the foreground of the terminal that these tests may be started from.
+        let mut child = command.process_group(0).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
+        said.read_line(&mut String::new()).expect("says that it runs");
+        let processes = processes_below(child.id());
+        send(signal, child.id());
+        let status = child.wait().expect("it ends");
+        assert_eq!(status.code(), Some(128 + number), "{signal}");
+        until("all processes are gone", || !processes.iter().any(|pid| is_alive(*pid)));
+
+        // While the cluster starts, in virtual time, there is nothing to end but the process itself.
+        let mut child = exec(directory.path(), &["--from", "external", "--", "true"]);
+        let mut child = child.process_group(0).stdout(Stdio::null()).spawn().expect("starts");
+        send(signal, child.id());
+        let status = child.wait().expect("it ends");
+        assert_eq!(status.signal(), Some(number), "{signal}");
+    }
 }
 
 /// What a web server on `host` answers, asked from outside.
