@@ -175,9 +175,10 @@ mod tests {
     fn a_selector_whose_pods_are_refused_is_not_to_blame() {
         let mut cluster = sound();
         let owner = "StatefulSet redpanda/redpanda".to_owned();
-        let service = &mut cluster.services[1];
-        service.selected.clear();
-        service.unmade.push(UnmadePods { owner, why: "the API server refuses them".into() });
+        let unmade = vec![UnmadePods { owner, why: "the API server refuses them".into() }];
+        let lost =
+            Service { name: "lost".into(), selected: Vec::new(), unmade, ..cluster.services[0].clone() };
+        cluster.services.push(lost);
         let finding = only(&cluster, Code::SelectorMatchesNothing);
         assert!(
             finding
