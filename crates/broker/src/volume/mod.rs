@@ -220,18 +220,19 @@ impl Volume {
         on!(self, { fs::metadata(path).is_ok() }, |files| files.exists(path))
     }
 
-    /// Creates a directory and its parents, durably.
-    pub fn create_directory(&self, path: &Path) -> io::Result<()> {
+    /// Creates a directory and its parents, durably. Whether it was missing.
+    pub fn create_directory(&self, path: &Path) -> io::Result<bool> {
         if self.exists(path) {
-            return Ok(());
+            return Ok(false);
         }
         self.space()?;
         let missing: Vec<&Path> = path.ancestors().take_while(|path| !self.exists(path)).collect();
         on!(self, { fs::create_dir_all(path)? }, |files| files.create_directory(path));
-        missing.into_iter().rev().filter(|path| !path.as_os_str().is_empty()).try_for_each(|path| {
+        for path in missing.into_iter().rev().filter(|path| !path.as_os_str().is_empty()) {
             self.sync_directory(path)?;
-            self.sync_parent(path)
-        })
+            self.sync_parent(path)?;
+        }
+        Ok(true)
     }
 
     /// Removes a directory with all that is in it, durably; it may be missing.
@@ -501,7 +502,7 @@ mod tests {
         for refused in [
             full.write_at(path, 3, b"two"),
             full.replace(path, b"two"),
-            full.create_directory(Path::new("/data/more")),
+            full.create_directory(Path::new("/data/more")).map(drop),
         ] {
             assert_eq!(refused.unwrap_err().kind(), ErrorKind::StorageFull);
         }
