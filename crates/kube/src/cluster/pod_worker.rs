@@ -65,8 +65,11 @@ pub struct PodContext {
     view: RefCell<PodView>,
     changed: Notify,
     terminating: Cell<bool>,
-    probed: RefCell<Vec<Rc<Probed>>>,
 }
+
+/// The containers that a worker looks after. They hold the pod, so that the worker holds them and not the pod: what holds itself
+/// would outlive the simulation.
+type LookedAfter = RefCell<Vec<Rc<Probed>>>;
 
 impl PodContext {
     /// A pod of which the kubelet has just learned.
@@ -95,7 +98,6 @@ impl PodContext {
             view: RefCell::new(view),
             changed: Notify::new(),
             terminating: Cell::new(false),
-            probed: RefCell::default(),
         }
     }
 
@@ -185,12 +187,13 @@ pub async fn run(pod: Rc<PodContext>, mut orders: watch::Receiver<Order>) {
     let posting = host::spawn(post(pod.clone()));
     let new = || RunningPod::new(pod.name.clone(), pod.machine.name());
     pod.shared.running.borrow_mut().entry(pod.uid.clone()).or_insert_with(new);
+    let looked_after = LookedAfter::default();
     tokio::select! {
         biased;
         _ = orders.wait_for(|order| *order != Order::Run) => {}
-        () = live(&pod) => {}
+        () = live(&pod, &looked_after) => {}
     }
-    end(&pod, &mut orders).await;
+    end(&pod, looked_after.into_inner(), &mut orders).await;
     posting.abort();
     let kubelet = pod.machine.kubelet.borrow().upgrade();
     if let Some(kubelet) = kubelet {
@@ -226,18 +229,21 @@ fn write_status(pod: &PodContext) {
 }
 
 /// Starts the pod and keeps it running; ends only with a pod whose containers have all ended for good.
-async fn live(pod: &Rc<PodContext>) {
+async fn live(pod: &Rc<PodContext>, looked_after: &LookedAfter) {
     let Some(prepared) = prepare(pod).await else { return };
     for sidecar in prepared.sidecars {
         let name = sidecar.name.clone();
-        look_after(pod, sidecar, RestartPolicy::Always);
+        look_after(pod, sidecar, RestartPolicy::Always, looked_after);
         // The next container waits until this one has started.
         while !pod.view.borrow().sidecars.iter().any(|it| it.name == name && it.started) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-    let lives: Vec<_> =
-        prepared.containers.into_iter().filter_map(|it| look_after(pod, it, pod.policy())).collect();
+    let lives: Vec<_> = prepared
+        .containers
+        .into_iter()
+        .filter_map(|it| look_after(pod, it, pod.policy(), looked_after))
+        .collect();
     for life in lives {
         let _ = life.await;
     }
@@ -248,12 +254,13 @@ fn look_after(
     pod: &Rc<PodContext>,
     container: Container,
     policy: RestartPolicy,
+    looked_after: &LookedAfter,
 ) -> Option<tokio::task::JoinHandle<()>> {
     let spec = pod.pod.spec.as_ref()?;
     let mut declared = spec.containers.iter().chain(spec.init_containers.iter().flatten());
     let declared = declared.find(|it| it.name == container.name)?.clone();
     let probed = Rc::new(Probed { pod: pod.clone(), declared, container: Rc::new(container) });
-    pod.probed.borrow_mut().push(probed.clone());
+    looked_after.borrow_mut().push(probed.clone());
     Some(host::spawn(container_life::run(probed, policy)))
 }
 
@@ -367,17 +374,17 @@ fn network_of(shared: &Shared, pod: &Pod, name: &PodName, node: &str) -> Result<
 }
 
 /// The pod is to end, or has ended by itself: its containers, its sandbox and, unless it is to stay, its object.
-async fn end(pod: &Rc<PodContext>, orders: &mut watch::Receiver<Order>) {
+async fn end(pod: &Rc<PodContext>, containers: Vec<Rc<Probed>>, orders: &mut watch::Receiver<Order>) {
     pod.terminating.set(true);
     let mut order = *orders.borrow_and_update();
     if pod.shared.bugs.confirm_before_end && matches!(order, Order::Terminate(_)) {
         remove_object(pod).await;
         // What is heard of the object from here on is that it is gone, which this kubelet takes for nothing new.
-        end_containers(pod.clone(), grace_of(order)).await;
+        end_containers(pod.clone(), containers, grace_of(order)).await;
         take_off_network(pod).await;
         return;
     }
-    let mut ending = host::spawn(end_containers(pod.clone(), grace_of(order)));
+    let mut ending = host::spawn(end_containers(pod.clone(), containers, grace_of(order)));
     loop {
         tokio::select! {
             biased;
@@ -426,11 +433,10 @@ fn grace_of(order: Order) -> Span {
     }
 }
 
-async fn end_containers(pod: Rc<PodContext>, grace: Span) {
+async fn end_containers(pod: Rc<PodContext>, containers: Vec<Rc<Probed>>, grace: Span) {
     let termination = Termination::new(hopwise_engine::now(), grace);
-    let probed = pod.probed.borrow().clone();
     let (sidecars, containers): (Vec<_>, Vec<_>) =
-        probed.into_iter().partition(|it| pod.is_sidecar(&it.declared.name));
+        containers.into_iter().partition(|it| pod.is_sidecar(&it.declared.name));
     let ending: Vec<_> = containers
         .into_iter()
         .map(|it| host::spawn(async move { hooks::terminate(&it, termination).await }))

@@ -110,7 +110,8 @@ fn ends(container: &Container) -> Process {
     Process { run: Box::pin(run), ready: watch::channel(true).1 }
 }
 
-/// Runs `test` on a cluster of two nodes with these manifests, in virtual time.
+/// Runs `test` on a cluster of two nodes with these manifests, in virtual time. Nothing of the cluster may be left afterwards: a sweep
+/// has thousands of them in one process.
 pub fn on_cluster<F: Future<Output = ()> + 'static>(
     manifests: &str,
     test: impl FnOnce(Rc<Cluster>, Rc<World>) -> F + 'static,
@@ -126,10 +127,13 @@ pub fn on_cluster<F: Future<Output = ()> + 'static>(
             programs: Rc::new(TestPrograms(world.clone())),
             without_pods: Vec::new(),
         };
+        let left = Rc::downgrade(&world);
         test(Rc::new(Cluster::start(spec)), world).await;
+        left
     });
     hopwise_fabric::uninstall();
-    simulated.expect("it ends");
+    let left = simulated.expect("it ends").strong_count();
+    assert_eq!(left, 0, "programs are still held by what is left of the cluster");
 }
 
 /// Sleeps for so many seconds of virtual time.
